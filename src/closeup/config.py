@@ -1,0 +1,139 @@
+"""The resolved configuration: frozen models, read from flags, then file, then defaults.
+
+``closeup.toml`` in a project folder holds exactly :class:`RunConfig`.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from closeup.errors import ProjectError, UsageError
+
+CONFIG_FILE = "closeup.toml"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class PhotosConfig(_Section):
+    """Where the photos are. `test` is the user's own test folder, ``""`` for a hold-out."""
+
+    source: str
+    test: str = ""
+    max_pixels: int = Field(default=200_000_000, ge=1)
+
+
+class DetectConfig(_Section):
+    """How the object is looked for.
+
+    `parent` names COCO-like categories of the detector, or is ``("any",)``. The default
+    `threshold` is low on purpose: in labelled photos the object is known to be there, so a weak
+    box of the right category beats none. `boxes` is a file of the user's own boxes, ``""`` for
+    the detector's.
+    """
+
+    detector: str = "d-fine-n"
+    parent: tuple[str, ...] = ("any",)
+    threshold: float = Field(default=0.05, ge=0, le=1)
+    boxes: str = ""
+
+
+class CropConfig(_Section):
+    """How the close-up is cut: which box, padding as a share of the longer side, misses."""
+
+    which: Literal["best", "largest", "all"] = "best"
+    pad: float = Field(default=0.10, ge=0, le=4)
+    on_miss: Literal["photo", "drop"] = "photo"
+    quality: int = Field(default=95, ge=1, le=100)
+
+
+class SplitConfig(_Section):
+    """The hold-out: its share, its seed, and the folds of cross-validation in the training part."""
+
+    test_fraction: float = Field(default=0.2, gt=0, lt=1)
+    folds: int = Field(default=5, ge=2, le=20)
+    seed: int = Field(default=0, ge=0, le=2**31 - 1)
+
+
+class TrainConfig(_Section):
+    """Backbone and head."""
+
+    backbone: str = "dinov2-s"
+    head: Literal["logistic", "mlp"] = "logistic"
+
+
+class EngineConfig(_Section):
+    """How graphs run."""
+
+    engine: Literal["auto", "openvino", "onnxruntime"] = "auto"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    threads: int = Field(default=0, ge=0, description="0: as many as the process may use")
+
+
+class RunConfig(_Section):
+    """Everything that decides a run's result."""
+
+    photos: PhotosConfig
+    detect: DetectConfig = DetectConfig()
+    crop: CropConfig = CropConfig()
+    split: SplitConfig = SplitConfig()
+    train: TrainConfig = TrainConfig()
+    engine: EngineConfig = EngineConfig()
+
+
+def resolve(flags: dict[str, dict[str, Any]], file: Path | None = None) -> RunConfig:
+    """The configuration from flags over `file` over defaults.
+
+    Parameters
+    ----------
+    flags
+        ``{section: {key: value}}``; a value of None means "not given".
+    file
+        A ``closeup.toml``; None or a path that does not exist counts as empty.
+
+    Raises
+    ------
+    UsageError
+        Naming the key and what was expected of it.
+    """
+    merged: dict[str, Any] = read_toml(file) if file is not None and file.exists() else {}
+    for section, values in flags.items():
+        given = {key: value for key, value in values.items() if value is not None}
+        if given:
+            merged[section] = {**merged.get(section, {}), **given}
+    try:
+        return RunConfig.model_validate(merged)
+    except ValidationError as err:
+        raise UsageError(_explain(err, file)) from err
+
+
+def _explain(err: ValidationError, file: Path | None) -> str:
+    first = err.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    where = f" (from the flags or {file})" if file is not None and file.exists() else ""
+    return f"{key}: {first['msg'][:1].lower()}{first['msg'][1:]}{where}; see `closeup run --help`"
+
+
+def read_toml(file: Path) -> dict[str, Any]:
+    """The tables of a TOML file.
+
+    Raises
+    ------
+    ProjectError
+        Where the file is not TOML.
+    """
+    try:
+        return tomllib.loads(file.read_text(encoding="utf8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as err:
+        raise ProjectError(f"{file} is not valid TOML: {err}; mend or delete it") from err
+
+
+def to_toml(config: RunConfig) -> str:
+    """The configuration as TOML, every key written out."""
+    return tomli_w.dumps(config.model_dump(mode="json"))

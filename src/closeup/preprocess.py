@@ -1,0 +1,128 @@
+"""Turn upright RGB pixels into a network's input, as its card says; and boxes back again.
+
+One function prepares pictures for training, prediction, the exported model and the server, so
+they cannot differ.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field
+
+from closeup.types import Box, Floats, Pixels
+
+Resize = Literal["letterbox", "stretch"]
+_FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+
+
+class InputSpec(BaseModel):
+    """What a network wants to see.
+
+    Attributes
+    ----------
+    width, height
+        Size of the network's input in pixels.
+    resize
+        ``letterbox`` keeps the shape and pads; ``stretch`` does not keep it.
+    anchor
+        Where a letterboxed picture lies: ``corner`` (top left) or ``centre``.
+    pad
+        Grey level 0-255 of the padding, or one level per channel in RGB order.
+    color
+        Channel order of the input.
+    scale
+        ``unit`` for values 0 to 1, ``byte`` for 0 to 255; `mean` and `std` apply after it and are
+        given in the order of `color`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    width: int = Field(ge=8, le=8192)
+    height: int = Field(ge=8, le=8192)
+    resize: Resize = "letterbox"
+    anchor: Literal["corner", "centre"] = "corner"
+    pad: tuple[int, int, int] = (114, 114, 114)
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    color: Literal["rgb", "bgr"] = "rgb"
+    scale: Literal["unit", "byte"] = "unit"
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where a photo landed in a network's input: ``input = photo * scale + offset``, in pixels."""
+
+    scale_x: float
+    scale_y: float
+    offset_x: float
+    offset_y: float
+
+    def to_photo(self, boxes: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Map ``(n, 4)`` XYXY boxes from input pixels to photo pixels; ``(0, 4)`` stays that."""
+        shift = np.array([self.offset_x, self.offset_y] * 2)
+        return (boxes.astype(np.float64) - shift) / np.array([self.scale_x, self.scale_y] * 2)
+
+
+def place(width: int, height: int, spec: InputSpec) -> tuple[Placement, Box]:
+    """Where a ``width`` x ``height`` photo goes: the placement, and its box in input pixels.
+
+    The scales are those of the rounded size, so mapping boxes back is exact.
+    """
+    if spec.resize == "stretch":
+        new_w, new_h = spec.width, spec.height
+    else:
+        ratio = min(spec.width / width, spec.height / height)
+        new_w = min(spec.width, max(1, round(width * ratio)))
+        new_h = min(spec.height, max(1, round(height * ratio)))
+    left = top = 0
+    if spec.resize == "letterbox" and spec.anchor == "centre":
+        left, top = (spec.width - new_w) // 2, (spec.height - new_h) // 2
+    placement = Placement(new_w / width, new_h / height, left, top)
+    return placement, Box(left, top, left + new_w, top + new_h)
+
+
+def prepare(pixels: Pixels, spec: InputSpec) -> tuple[Floats, Placement]:
+    """One photo as a network's input.
+
+    Parameters
+    ----------
+    pixels
+        ``(height, width, 3)`` uint8 RGB, upright.
+    spec
+        The network's wishes.
+
+    Returns
+    -------
+    input
+        ``(3, spec.height, spec.width)`` float32, C-contiguous.
+    placement
+        How to map boxes back with :meth:`Placement.to_photo`.
+    """
+    height, width = pixels.shape[:2]
+    placement, area = place(width, height, spec)
+    x1, y1, x2, y2 = (int(v) for v in area)
+    if (x2 - x1, y2 - y1) != (width, height):
+        picture = Image.fromarray(pixels).resize((x2 - x1, y2 - y1), _FILTERS[spec.interpolation])
+        pixels = np.asarray(picture)
+    if pixels.shape[:2] != (spec.height, spec.width):
+        canvas = np.empty((spec.height, spec.width, 3), np.uint8)
+        canvas[:] = spec.pad
+        canvas[y1:y2, x1:x2] = pixels
+        pixels = canvas
+    if spec.color == "bgr":
+        pixels = pixels[:, :, ::-1]
+    values = np.ascontiguousarray(pixels.transpose(2, 0, 1)).astype(np.float32)
+    unit = 255.0 if spec.scale == "unit" else 1.0
+    gain = 1.0 / (unit * np.asarray(spec.std, np.float64))
+    bias = -np.asarray(spec.mean, np.float64) / np.asarray(spec.std, np.float64)
+    if np.any(gain != 1.0):
+        values *= gain.astype(np.float32)[:, None, None]
+    if np.any(bias != 0.0):
+        values += bias.astype(np.float32)[:, None, None]
+    return values, placement

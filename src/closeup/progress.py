@@ -1,0 +1,25 @@
+"""How long work reports itself: a callback, silent unless the caller passes one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
+
+T = TypeVar("T")
+
+Progress = Callable[[str, int, int], None]
+"""Called as ``progress(stage, done, total)``, from the thread that runs the stage."""
+
+
+def silent(stage: str, done: int, total: int) -> None:
+    """Report nothing (the library's default)."""
+
+
+def track(items: Iterable[T], stage: str, total: int, progress: Progress = silent) -> Iterator[T]:
+    """Yield `items` unchanged, reporting after each one that the consumer has finished with."""
+    progress(stage, 0, total)
+    done = 0
+    for item in items:
+        yield item
+        done += 1
+        progress(stage, done, total)

@@ -1,0 +1,1 @@
+"""Networks by name: an ONNX graph with a typed card, in the cache or in the package."""
