@@ -66,7 +66,9 @@ class Placement:
     def to_photo(self, boxes: NDArray[np.floating]) -> NDArray[np.float64]:
         """Map ``(n, 4)`` XYXY boxes from input pixels to photo pixels; ``(0, 4)`` stays that."""
         shift = np.array([self.offset_x, self.offset_y] * 2)
-        return (boxes.astype(np.float64) - shift) / np.array([self.scale_x, self.scale_y] * 2)
+        scale = np.array([self.scale_x, self.scale_y] * 2)
+        mapped: NDArray[np.float64] = (boxes.astype(np.float64) - shift) / scale
+        return mapped
 
 
 def place(width: int, height: int, spec: InputSpec) -> tuple[Placement, Box]:

@@ -18,8 +18,6 @@ def silent(stage: str, done: int, total: int) -> None:
 def track(items: Iterable[T], stage: str, total: int, progress: Progress = silent) -> Iterator[T]:
     """Yield `items` unchanged, reporting after each one that the consumer has finished with."""
     progress(stage, 0, total)
-    done = 0
-    for item in items:
+    for done, item in enumerate(items, 1):
         yield item
-        done += 1
         progress(stage, done, total)

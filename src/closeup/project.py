@@ -1,0 +1,267 @@
+"""The project folder: the only module that writes into one.
+
+Tables are Parquet files whose schema metadata holds the format version, the key of the stage that
+made them, and a small JSON of further facts. A file is written beside its place and renamed, so a
+reader sees the old one or the new one, never half. The key of a stage is the hash of what went
+in; where it is unchanged there is nothing to do.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Generic, TypeVar, get_type_hints
+
+from closeup.config import CONFIG_FILE, RunConfig, read_toml, to_toml
+from closeup.errors import ProjectError
+from closeup.types import Box
+
+FORMAT = 1
+_BOX_FIELDS = ("x1", "y1", "x2", "y2")
+
+R = TypeVar("R")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Table(Generic[R]):
+    """Rows with the key of the stage that made them."""
+
+    rows: tuple[R, ...]
+    key: str
+    meta: dict[str, Any]
+
+
+def key_of(stage: str, version: int, *parts: object) -> str:
+    """The hash of what goes into a stage: its name, its version, and any JSON-able parts.
+
+    Dataclass rows, tuples, enums and paths count by value; the order of mapping keys does not.
+
+    >>> key_of("crop", 1, {"a": 1, "b": 2}) == key_of("crop", 1, {"b": 2, "a": 1})
+    True
+    """
+    text = json.dumps([stage, version, *parts], sort_keys=True, default=_plain, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _plain(value: object) -> object:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.astuple(value)
+    if isinstance(value, Path):
+        return value.as_posix()
+    raise TypeError(f"{type(value).__name__} cannot be part of a stage key")
+
+
+def write_atomically(file: Path, data: bytes) -> None:
+    """Replace `file` by `data` in one step, safe against a kill at any moment.
+
+    Raises
+    ------
+    ProjectError
+        Where the folder cannot be written (full, read-only), naming the file.
+    """
+    temporary = ""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=".writing-")
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(file)
+    except OSError as err:
+        if temporary:
+            with contextlib.suppress(OSError):
+                Path(temporary).unlink()
+        reason = err.strerror or str(err)
+        raise ProjectError(
+            f"cannot write {file}: {reason}; free the space or rights it needs and run again"
+        ) from err
+
+
+class Project:
+    """A project folder, made by ``closeup run … --out FOLDER``.
+
+    Parameters
+    ----------
+    folder
+        A project, or a path where there is none yet (it is made by the first write).
+
+    Raises
+    ------
+    ProjectError
+        Where `folder` is a file, or a folder that holds something but is no project: nothing of
+        the user's is ever mixed with ours.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        if folder.exists() and not folder.is_dir():
+            raise ProjectError(f"{folder} is a file; give a folder to --out")
+        if folder.is_dir() and not self.config_file.exists() and any(folder.iterdir()):
+            raise ProjectError(
+                f"{folder} holds files but no {CONFIG_FILE}, so it is no Closeup project; "
+                "give --out a new folder"
+            )
+
+    @property
+    def config_file(self) -> Path:
+        """Where the resolved configuration lies."""
+        return self.folder / CONFIG_FILE
+
+    def write_config(self, config: RunConfig) -> None:
+        """Write ``closeup.toml`` where it differs from what is there."""
+        text = to_toml(config).encode()
+        if not self.config_file.exists() or self.config_file.read_bytes() != text:
+            write_atomically(self.config_file, text)
+
+    def config(self) -> RunConfig:
+        """The configuration of the last run.
+
+        Raises
+        ------
+        ProjectError
+            Where there is none: the folder is no project.
+        """
+        if not self.config_file.exists():
+            raise ProjectError(
+                f"{self.folder} is no Closeup project (no {CONFIG_FILE}); "
+                "make one with `closeup run PHOTOS --out FOLDER`"
+            )
+        return RunConfig.model_validate(read_toml(self.config_file))
+
+    def read(self, name: str, row: type[R]) -> Table[R] | None:
+        """The table `name` as rows of the dataclass `row`, or None where there is none.
+
+        Raises
+        ------
+        ProjectError
+            Where the file is damaged, or of a later format.
+        """
+        file = self.folder / f"{name}.parquet"
+        return read_table(file, row) if file.exists() else None
+
+    def write(
+        self, name: str, row: type[R], rows: Sequence[R], key: str, meta: Mapping[str, Any] = {}
+    ) -> Table[R]:
+        """Write `rows` as the table `name`, replacing the old one in one step."""
+        write_atomically(self.folder / f"{name}.parquet", encode_table(row, rows, key, meta))
+        return Table(tuple(rows), key, dict(meta))
+
+    def stage(
+        self,
+        name: str,
+        row: type[R],
+        key: str,
+        compute: Callable[[Table[R] | None], Iterable[R]],
+    ) -> Table[R]:
+        """The table of a stage: read where its key is `key`, computed and written where not.
+
+        `compute` gets the old table (or None) and may reuse rows of it.
+        """
+        old = self.read(name, row)
+        if old is not None and old.key == key:
+            return old
+        return self.write(name, row, list(compute(old)), key)
+
+    def read_json(self, name: str) -> dict[str, Any] | None:
+        """The JSON object in the file `name`, or None where there is none or it is damaged."""
+        try:
+            value = json.loads((self.folder / name).read_text(encoding="utf8"))
+        except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
+            return None
+        return value if isinstance(value, dict) else None
+
+    def write_json(self, name: str, value: Mapping[str, Any]) -> None:
+        """Write a JSON object in one step."""
+        self.write_bytes(name, (json.dumps(value, indent=1, sort_keys=True) + "\n").encode())
+
+    def write_bytes(self, name: str, data: bytes) -> Path:
+        """Write a file below the project, in one step; returns where it lies."""
+        file = self.folder / name
+        write_atomically(file, data)
+        return file
+
+    def remove(self, names: Iterable[str]) -> None:
+        """Remove files that an earlier run of ours wrote below the project, if still there."""
+        for name in names:
+            (self.folder / name).unlink(missing_ok=True)
+
+
+def _fields(row: type) -> dict[str, type]:
+    hints = get_type_hints(row)
+    return {field.name: hints[field.name] for field in dataclasses.fields(row)}
+
+
+def encode_table(row: type[R], rows: Sequence[R], key: str, meta: Mapping[str, Any]) -> bytes:
+    """`rows` as the bytes of a Parquet file; a Box becomes ``box_x1`` … ``box_y2`` columns."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    kinds: dict[type, Any] = {str: pa.string(), int: pa.int64(), float: pa.float64()}
+    kinds[bool] = pa.bool_()
+    columns: dict[str, Any] = {}
+    for name, kind in _fields(row).items():
+        values = [getattr(item, name) for item in rows]
+        if kind is Box:
+            for place, corner in enumerate(_BOX_FIELDS):
+                column = pa.array([float(box[place]) for box in values], pa.float64())
+                columns[f"{name}_{corner}"] = column
+        elif issubclass(kind, StrEnum):
+            columns[name] = pa.array([str(value) for value in values], pa.string())
+        else:
+            columns[name] = pa.array(values, kinds[kind])
+    facts = {"format": FORMAT, "row": row.__name__, "key": key, "meta": dict(meta)}
+    table = pa.table(columns).replace_schema_metadata({"closeup": json.dumps(facts)})
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd")
+    return bytes(sink.getvalue())
+
+
+def read_table(file: Path, row: type[R]) -> Table[R]:
+    """Read what :func:`encode_table` wrote.
+
+    Raises
+    ------
+    ProjectError
+        Where the file is damaged, holds other rows, or is of a later format.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    again = "delete it and run again: it will be made anew"
+    try:
+        table = pq.read_table(pa.BufferReader(file.read_bytes()))
+        facts = json.loads((table.schema.metadata or {})[b"closeup"])
+        found, kind = int(facts["format"]), str(facts["row"])
+    except (pa.ArrowException, OSError, KeyError, ValueError, TypeError) as err:
+        raise ProjectError(f"{file} is damaged or not Closeup's ({err}); {again}") from err
+    if found > FORMAT:
+        raise ProjectError(f"{file} has format {found}, this version reads {FORMAT}; upgrade")
+    columns = table.to_pydict()
+    try:
+        if kind != row.__name__:
+            raise KeyError(f"rows are {kind}, expected {row.__name__}")
+        values = [_decode(columns, name, kind) for name, kind in _fields(row).items()]
+    except (KeyError, ValueError) as err:
+        raise ProjectError(f"{file} does not hold {row.__name__} rows ({err}); {again}") from err
+    rows = tuple(row(*items) for items in zip(*values, strict=True))
+    return Table(rows, str(facts["key"]), dict(facts["meta"]))
+
+
+def _decode(columns: dict[str, list[Any]], name: str, kind: type) -> list[Any]:
+    if kind is Box:
+        corners = [columns[f"{name}_{corner}"] for corner in _BOX_FIELDS]
+        return [Box(*values) for values in zip(*corners, strict=True)]
+    if issubclass(kind, StrEnum):
+        return [kind(value) for value in columns[name]]
+    return columns[name]
