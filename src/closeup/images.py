@@ -1,0 +1,353 @@
+"""Decode a photo once: any format Pillow reads, upright, RGB, within a size limit.
+
+Embedded ICC profiles are ignored: pixels are taken as sRGB, which is what the networks were
+trained on and what nearly every phone and web photo is.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import io
+import struct
+import threading
+import warnings
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from types import MappingProxyType
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, UnidentifiedImageError
+
+from closeup.errors import PhotoError
+from closeup.types import Pixels
+
+CODES: Mapping[str, str] = MappingProxyType(
+    {
+        "missing": "there is no such file",
+        "not_a_file": "a folder, pipe or device, not a file",
+        "no_permission": "the file may not be opened",
+        "bad_name": "the file's name is not valid text",
+        "io_error": "the disk or network drive failed while reading",
+        "empty": "the file or array holds nothing",
+        "not_an_image": "no known picture format",
+        "damaged": "a picture whose contents are broken",
+        "truncated": "a picture whose end is missing",
+        "too_large": "more pixels than allowed",
+        "unsupported": "a kind of picture that cannot be used",
+    }
+)
+"""Every code a :class:`~closeup.errors.PhotoError` may carry, with its meaning."""
+
+Source = Path | str | bytes | Image.Image | NDArray[Any]
+"""What :func:`read_photo` takes: a path, a file's content, a PIL image or an array."""
+
+# Pillow opens these as well, but they are documents, films or measurements, and some (EPS) start
+# another program.
+_NOT_PHOTOS = frozenset(
+    {"BUFR", "EPS", "FITS", "FLI", "FTEX", "GBR", "GRIB", "HDF5", "IPTC", "MCIDAS", "MIC", "MPEG"}
+    | {"PALM", "PDF", "SPIDER", "WMF", "XVTHUMB"}
+)
+# Counted as photos even where Pillow has no decoder for them, so that they are not passed over.
+_APPLE = frozenset({".heic", ".heif", ".hif"})
+_HEIF_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
+
+# What Pillow's decoders raise on broken files. Its own reader treats the first four as "not this
+# format" and lets the others through.
+_HEADER_ERRORS = (SyntaxError, IndexError, TypeError, struct.error)
+_BROKEN = (
+    *_HEADER_ERRORS,
+    OSError,
+    ValueError,
+    KeyError,
+    OverflowError,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    MemoryError,
+    zlib.error,
+)
+
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def read_photo(source: Source, *, max_pixels: int = 200_000_000) -> Pixels:
+    """One photo as upright RGB pixels.
+
+    Parameters
+    ----------
+    source
+        A path, the bytes of a picture file, a PIL image, or a uint8 array of shape ``(h, w)``,
+        ``(h, w, 1)``, ``(h, w, 3)`` RGB or ``(h, w, 4)`` RGBA. EXIF orientation is applied once
+        to files, bytes and PIL images; an array is taken to be upright. Of an animation the first
+        frame is read.
+    max_pixels
+        The most pixels (width x height) to decode; checked from the header before decoding.
+        GIF, WebP and tiled TIFF are also bound by Pillow's own limit of 179 million.
+
+    Returns
+    -------
+    pixels
+        ``(height, width, 3)`` uint8, possibly read-only or sharing memory with `source`.
+        Transparency is laid on white. 16-bit greys keep their upper 8 bits; 32-bit and float
+        greys are scaled as :func:`_grey` says.
+
+    Raises
+    ------
+    PhotoError
+        With one of :data:`CODES`; the message does not repeat the path.
+    """
+    if isinstance(source, np.ndarray):
+        return _from_array(source, max_pixels)
+    with _quiet():
+        if isinstance(source, Image.Image):
+            return _decode(source, max_pixels)
+        if isinstance(source, bytes):
+            return _decode_stream(io.BytesIO(source), max_pixels)
+        with open_photo(Path(source)) as stream:
+            return _decode_stream(stream, max_pixels)
+
+
+def open_photo(path: Path) -> io.BufferedReader:
+    """Open a regular file for reading.
+
+    Raises
+    ------
+    PhotoError
+        ``missing``, ``not_a_file`` (pipes included: opening one would wait for ever),
+        ``no_permission`` or ``io_error``.
+    """
+    try:
+        if path.exists() and not path.is_file():
+            raise PhotoError("not_a_file", "this is a folder, pipe or device, not a picture file")
+        return path.open("rb")
+    except PermissionError as err:
+        raise PhotoError("no_permission", "no permission to read the file; check its mode") from err
+    except FileNotFoundError as err:
+        raise PhotoError("missing", "there is no such file; check the path") from err
+    except ValueError as err:
+        raise PhotoError("missing", f"this is no possible path: {err}") from err
+    except OSError as err:
+        if err.errno in (errno.ENAMETOOLONG, errno.ENOTDIR, errno.ELOOP):
+            raise PhotoError("missing", f"no file can be here: {err.strerror}") from err
+        raise PhotoError("io_error", f"the file could not be opened: {err}") from err
+
+
+def hash_file(path: Path) -> str:
+    """SHA-256 of a file's bytes, 64 hex digits.
+
+    Raises
+    ------
+    PhotoError
+        As :func:`open_photo`, and ``io_error`` where reading fails.
+    """
+    with open_photo(path) as stream:
+        try:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+        except OSError as err:
+            raise PhotoError("io_error", f"the file could not be read: {err}") from err
+
+
+@cache
+def photo_suffixes() -> frozenset[str]:
+    """Lower-case suffixes (with the dot) that are taken for photos in a folder.
+
+    All that Pillow registers, without documents, films and measurements, and HEIC.
+    """
+    Image.init()
+    known = {s for s, name in Image.registered_extensions().items() if name not in _NOT_PHOTOS}
+    return frozenset(known | _APPLE)
+
+
+def _decode_stream(stream: IO[bytes], max_pixels: int) -> Pixels:
+    try:
+        prefix = stream.read(16)
+        if not prefix:
+            raise PhotoError("empty", "the file is empty (0 bytes)")
+        with _open(stream, prefix) as image:
+            return _decode(image, max_pixels)
+    except UnidentifiedImageError as err:
+        raise PhotoError("not_an_image", "this is not a picture in any known format") from err
+    except Image.DecompressionBombError as err:
+        raise PhotoError("too_large", f"too many pixels for its format: {err}") from err
+    except _BROKEN as err:
+        raise _broken(err) from err
+
+
+def _open(stream: IO[bytes], prefix: bytes) -> Image.Image:
+    """Find the format and read the header, as ``Image.open`` does for photo formats only.
+
+    ``Image.open`` cannot be used: it refuses what exceeds a process-wide limit, which lies below
+    today's 200-megapixel phone photos and which is not ours to change.
+    """
+    Image.init()
+    begun = unavailable = ""
+    for name in Image.ID:
+        if name in _NOT_PHOTOS:
+            continue
+        factory, accept = Image.OPEN[name]
+        claimed = accept is not None and accept(prefix)
+        if isinstance(claimed, str):
+            unavailable = claimed
+        if accept is not None and claimed is not True:
+            continue
+        stream.seek(0)
+        try:
+            return factory(stream, "")
+        except _HEADER_ERRORS:
+            if claimed:
+                begun = begun or name
+    if prefix[4:8] == b"ftyp" and prefix[8:12] in _HEIF_BRANDS:
+        raise PhotoError(
+            "unsupported", "this is a HEIC photo, which Pillow cannot read here; save it as JPEG"
+        )
+    if unavailable:
+        raise PhotoError("unsupported", f"Pillow cannot read this here: {unavailable}")
+    if begun:
+        raise PhotoError("damaged", f"this begins like a {begun} file but its header is broken")
+    raise UnidentifiedImageError
+
+
+def _decode(image: Image.Image, max_pixels: int) -> Pixels:
+    _check_size(*image.size, max_pixels)
+    try:
+        image.load()
+        # TIFF turns itself while loading, and then no longer carries the tag: so look after it.
+        return _to_rgb(_upright(image))
+    except Image.DecompressionBombError as err:
+        raise PhotoError("too_large", f"too many pixels for its format: {err}") from err
+    except _BROKEN as err:
+        raise _broken(err) from err
+
+
+def _check_size(width: int, height: int, max_pixels: int) -> None:
+    if width < 1 or height < 1:
+        raise PhotoError("empty", f"the picture has no pixels ({width} x {height})")
+    if width * height > max_pixels:
+        raise PhotoError(
+            "too_large",
+            f"the picture is {width} x {height} = {width * height:,} pixels, more than the "
+            f"{max_pixels:,} allowed; shrink it or raise max_pixels",
+        )
+
+
+def _broken(err: BaseException) -> PhotoError:
+    detail = str(err) or type(err).__name__
+    if isinstance(err, MemoryError):
+        return PhotoError("too_large", "there is not enough memory to decode the picture")
+    if isinstance(err, OSError) and err.errno is not None:
+        return PhotoError("io_error", f"the file could not be read: {detail}")
+    missing_end = ("truncat", "not enough", "not large enough", "unexpected end", "no more data")
+    if isinstance(err, EOFError) or any(words in detail.lower() for words in missing_end):
+        return PhotoError("truncated", f"the end of the picture is missing ({detail})")
+    return PhotoError("damaged", f"the picture is damaged ({detail})")
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Apply EXIF orientation; a photo with unreadable EXIF is taken as it lies."""
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation)
+    except _BROKEN:
+        return image
+    turn = _TURNS.get(orientation) if isinstance(orientation, int) else None
+    return image if turn is None else image.transpose(turn)
+
+
+def _to_rgb(image: Image.Image) -> Pixels:
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        grey = _grey(np.asarray(image))
+        return np.repeat(grey[:, :, None], 3, axis=2)
+    if image.has_transparency_data:
+        if image.mode == "La":
+            image = image.convert("LA")
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    try:
+        return np.asarray(image.convert("RGB"))
+    except ValueError as err:
+        raise PhotoError(
+            "unsupported", f"{image.mode} pixels cannot be turned into RGB; save it as JPEG"
+        ) from err
+
+
+def _grey(values: NDArray[Any]) -> NDArray[np.uint8]:
+    """Deep greys ``(h, w)`` as 8 bits.
+
+    16-bit integers keep their upper byte. 32-bit integers are read as 8 or 16 bits where all
+    values fit, as such files mostly come from there, else scaled to their maximum. Floats up to 1
+    are scaled by 255, beyond 255 to their maximum. Negative and non-finite values become 0.
+    """
+    if values.dtype.itemsize == 2:
+        return (values >> 8).astype(np.uint8)
+    finite = np.maximum(np.nan_to_num(values.astype(np.float64), posinf=0.0, neginf=0.0), 0.0)
+    top = finite.max()
+    if values.dtype.kind == "f":
+        scale = 255.0 if top <= 1 else min(1.0, 255.0 / top)
+    else:
+        scale = 1.0 if top <= 255 else 1 / 256 if top <= 65535 else 255.0 / top
+    return (finite * scale).astype(np.uint8)
+
+
+def _from_array(array: NDArray[Any], max_pixels: int) -> Pixels:
+    shape = array.shape
+    if array.dtype != np.uint8 or len(shape) not in (2, 3) or (len(shape) == 3 and shape[2] == 2):
+        raise _unsupported_array(array)
+    _check_size(shape[1], shape[0], max_pixels)
+    channels = shape[2] if len(shape) == 3 else 1
+    if channels == 1:
+        return np.repeat(array.reshape(*shape[:2], 1), 3, axis=2)
+    if channels == 3:
+        return np.ascontiguousarray(array)
+    if channels == 4:
+        return _to_rgb(Image.fromarray(np.ascontiguousarray(array)))
+    raise _unsupported_array(array)
+
+
+def _unsupported_array(array: NDArray[Any]) -> PhotoError:
+    return PhotoError(
+        "unsupported",
+        f"an array must be uint8 of shape (h, w), (h, w, 3) or (h, w, 4), not {array.dtype} "
+        f"{array.shape}; scale it to 0-255 and convert it first, for its range is not guessed",
+    )
+
+
+_quiet_lock = threading.Lock()
+_quiet_users = 0
+_quiet_filters: warnings.catch_warnings[None] | None = None
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence Pillow's warnings about odd metadata while any thread decodes.
+
+    ``warnings.catch_warnings`` swaps process-wide filters, so threads that overlap would restore
+    them in the wrong order: the first one in swaps, the last one out restores.
+    """
+    global _quiet_users, _quiet_filters  # noqa: PLW0603
+    with _quiet_lock:
+        _quiet_users += 1
+        if _quiet_users == 1:
+            _quiet_filters = warnings.catch_warnings()
+            _quiet_filters.__enter__()
+            warnings.filterwarnings("ignore", module=r"PIL\.")
+    try:
+        yield
+    finally:
+        with _quiet_lock:
+            _quiet_users -= 1
+            if _quiet_users == 0 and _quiet_filters is not None:
+                _quiet_filters.__exit__(None, None, None)
+                _quiet_filters = None

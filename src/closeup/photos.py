@@ -1,0 +1,356 @@
+"""A folder, CSV or Parquet file of labelled photos -> one row per photo, readable or not."""
+
+from __future__ import annotations
+
+import csv
+import glob
+import hashlib
+import io
+import os
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from closeup.config import CONFIG_FILE, PhotosConfig
+from closeup.errors import PhotoError, PhotosError
+from closeup.images import hash_file, open_photo, photo_suffixes, read_photo
+from closeup.progress import Progress, silent, track
+from closeup.types import Photo, PhotoState
+
+TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".parquet"})
+
+_LAYOUT = "give a folder with one sub-folder per label (PHOTOS/rolex/1.jpg, PHOTOS/omega/2.jpg)"
+_WORKERS = min(8, os.cpu_count() or 1)
+
+
+def list_photos(
+    config: PhotosConfig, *, previous: Sequence[Photo] = (), progress: Progress = silent
+) -> list[Photo]:
+    """Every photo of the collection, each decoded once to know that it can be read.
+
+    `config.source` and `config.test` are each a folder with one sub-folder per label (at any
+    depth below it), or a table (CSV, TSV, Parquet) with the columns ``path,label[,group]``, paths
+    relative to the table's folder or absolute. In a folder, hidden files and Closeup's own project
+    folders are passed over, and photos directly in it have the label ``""``.
+
+    Parameters
+    ----------
+    config
+        Where the photos are; those of ``config.test`` get ``split="test"``.
+    previous
+        Rows of an earlier call: a readable file whose size and modification time are unchanged is
+        not read again.
+    progress
+        Told of the stage ``"photos"``.
+
+    Returns
+    -------
+    photos
+        Sorted by split, then path; unique ids. What cannot be read has ``state`` unreadable with
+        a `code` and a `reason`.
+
+    Raises
+    ------
+    PhotosError
+        Where a folder or table is missing or malformed, holds no photo, or has no label at all.
+    """
+    source = _absolute(config.source)
+    entries = _entries(source, "", skip=[_absolute(config.test)] if config.test else [])
+    if config.test:
+        test = _absolute(config.test)
+        if test == source:
+            raise PhotosError(
+                f"the test photos are the training photos ({source}); "
+                "give another folder, or none for a hold-out"
+            )
+        entries += _entries(test, "test", skip=[source])
+    known = {_key(photo): photo for photo in previous if photo.state is PhotoState.READABLE}
+    pool = ThreadPoolExecutor(_WORKERS)
+    try:
+        rows = pool.map(lambda entry: _look(entry, known, config.max_pixels), entries)
+        photos = list(track(rows, "photos", len(entries), progress))
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return _with_ids(photos)
+
+
+def list_paths(paths: Iterable[str | Path]) -> list[Path]:
+    """The photos meant by files, folders and globs, in the order given, each once.
+
+    A folder stands for all photos below it, sorted; a pattern (``*``, ``?``, ``[…]``, ``**``) for
+    the photos and folders it matches. A file is kept whatever it is, even where it does not
+    exist, so that it gets its own answer or error.
+
+    Raises
+    ------
+    PhotosError
+        Where a folder or pattern yields no photo, or nothing was given.
+    """
+    found: dict[Path, None] = {}
+    for given in paths:
+        path = Path(given).expanduser()
+        if path.is_dir():
+            files = _photos_below(path)
+        elif glob.has_magic(str(given)) and not os.path.lexists(path):
+            matches = [Path(m) for m in sorted(glob.glob(str(path), recursive=True))]
+            files = [f for m in matches for f in (_photos_below(m) if m.is_dir() else [m])]
+            files = [f for f in files if f.suffix.lower() in photo_suffixes()]
+        else:
+            files = [path]
+        if not files:
+            raise PhotosError(f"no photo in {given}; name photos, folders or patterns of photos")
+        found.update(dict.fromkeys(files))
+    if not found:
+        raise PhotosError("no photos were given; name files, folders or patterns such as '*.jpg'")
+    return list(found)
+
+
+@dataclass(frozen=True, slots=True)
+class TableRow:
+    """One row of a CSV, TSV or Parquet file: its line (counted from 1) and its cells as text."""
+
+    line: int
+    cells: dict[str, str]
+
+
+def read_table(file: Path, required: Sequence[str]) -> list[TableRow]:
+    """The rows of a CSV (comma, semicolon), TSV or Parquet file with named columns.
+
+    Names are compared without case and surrounding spaces; blank lines are passed over; empty
+    and null cells are ``""``.
+
+    Raises
+    ------
+    PhotosError
+        Where the file cannot be read or a required column is missing (named), or a line has more
+        or fewer cells than the header (numbered).
+    """
+    try:
+        data = file.read_bytes()
+    except OSError as err:
+        raise PhotosError(f"{file} cannot be read: {err.strerror}; check the path") from err
+    header, rows = _parquet(file) if file.suffix.lower() == ".parquet" else _csv(file, data)
+    missing = [name for name in required if name not in header]
+    if missing:
+        raise PhotosError(
+            f"{file} lacks the column {', '.join(missing)} (it has: {', '.join(header) or 'none'});"
+            f" line 1 must name the columns, {','.join(required)} among them"
+        )
+    return rows
+
+
+def _parquet(file: Path) -> tuple[list[str], list[TableRow]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(file)
+    except (pa.ArrowException, OSError) as err:
+        raise PhotosError(f"{file} is not a readable Parquet file: {err}; write it anew") from err
+    header = [str(name).strip().lower() for name in table.column_names]
+    columns = [
+        ["" if v is None else str(v).strip() for v in column.to_pylist()]
+        for column in table.columns
+    ]
+    return header, [
+        TableRow(number, dict(zip(header, cells, strict=True)))
+        for number, cells in enumerate(zip(*columns, strict=True), start=1)
+    ]
+
+
+def _csv(file: Path, data: bytes) -> tuple[list[str], list[TableRow]]:
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as err:
+        raise PhotosError(f"{file} is not UTF-8 text ({err}); save it as CSV UTF-8") from err
+    first = text.split("\n", 1)[0]
+    delimiter = max(",;\t", key=first.count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    header: list[str] = []
+    rows = []
+    try:
+        for cells in reader:
+            if not any(cell.strip() for cell in cells):
+                continue
+            if not header:
+                header = [cell.strip().lower() for cell in cells]
+                continue
+            if len(cells) != len(header):
+                raise PhotosError(
+                    f"{file}, line {reader.line_num}: {len(cells)} cells where the header has "
+                    f"{len(header)}; put a name that holds {delimiter!r} into double quotes"
+                )
+            named = zip(header, (cell.strip() for cell in cells), strict=True)
+            rows.append(TableRow(reader.line_num, dict(named)))
+    except csv.Error as err:
+        raise PhotosError(f"{file}, line {reader.line_num}: {err}; mend this line") from err
+    return header, rows
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    root: str
+    path: str
+    label: str
+    group: str
+    split: str
+
+
+def _absolute(given: str) -> Path:
+    return Path(given).expanduser().resolve()
+
+
+def _entries(source: Path, split: str, skip: Collection[Path]) -> list[_Entry]:
+    if source.is_dir():
+        entries = _from_folder(source, split, skip)
+    elif source.suffix.lower() in TABLE_SUFFIXES:
+        entries = _from_table(source, split)
+    elif source.exists():
+        raise PhotosError(
+            f"{source} is neither a folder nor a table ({', '.join(sorted(TABLE_SUFFIXES))}); "
+            f"{_LAYOUT}"
+        )
+    else:
+        raise PhotosError(f"there is no folder or file {source}; check the path")
+    if not any(entry.label for entry in entries):
+        raise PhotosError(f"{source} holds {len(entries)} photos but no label; {_LAYOUT}")
+    return entries
+
+
+def _from_folder(root: Path, split: str, skip: Collection[Path]) -> list[_Entry]:
+    if (root / CONFIG_FILE).is_file():
+        raise PhotosError(
+            f"{root} is a Closeup project folder (it holds {CONFIG_FILE}), not a folder of photos; "
+            f"{_LAYOUT}, and keep the project elsewhere"
+        )
+    passed: Counter[str] = Counter()
+    entries = []
+    for file in _walk(root, skip):
+        if file.suffix.lower() not in photo_suffixes():
+            passed[file.suffix.lower() or "no suffix"] += 1
+            continue
+        parts = file.relative_to(root).parts
+        label = parts[0] if len(parts) > 1 else ""
+        entries.append(_Entry(str(root), "/".join(parts), label, "", split))
+    if not entries:
+        others = ", ".join(f"{n} x {suffix}" for suffix, n in sorted(passed.items()))
+        found = f"only other files ({others})" if others else "no files at all"
+        raise PhotosError(f"{root} holds no photo, {found}; {_LAYOUT}")
+    return sorted(entries, key=lambda entry: entry.path)
+
+
+def _photos_below(folder: Path) -> list[Path]:
+    files = [f for f in _walk(folder, ()) if f.suffix.lower() in photo_suffixes()]
+    return sorted(files, key=lambda file: file.as_posix())
+
+
+def _walk(
+    folder: Path, skip: Collection[Path], above: frozenset[tuple[int, int]] = frozenset()
+) -> Iterator[Path]:
+    """Files below `folder` that are not hidden; links are followed, but never into a parent."""
+    try:
+        status = folder.stat()
+        with os.scandir(folder) as found:
+            children = sorted(found, key=lambda child: child.name)
+    except OSError as err:
+        raise PhotosError(f"{folder} cannot be listed: {err.strerror}; check its rights") from err
+    here = above | {(status.st_dev, status.st_ino)}
+    for child in children:
+        path = Path(child.path)
+        if child.name.startswith(".") or child.name.lower() in ("thumbs.db", "desktop.ini"):
+            continue
+        if not child.is_dir():
+            yield path
+        elif not _is_own_or_skipped(path, skip):
+            inner = path.stat()
+            if (inner.st_dev, inner.st_ino) not in here:
+                yield from _walk(path, skip, here)
+
+
+def _is_own_or_skipped(folder: Path, skip: Collection[Path]) -> bool:
+    return (folder / CONFIG_FILE).is_file() or (bool(skip) and folder.resolve() in skip)
+
+
+def _from_table(file: Path, split: str) -> list[_Entry]:
+    entries: dict[str, tuple[int, _Entry]] = {}
+    for row in read_table(file, ("path", "label")):
+        given = row.cells["path"]
+        if not given:
+            raise PhotosError(f"{file}, line {row.line}: the path is empty; mend or delete it")
+        path = Path(os.path.normpath(given)).as_posix()
+        entry = _Entry(
+            str(file.parent), path, row.cells["label"], row.cells.get("group", ""), split
+        )
+        line, first = entries.setdefault(path, (row.line, entry))
+        if first != entry:
+            raise PhotosError(
+                f"{file}, lines {line} and {row.line} give {path} different labels or groups; "
+                "keep one of them"
+            )
+    if not entries:
+        raise PhotosError(f"{file} has a header but no rows; list one photo a line")
+    return sorted((entry for _, entry in entries.values()), key=lambda entry: entry.path)
+
+
+_Key = tuple[str, str, str, str, str, int, int]
+
+
+def _key(photo: Photo) -> _Key:
+    p = photo
+    return (p.root, p.path, p.label, p.group, p.split, p.bytes, p.mtime_ns)
+
+
+def _look(entry: _Entry, known: dict[_Key, Photo], max_pixels: int) -> Photo:
+    """The row of one file, without its id; taken from `known` where the file is unchanged."""
+    photo = Photo(
+        id="", root=entry.root, path=entry.path, label=entry.label, group=entry.group,
+        split=entry.split, state=PhotoState.UNREADABLE, code="", reason="", width=0, height=0,
+        bytes=0, mtime_ns=0, sha256="",
+    )  # fmt: skip
+    try:
+        entry.path.encode(), entry.label.encode()
+    except UnicodeEncodeError:
+        return replace(
+            photo,
+            path=_printable(entry.path),
+            label=_printable(entry.label),
+            code="bad_name",
+            reason="the file's or folder's name is not valid UTF-8; rename it",
+        )
+    try:
+        with open_photo(photo.file) as stream:
+            status = os.fstat(stream.fileno())
+        photo = replace(photo, bytes=status.st_size, mtime_ns=status.st_mtime_ns)
+        old = known.get(_key(photo))
+        if old is not None and old.width * old.height <= max_pixels:
+            return old
+        height, width = read_photo(photo.file, max_pixels=max_pixels).shape[:2]
+        sha256 = hash_file(photo.file)
+    except PhotoError as err:
+        return replace(photo, code=err.code, reason=err.message)
+    return replace(photo, state=PhotoState.READABLE, width=width, height=height, sha256=sha256)
+
+
+def _printable(name: str) -> str:
+    return os.fsencode(name).decode("utf8", "backslashreplace")
+
+
+def _with_ids(photos: Sequence[Photo]) -> list[Photo]:
+    """The rows with their ids; where two would be the same, both get a longer hash."""
+    short = [_photo_id(photo, 4) for photo in photos]
+    seen = Counter(short)
+    return [
+        replace(photo, id=name if seen[name] == 1 else _photo_id(photo, 16))
+        for photo, name in zip(photos, short, strict=True)
+    ]
+
+
+def _photo_id(photo: Photo, digest_size: int) -> str:
+    ascii_stem = unicodedata.normalize("NFKD", Path(photo.path).stem).encode("ascii", "ignore")
+    slug = re.sub(r"[^A-Za-z0-9_]+", "-", ascii_stem.decode())[:40].strip("-") or "photo"
+    place = f"{photo.split}/{photo.path}".encode()
+    return f"{slug}-{hashlib.blake2b(place, digest_size=digest_size).hexdigest()}"
