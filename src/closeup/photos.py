@@ -96,7 +96,8 @@ def list_paths(paths: Iterable[str | Path]) -> list[Path]:
         if path.is_dir():
             files = _photos_below(path)
         elif glob.has_magic(str(given)) and not os.path.lexists(path):
-            matches = [Path(m) for m in sorted(glob.glob(str(path), recursive=True))]
+            # Path.glob takes no absolute pattern.
+            matches = [Path(m) for m in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207
             files = [f for m in matches for f in (_photos_below(m) if m.is_dir() else [m])]
             files = [f for f in files if f.suffix.lower() in photo_suffixes()]
         else:

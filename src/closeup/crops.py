@@ -1,0 +1,234 @@
+"""Photos and detections -> close-ups: choose the box, pad and square it, cut original pixels."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+from PIL import Image
+
+from closeup.config import CropConfig, DetectConfig
+from closeup.types import Box, Crop, CropState, Detection, Photo, PhotoState, Pixels
+
+ANY = "any"
+"""As the parent: the best box of whatever category."""
+
+FILL = 114
+"""Grey level of the letterbox, the usual one of detectors and near the mean of most photos."""
+
+_SAME_OBJECT = 0.6  # IoU from which two boxes are one object, named twice
+_UNSAFE = frozenset('/\\:*?"<>|%')
+_LONGEST_FOLDER = 120
+
+
+def choose(
+    detections: Sequence[Detection],
+    parent: Sequence[str],
+    threshold: float,
+    which: Literal["best", "largest", "all"],
+) -> list[Detection]:
+    """The detections of one photo that become close-ups.
+
+    Parameters
+    ----------
+    detections
+        Of one photo, in any order.
+    parent
+        Wanted categories, ``("any",)`` for all. A detection without a category (from the user's
+        own boxes) suits every parent.
+    threshold
+        Smallest score that counts.
+    which
+        ``best``: the highest score; ``largest``: the largest area; ``all``: every one, except a
+        weaker box that overlaps a stronger one by an IoU above 0.6, for detectors name one object
+        twice (``clock`` and ``cell phone``).
+
+    Returns
+    -------
+    chosen
+        Best first; empty where nothing suits.
+    """
+    wanted = frozenset(parent)
+    suited = [
+        d
+        for d in detections
+        if d.score >= threshold and (ANY in wanted or d.category in wanted or not d.category)
+    ]
+    suited.sort(key=lambda d: (-d.score, d.rank))
+    if which == "best":
+        return suited[:1]
+    if which == "largest":
+        return [max(suited, key=lambda d: d.box.area)] if suited else []
+    kept: list[Detection] = []
+    for detection in suited:
+        if all(detection.box.iou(other.box) <= _SAME_OBJECT for other in kept):
+            kept.append(detection)
+    return kept
+
+
+def window(box: Box, width: int, height: int, pad: float) -> tuple[Box, int]:
+    """The pixels to cut for a box, and the side of the square close-up that holds them.
+
+    The box is padded on each side by `pad` times its longer side and squared by taking in more of
+    the photo; at an edge the square is shifted inwards. Only where the photo is narrower than the
+    square is the rest letterboxed, and the square is never larger than the photo's longer side,
+    so a photo that is a close-up already stays as it is.
+
+    Parameters
+    ----------
+    box
+        The object, in pixels of the upright photo; the part outside the photo is ignored.
+    width, height
+        Of the photo, at least 1.
+
+    Returns
+    -------
+    window
+        Integer corners inside the photo, at least 1 x 1, around the clipped box.
+    side
+        At least the window's longer side.
+    """
+    inner = box.clip(width, height)
+    x1, x2 = _span(inner.x1, inner.x2, width)
+    y1, y2 = _span(inner.y1, inner.y2, height)
+    longer = max(x2 - x1, y2 - y1)
+    wanted = max(longer, round(longer * (1 + 2 * pad)))
+    left, right = _extend(x1, x2, min(wanted, width), width)
+    top, bottom = _extend(y1, y2, min(wanted, height), height)
+    return Box(left, top, right, bottom), min(wanted, max(width, height))
+
+
+def _span(low: float, high: float, limit: int) -> tuple[int, int]:
+    """The whole pixels around an interval within ``[0, limit]``, at least one."""
+    first = min(math.floor(low), limit - 1)
+    return first, min(max(math.ceil(high), first + 1), limit)
+
+
+def _extend(low: int, high: int, size: int, limit: int) -> tuple[int, int]:
+    """An interval of `size` centred on ``[low, high]`` as far as ``[0, limit]`` allows."""
+    start = min(max((low + high - size) // 2, 0), limit - size)
+    return start, start + size
+
+
+def cut(pixels: Pixels, window: Box, side: int) -> Pixels:
+    """The window's original pixels, centred on a grey square; nothing is resampled.
+
+    Parameters
+    ----------
+    pixels
+        ``(height, width, 3)``, the upright photo.
+    window, side
+        From :func:`window`.
+
+    Returns
+    -------
+    crop
+        ``(side, side, 3)`` uint8, a new array.
+    """
+    x1, y1, x2, y2 = (int(v) for v in window)
+    left, top = (side - (x2 - x1)) // 2, (side - (y2 - y1)) // 2
+    square = np.full((side, side, 3), FILL, np.uint8)
+    square[top : top + y2 - y1, left : left + x2 - x1] = pixels[y1:y2, x1:x2]
+    return square
+
+
+def encode_crop(pixels: Pixels, quality: int = 95) -> bytes:
+    """A close-up as JPEG with full colour resolution (4:4:4), for small marks live in colour."""
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "JPEG", quality=quality, subsampling=0)
+    return stream.getvalue()
+
+
+def find_crops(
+    photos: Iterable[Photo],
+    detections_by_photo: Mapping[str, Sequence[Detection]],
+    config: CropConfig,
+    detect: DetectConfig,
+) -> list[Crop]:
+    """The close-ups of every photo: at least one row each, in the order of `photos`.
+
+    A photo without a suitable box is ``not_found``: with ``on_miss="photo"`` the whole photo
+    stands in (`stand_in` is True), with ``"drop"`` there are no pixels and `file` is ``""``. An
+    unreadable photo is ``unreadable`` with the photo's reason. ``detections_by_photo`` maps a
+    photo's id to its detections; a photo that is absent from it has none.
+    """
+    crops = []
+    for photo in photos:
+        if photo.state is not PhotoState.READABLE:
+            crops.append(_empty(photo, CropState.UNREADABLE, photo.reason))
+            continue
+        whole = Box(0, 0, photo.width, photo.height)
+        clipped = [
+            replace(d, box=d.box.clip(photo.width, photo.height))
+            for d in detections_by_photo.get(photo.id, ())
+        ]
+        visible = [d for d in clipped if d.box.area > 0]
+        chosen = choose(visible, detect.parent, detect.threshold, config.which)
+        if not chosen:
+            reason = _why_none(visible, detect)
+            crop = _empty(photo, CropState.NOT_FOUND, reason)
+            if config.on_miss == "photo":
+                stand_in = replace(crop, stand_in=True, box=whole)
+                crop = _placed(stand_in, photo, 0.0)
+            crops.append(crop)
+        for number, detection in enumerate(chosen, start=1):
+            crop = replace(
+                _empty(photo, CropState.CROPPED, ""),
+                id=photo.id if number == 1 else f"{photo.id}-{number}",
+                box=detection.box,
+                category=detection.category,
+                score=detection.score,
+            )
+            crops.append(_placed(crop, photo, config.pad))
+    return crops
+
+
+def folder_name(label: str) -> str:
+    """A label as the name of a folder: the same label if it is safe, and unique for each label.
+
+    >>> folder_name("Granny Smith"), folder_name("a/b"), folder_name("..")
+    ('Granny Smith', 'a%2Fb', '%2E.')
+    """
+    if not label:
+        return "%unlabelled"
+    last = len(label) - 1
+    safe = "".join(
+        "".join(f"%{byte:02X}" for byte in char.encode())
+        if char in _UNSAFE
+        or not char.isprintable()
+        or (place == 0 and char in ". ")
+        or (place == last and char in ". " and place > 0 and label.strip(". "))
+        else char
+        for place, char in enumerate(label)
+    )
+    if len(safe.encode()) > _LONGEST_FOLDER:
+        digest = hashlib.blake2b(label.encode(), digest_size=8).hexdigest()
+        safe = f"{safe.encode()[: _LONGEST_FOLDER - 20].decode(errors='ignore')}%{digest}"
+    return safe
+
+
+def _placed(crop: Crop, photo: Photo, pad: float) -> Crop:
+    """`crop` with its window, side and file."""
+    around, side = window(crop.box, photo.width, photo.height, pad)
+    file = f"crops/{folder_name(crop.label)}/{crop.id}.jpg"
+    return replace(crop, window=around, side=side, file=file)
+
+
+def _empty(photo: Photo, state: CropState, reason: str) -> Crop:
+    nowhere = Box(0, 0, 0, 0)
+    return Crop(
+        id=photo.id, photo_id=photo.id, label=photo.label, state=state, reason=reason,
+        stand_in=False, box=nowhere, window=nowhere, side=0, category="", score=0.0, file="",
+    )  # fmt: skip
+
+
+def _why_none(visible: Sequence[Detection], detect: DetectConfig) -> str:
+    wanted = "object" if ANY in detect.parent else " or ".join(detect.parent)
+    best = choose(visible, detect.parent, 0.0, "best")
+    seen = f"the best scores {best[0].score:.2f}" if best else "none at any score"
+    return f"no {wanted} with a score of at least {detect.threshold:g} ({seen})"

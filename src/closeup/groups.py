@@ -1,0 +1,66 @@
+"""Photos that must stay on one side of every split."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from closeup.types import Photo
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """Byte-identical photos under different labels: at least one label is wrong."""
+
+    photo_ids: tuple[str, ...]
+    labels: tuple[str, ...]
+
+
+def group_photos(
+    photos: Sequence[Photo], *, pairs: Iterable[tuple[str, str]] = ()
+) -> dict[str, str]:
+    """The group of every photo: ``{photo_id: group_id}``, independent of the order of `photos`.
+
+    Joined are byte-identical photos, photos of one non-empty `group`, and the `pairs` of photo
+    ids, each also through others. A photo that belongs to no other is a group of its own. A
+    group's id is the smallest photo id in it.
+
+    Raises
+    ------
+    KeyError
+        Where `pairs` names a photo that is not among `photos`.
+    """
+    parent = {photo.id: photo.id for photo in photos}
+
+    def find(name: str) -> str:
+        while parent[name] != name:
+            parent[name] = parent[parent[name]]
+            name = parent[name]
+        return name
+
+    def join(one: str, other: str) -> None:
+        low, high = sorted((find(one), find(other)))
+        parent[high] = low
+
+    first: dict[tuple[str, str], str] = {}
+    for photo in photos:
+        for kind, value in (("bytes", photo.sha256), ("group", photo.group)):
+            if value:
+                join(photo.id, first.setdefault((kind, value), photo.id))
+    for one, other in pairs:
+        join(one, other)
+    return {photo.id: find(photo.id) for photo in photos}
+
+
+def find_conflicts(photos: Iterable[Photo]) -> list[Conflict]:
+    """Byte-identical photos that carry different labels, sorted; unlabelled ones do not count."""
+    copies: dict[str, list[Photo]] = {}
+    for photo in photos:
+        if photo.sha256 and photo.label:
+            copies.setdefault(photo.sha256, []).append(photo)
+    conflicts = []
+    for same in copies.values():
+        labels = sorted({photo.label for photo in same})
+        if len(labels) > 1:
+            conflicts.append(Conflict(tuple(sorted(p.id for p in same)), tuple(labels)))
+    return sorted(conflicts, key=lambda conflict: conflict.photo_ids)
