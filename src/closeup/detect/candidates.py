@@ -1,0 +1,86 @@
+"""What every family's reader gives: boxes that may stand, in the network's input pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from closeup.errors import NetworkDamaged
+
+MOST = 1000
+"""Candidates kept before non-maximum suppression, the usual bound of COCO evaluation."""
+
+Outputs = Mapping[str, NDArray[Any]]
+"""One photo's outputs, name to array, in the graph's own order."""
+
+
+class Candidates(NamedTuple):
+    """``n`` boxes of one photo, best first.
+
+    Attributes
+    ----------
+    boxes
+        ``(n, 4)`` float64 XYXY in pixels of the network's input, not clipped; ``(0, 4)`` for none.
+    scores
+        ``(n,)`` float32, 0 to 1, falling.
+    classes
+        ``(n,)`` int64, numbers in the network's own class list.
+    """
+
+    boxes: NDArray[np.float64]
+    scores: NDArray[np.float32]
+    classes: NDArray[np.int64]
+
+
+def best_first(
+    boxes: NDArray[Any], scores: NDArray[Any], classes: NDArray[Any], floor: float
+) -> Candidates:
+    """The at most :data:`MOST` boxes that score `floor` or more; ties keep the network's order.
+
+    The arguments are ``(n, 4)``, ``(n,)`` and ``(n,)``, in any order and of any numeric type.
+    """
+    order = np.argsort(-scores, kind="stable")[:MOST]
+    order = order[scores[order] >= floor]
+    return Candidates(
+        boxes[order].astype(np.float64),
+        scores[order].astype(np.float32),
+        classes[order].astype(np.int64),
+    )
+
+
+def best_cells(
+    scores: NDArray[np.floating[Any]], floor: float
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The cells and classes of a ``(cells, classes)`` score table worth decoding, best first.
+
+    One cell may stand for several classes: a watch that looks a little more like a phone is still
+    found as a clock.
+
+    Returns
+    -------
+    cells, classes
+        ``(n,)`` each, for the at most :data:`MOST` scores of `floor` or more.
+    """
+    flat = np.flatnonzero(scores >= floor)
+    # Without the stable sort, equal scores would come in an order that depends on NumPy's build.
+    order = flat[np.argsort(-scores.reshape(-1)[flat], kind="stable")[:MOST]]
+    cells, classes = np.divmod(order, scores.shape[1])
+    return cells, classes
+
+
+def require_classes(found: int, expected: int) -> None:
+    """Check that the graph scores as many classes as the card names.
+
+    Raises
+    ------
+    NetworkDamaged
+        Where it does not.
+    """
+    if found != expected:
+        raise NetworkDamaged(
+            f"the graph scores {found} categories, but {expected} names were given; "
+            "add the network again with its own class list"
+        )

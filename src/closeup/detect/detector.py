@@ -1,0 +1,236 @@
+"""A detector: photos in, named boxes out, streaming.
+
+Its card says how photos become its input (:mod:`closeup.preprocess`) and which family reads its
+outputs (:data:`FAMILIES`).
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from closeup.config import EngineConfig
+from closeup.detect import picodet, ranked, yolox
+from closeup.detect.candidates import Candidates, Outputs
+from closeup.detect.nms import nms
+from closeup.engine import open_graph
+from closeup.errors import NetworkDamaged, NetworkError, UsageError
+from closeup.preprocess import Placement, prepare
+from closeup.types import Box, Floats, Pixels
+from closeup.zoo.card import Card
+
+if TYPE_CHECKING:
+    from closeup.zoo import Network
+
+ANY = "any"
+"""Stands for all of a detector's categories."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One object: its category by name, score 0 to 1, and box in pixels of the upright photo.
+
+    The box lies inside the photo and has an area above 0.
+    """
+
+    category: str
+    score: float
+    box: Box
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """How the outputs of one family of detectors are read.
+
+    Attributes
+    ----------
+    decode
+        ``(outputs, card, floor) -> Candidates`` of one photo.
+    nms_iou
+        Overlap above which the weaker of two boxes of one class goes; None where the graph has
+        seen to it.
+    """
+
+    decode: Callable[[Outputs, Card, float], Candidates]
+    nms_iou: float | None = None
+
+
+FAMILIES: Mapping[str, Family] = MappingProxyType(
+    {
+        "yolox": Family(yolox.decode, yolox.NMS_IOU),
+        "picodet": Family(picodet.decode, picodet.NMS_IOU),
+        "detr": Family(ranked.decode),
+        "rcnn": Family(ranked.decode),
+    }
+)
+
+
+class Detector:
+    """A detector ready to run.
+
+    Parameters
+    ----------
+    network
+        A network of kind ``detector``.
+    config
+        How its graph runs.
+
+    Raises
+    ------
+    NetworkError
+        Where the network is no detector, or its graph does not take one photo at a time.
+    """
+
+    def __init__(self, network: Network, config: EngineConfig) -> None:
+        card = network.card
+        if card.family not in FAMILIES:
+            raise NetworkError(
+                f"{card.name} is a {card.kind} of the family {card.family}, expected a detector "
+                f"({', '.join(FAMILIES)}); see `closeup models list`"
+            )
+        if card.batch > 1:
+            raise NetworkError(
+                f"{card.name} takes {card.batch} photos at a time, expected 1; "
+                "export it with a batch of 1 and add it again"
+            )
+        self.card = card
+        self._family = FAMILIES[card.family]
+        self._graph = open_graph(network.file, config)
+        self._image, *others = self._graph.inputs
+        size = np.array([[card.input.width, card.input.height]], np.int64)
+        # Boxes come in input pixels whatever the resize rule; the placement maps them back.
+        self._constant = {name: size for name in others if name == ranked.SIZES_INPUT}
+        if len(others) > len(self._constant):
+            raise NetworkError(
+                f"{card.name} has the inputs {', '.join(self._graph.inputs)}, expected a picture "
+                f"and perhaps {ranked.SIZES_INPUT}; export it in that form"
+            )
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """The names of the categories it knows, in the network's own order."""
+        return tuple(name for name in self.card.classes if name)
+
+    def resolve(self, names: Sequence[str]) -> tuple[str, ...]:
+        """The detector's own spelling of `names`, without repetition; `any` gives them all.
+
+        Upper and lower case, and spaces, hyphens and underscores, make no difference. Numbers
+        are never accepted: they mean other things in other networks.
+
+        Raises
+        ------
+        UsageError
+            Where `names` is empty or a name is unknown, with the closest known ones.
+        """
+        known = {_plain(name): name for name in self.categories}
+        found: dict[str, None] = {}
+        for name in names:
+            if _plain(name) in known:
+                found[known[_plain(name)]] = None
+            elif _plain(name) == ANY:
+                found.update(dict.fromkeys(self.categories))
+            else:
+                raise UsageError(self._unknown(name, known))
+        if not found:
+            raise UsageError(f"no category was named; name one of {self.card.name}'s, or `{ANY}`")
+        return tuple(found)
+
+    def _unknown(self, name: str, known: Mapping[str, str]) -> str:
+        close = difflib.get_close_matches(_plain(name), known, n=5, cutoff=0.5)
+        hint = (
+            f"did you mean {' or '.join(repr(known[key]) for key in close)}?"
+            if close
+            else f"it knows {', '.join(self.categories)}"
+        )
+        return (
+            f"{self.card.name} has no category {name!r}; {hint} "
+            "(`closeup scout PHOTOS` shows which of them fire on your photos)"
+        )
+
+    def detect(
+        self, photos: Iterable[Pixels], floor: float = 0.01, limit: int = 100
+    ) -> Iterator[list[Found]]:
+        """What is in each photo: one list per photo, in order, best first.
+
+        Reads `photos` a little ahead of what it has given, and holds no more of them than that.
+
+        Parameters
+        ----------
+        photos
+            ``(height, width, 3)`` uint8 RGB each, upright, of any size from 1x1.
+        floor
+            Boxes that score less are left out.
+        limit
+            At most so many boxes per photo, the best ones.
+
+        Yields
+        ------
+        The objects by falling score, ties in the network's own order; an empty list where
+        nothing was found.
+
+        Raises
+        ------
+        NetworkDamaged
+            Where the outputs are not what the card promises.
+        """
+        waiting: deque[tuple[Placement, int, int]] = deque()
+
+        def feeds() -> Iterator[dict[str, Floats | NDArray[np.int64]]]:
+            for pixels in photos:
+                values, placement = prepare(pixels, self.card.input)
+                waiting.append((placement, pixels.shape[1], pixels.shape[0]))
+                yield {self._image: values[None], **self._constant}
+
+        for outputs in self._graph.stream(feeds()):
+            placement, width, height = waiting.popleft()
+            yield self._read(outputs, floor, limit, placement, width, height)
+
+    def _read(self, outputs: Outputs, floor: float, limit: int, placement: Placement,
+              width: int, height: int) -> list[Found]:  # fmt: skip
+        self._require_sound(outputs)
+        candidates = self._family.decode(outputs, self.card, floor)
+        boxes = placement.to_photo(candidates.boxes)
+        visible = boxes.clip(0, [width, height, width, height])
+        useful = (visible[:, 2:] > visible[:, :2]).all(1) & np.isfinite(boxes).all(1)
+        useful &= self._named(candidates.classes)
+        boxes, visible = boxes[useful], visible[useful]
+        scores, classes = candidates.scores[useful], candidates.classes[useful]
+        if self._family.nms_iou is None:
+            kept = np.arange(min(limit, len(boxes)))
+        else:
+            kept = nms(boxes, classes, self._family.nms_iou, limit)
+        return [
+            Found(self.card.classes[classes[i]], float(scores[i]), Box(*visible[i].tolist()))
+            for i in kept
+        ]
+
+    def _require_sound(self, outputs: Outputs) -> None:
+        for name, values in outputs.items():
+            if np.isnan(values.sum()):  # one pass without a mask; NaN survives a sum
+                raise NetworkDamaged(
+                    f"{self.card.name}: the output {name} holds values that are not numbers; "
+                    "try `--precision fp32`, or add the network again"
+                )
+
+    def _named(self, classes: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which class numbers have a name; the others are unused or stand for the background."""
+        names = self.card.classes
+        if classes.size and not 0 <= classes.min() <= classes.max() < len(names):
+            raise NetworkDamaged(
+                f"{self.card.name} found category number {classes.max()}, but its card names "
+                f"{len(names)}; add the network again with its own class list"
+            )
+        named: NDArray[np.bool_] = np.array([bool(name) for name in names], bool)[classes]
+        return named
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s_-]+", " ", name).strip().casefold()

@@ -1,0 +1,58 @@
+"""YOLOX: raw heads, one row per grid cell (Ge et al. 2021, https://arxiv.org/abs/2107.08430)."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from closeup.detect.candidates import Candidates, Outputs, best_cells, best_first, require_classes
+from closeup.errors import NetworkDamaged
+from closeup.zoo.card import Card
+
+NMS_IOU = 0.65
+STRIDES = (8, 16, 32)
+
+
+def grid(width: int, height: int) -> NDArray[np.float64]:
+    """Column, row and stride of every cell: ``(cells, 3)``, finest level first, row by row."""
+    levels = []
+    for stride in STRIDES:
+        rows, columns = np.indices((math.ceil(height / stride), math.ceil(width / stride)))
+        levels.append(np.stack([columns.ravel(), rows.ravel(), np.full(rows.size, stride)], 1))
+    return np.concatenate(levels).astype(np.float64)
+
+
+def decode(outputs: Outputs, card: Card, floor: float) -> Candidates:
+    """Read ``(1, cells, 5 + classes)``: centre, log size, objectness, class scores.
+
+    A box is ``(centre + cell) * stride`` and ``exp(size) * stride``; its score is objectness times
+    class score.
+
+    Raises
+    ------
+    NetworkDamaged
+        Where the output has another shape.
+    """
+    raw = next(iter(outputs.values()))
+    cells = grid(card.input.width, card.input.height)
+    if raw.ndim != 3 or raw.shape[:2] != (1, len(cells)) or raw.shape[2] < 6:
+        raise NetworkDamaged(
+            f"the output is {raw.shape}, expected (1, {len(cells)}, 5 + categories) for a "
+            f"{card.input.width}x{card.input.height} input with strides 8, 16, 32; "
+            "export it without decoding in the graph"
+        )
+    require_classes(raw.shape[2] - 5, len(card.classes))
+    # A class score is at most 1, so a cell whose objectness is below the floor cannot reach it.
+    likely = np.flatnonzero(raw[0, :, 4] >= floor)
+    rows = raw[0, likely]
+    scores = rows[:, 4:5] * rows[:, 5:]
+    picked, classes = best_cells(scores, floor)
+    values = rows[picked, :4].astype(np.float64)
+    column_row, stride = np.split(cells[likely[picked]], [2], axis=1)
+    centre = (values[:, :2] + column_row) * stride
+    with np.errstate(over="ignore"):  # an infinite size is dropped with the other useless boxes
+        half = np.exp(values[:, 2:]) * stride / 2
+    boxes = np.concatenate([centre - half, centre + half], 1)
+    return best_first(boxes, scores[picked, classes], classes, floor)
