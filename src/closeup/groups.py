@@ -15,15 +15,39 @@ class Conflict:
     photo_ids: tuple[str, ...]
     labels: tuple[str, ...]
 
+    def __str__(self) -> str:
+        return (
+            f"{len(self.photo_ids)} identical photos carry the labels {', '.join(self.labels)} "
+            f"and are left out: {', '.join(self.photo_ids)}"
+        )
 
-def group_photos(
-    photos: Sequence[Photo], *, pairs: Iterable[tuple[str, str]] = ()
-) -> dict[str, str]:
-    """The group of every photo: ``{photo_id: group_id}``, independent of the order of `photos`.
+
+@dataclass(frozen=True, slots=True)
+class Grouping:
+    """Which photos belong together.
+
+    Attributes
+    ----------
+    group_of
+        ``{photo_id: group_id}`` for every photo; a group's id is the smallest photo id in it.
+    conflicts
+        Identical photos whose labels contradict each other.
+    """
+
+    group_of: dict[str, str]
+    conflicts: tuple[Conflict, ...]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """One sentence for each conflict."""
+        return tuple(map(str, self.conflicts))
+
+
+def group_photos(photos: Sequence[Photo], *, pairs: Iterable[tuple[str, str]] = ()) -> Grouping:
+    """The groups of the photos, independent of their order.
 
     Joined are byte-identical photos, photos of one non-empty `group`, and the `pairs` of photo
-    ids, each also through others. A photo that belongs to no other is a group of its own. A
-    group's id is the smallest photo id in it.
+    ids, each also through others. A photo that belongs to no other is a group of its own.
 
     Raises
     ------
@@ -49,7 +73,8 @@ def group_photos(
                 join(photo.id, first.setdefault((kind, value), photo.id))
     for one, other in pairs:
         join(one, other)
-    return {photo.id: find(photo.id) for photo in photos}
+    group_of = {photo.id: find(photo.id) for photo in photos}
+    return Grouping(group_of, tuple(find_conflicts(photos)))
 
 
 def find_conflicts(photos: Iterable[Photo]) -> list[Conflict]:

@@ -24,8 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from closeup.errors import PhotoError
-from closeup.types import Pixels
+from closeup.errors import PhotoError, ProjectError
+from closeup.types import Photo, Pixels
 
 CODES: Mapping[str, str] = MappingProxyType(
     {
@@ -119,6 +119,31 @@ def read_photo(source: Source, *, max_pixels: int = 200_000_000) -> Pixels:
             return _decode_stream(io.BytesIO(source), max_pixels)
         with open_photo(Path(source)) as stream:
             return _decode_stream(stream, max_pixels)
+
+
+def read_again(photo: Photo) -> Pixels:
+    """The pixels of a listed photo, ``(photo.height, photo.width, 3)`` uint8.
+
+    Raises
+    ------
+    ProjectError
+        Where the file has changed or vanished since it was listed.
+    """
+    try:
+        pixels = read_photo(photo.file, max_pixels=photo.width * photo.height)
+        found = f"it is now {pixels.shape[1]} x {pixels.shape[0]}"
+    except PhotoError as err:
+        raise _changed(photo, err.message) from err
+    if pixels.shape[:2] != (photo.height, photo.width):
+        raise _changed(photo, found)
+    return pixels
+
+
+def _changed(photo: Photo, found: str) -> ProjectError:
+    return ProjectError(
+        f"{photo.file} was a readable photo of {photo.width} x {photo.height} when the photos were "
+        f"listed, but has changed since: {found}; run the command again"
+    )
 
 
 def open_photo(path: Path) -> io.BufferedReader:

@@ -11,20 +11,19 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from closeup.config import CONFIG_FILE, PhotosConfig
 from closeup.errors import PhotoError, PhotosError
 from closeup.images import hash_file, open_photo, photo_suffixes, read_photo
+from closeup.parallel import ordered_map
 from closeup.progress import Progress, silent, track
 from closeup.types import Photo, PhotoState
 
 TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".parquet"})
 
 _LAYOUT = "give a folder with one sub-folder per label (PHOTOS/rolex/1.jpg, PHOTOS/omega/2.jpg)"
-_WORKERS = min(8, os.cpu_count() or 1)
 
 
 def list_photos(
@@ -69,13 +68,8 @@ def list_photos(
             )
         entries += _entries(test, "test", skip=[source])
     known = {_key(photo): photo for photo in previous if photo.state is PhotoState.READABLE}
-    pool = ThreadPoolExecutor(_WORKERS)
-    try:
-        rows = pool.map(lambda entry: _look(entry, known, config.max_pixels), entries)
-        photos = list(track(rows, "photos", len(entries), progress))
-    finally:
-        pool.shutdown(cancel_futures=True)
-    return _with_ids(photos)
+    rows = ordered_map(lambda entry: _look(entry, known, config.max_pixels), entries)
+    return _with_ids(list(track(rows, "photos", len(entries), progress)))
 
 
 def list_paths(paths: Iterable[str | Path]) -> list[Path]:
@@ -131,10 +125,9 @@ def read_table(file: Path, required: Sequence[str]) -> list[TableRow]:
         or fewer cells than the header (numbered).
     """
     try:
-        data = file.read_bytes()
+        header, rows = _parquet(file) if file.suffix.lower() == ".parquet" else _csv(file)
     except OSError as err:
         raise PhotosError(f"{file} cannot be read: {err.strerror}; check the path") from err
-    header, rows = _parquet(file) if file.suffix.lower() == ".parquet" else _csv(file, data)
     missing = [name for name in required if name not in header]
     if missing:
         raise PhotosError(
@@ -150,7 +143,7 @@ def _parquet(file: Path) -> tuple[list[str], list[TableRow]]:
 
     try:
         table = pq.read_table(file)
-    except (pa.ArrowException, OSError) as err:
+    except pa.ArrowException as err:
         raise PhotosError(f"{file} is not a readable Parquet file: {err}; write it anew") from err
     header = [str(name).strip().lower() for name in table.column_names]
     columns = [
@@ -163,9 +156,9 @@ def _parquet(file: Path) -> tuple[list[str], list[TableRow]]:
     ]
 
 
-def _csv(file: Path, data: bytes) -> tuple[list[str], list[TableRow]]:
+def _csv(file: Path) -> tuple[list[str], list[TableRow]]:
     try:
-        text = data.decode("utf-8-sig")
+        text = file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as err:
         raise PhotosError(f"{file} is not UTF-8 text ({err}); save it as CSV UTF-8") from err
     first = text.split("\n", 1)[0]
