@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from closeup.errors import ProjectError, UsageError
 
@@ -35,13 +35,20 @@ class DetectConfig(_Section):
     `parent` names COCO-like categories of the detector, or is ``("any",)``. The default
     `threshold` is low on purpose: in labelled photos the object is known to be there, so a weak
     box of the right category beats none. `boxes` is a file of the user's own boxes, ``""`` for
-    the detector's.
+    the detector's; where it is given, no detector is used unless one is named too.
     """
 
     detector: str = "d-fine-n"
     parent: tuple[str, ...] = ("any",)
     threshold: float = Field(default=0.05, ge=0, le=1)
     boxes: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _boxes_need_no_detector(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("boxes") and "detector" not in values:
+            return {**values, "detector": ""}
+        return values
 
 
 class CropConfig(_Section):

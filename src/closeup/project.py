@@ -60,8 +60,13 @@ def _plain(value: object) -> object:
     raise TypeError(f"{type(value).__name__} cannot be part of a stage key")
 
 
-def write_atomically(file: Path, data: bytes) -> None:
+def write_atomically(file: Path, data: bytes, *, durable: bool = True) -> None:
     """Replace `file` by `data` in one step, safe against a kill at any moment.
+
+    Parameters
+    ----------
+    durable
+        Also wait until the bytes are on the disk, which guards against a power cut.
 
     Raises
     ------
@@ -74,8 +79,9 @@ def write_atomically(file: Path, data: bytes) -> None:
         handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=".writing-")
         with os.fdopen(handle, "wb") as stream:
             stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
+            if durable:
+                stream.flush()
+                os.fsync(stream.fileno())
         Path(temporary).chmod(0o644)
         Path(temporary).replace(file)
     except OSError as err:
@@ -185,10 +191,10 @@ class Project:
         """Write a JSON object in one step."""
         self.write_bytes(name, (json.dumps(value, indent=1, sort_keys=True) + "\n").encode())
 
-    def write_bytes(self, name: str, data: bytes) -> Path:
+    def write_bytes(self, name: str, data: bytes, *, durable: bool = True) -> Path:
         """Write a file below the project, in one step; returns where it lies."""
         file = self.folder / name
-        write_atomically(file, data)
+        write_atomically(file, data, durable=durable)
         return file
 
     def remove(self, names: Iterable[str]) -> None:

@@ -204,6 +204,18 @@ class Example:
 
 
 @dataclass(frozen=True, slots=True)
+class Result:
+    """The answer for one example of the test part, given once, after training."""
+
+    crop_id: str
+    photo_id: str
+    truth: str
+    answer: str
+    confidence: float
+    found: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """What a model says of one object in a photo.
 

@@ -1,0 +1,46 @@
+# Everything on a machine that has only Python >= 3.11 and the package index.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+CORE := $(VENV)/.core-installed
+FULL := $(VENV)/.full-installed
+PYTEST_FLAGS ?= -n auto
+
+.PHONY: demo test check lint types docs bench clean
+
+demo: $(CORE) ## the main job, offline, on photos that the project makes
+	$(BIN)/closeup demo
+
+test: $(FULL) ## all tests
+	$(BIN)/python -m pytest $(PYTEST_FLAGS)
+
+check: lint types docs test ## what CI runs
+
+lint: $(FULL)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(FULL)
+	$(BIN)/mypy
+
+docs: $(FULL) ## the generated pages are up to date
+	$(BIN)/python tools/cli_reference.py --check
+
+bench: $(FULL) ## a small version of the benchmarks
+	$(BIN)/python -m bench.quick
+
+$(BIN)/uv:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Closeup needs Python 3.11 or newer; set PYTHON=")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==0.13.*
+
+$(CORE): $(BIN)/uv pyproject.toml constraints.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e .
+	touch $@
+
+$(FULL): $(BIN)/uv pyproject.toml constraints.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[torch,dev]'
+	touch $@ $(CORE)
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,5 @@
+"""The command line: ``closeup VERB …``."""
+
+from closeup.cli.app import main
+
+__all__ = ["main"]

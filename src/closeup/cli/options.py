@@ -1,0 +1,93 @@
+"""Options that several commands share, each spelled and explained once."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class Which(StrEnum):
+    best = "best"
+    largest = "largest"
+    all = "all"
+
+
+class OnMiss(StrEnum):
+    photo = "photo"
+    drop = "drop"
+
+
+class HeadKind(StrEnum):
+    logistic = "logistic"
+    mlp = "mlp"
+
+
+class Engine(StrEnum):
+    auto = "auto"
+    openvino = "openvino"
+    onnxruntime = "onnxruntime"
+
+
+class Precision(StrEnum):
+    auto = "auto"
+    fp32 = "fp32"
+    bf16 = "bf16"
+
+
+PHOTOS_HELP = "A folder with one sub-folder per label, or a CSV or Parquet file with path,label."
+
+Photos = Annotated[Path, typer.Argument(metavar="PHOTOS", help=PHOTOS_HELP, show_default=False)]
+PhotosOrProject = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="PHOTOS",
+        help=PHOTOS_HELP + " Without it: those of the project at --out.",
+        show_default=False,
+    ),
+]
+Out = Annotated[
+    Path, typer.Option("--out", "-o", help="The project folder.", show_default=False)
+]
+Test = Annotated[
+    Path | None,
+    typer.Option(help="Your own test photos, labelled like PHOTOS; without it 20 % are held out."),
+]
+Parent = Annotated[
+    str | None,
+    typer.Option(help="Detector categories of the object, comma-separated, or 'any'. [any]"),
+]
+Detector = Annotated[
+    str | None, typer.Option(help="Detector's name (`closeup models list`). [d-fine-n]")
+]
+Threshold = Annotated[
+    float | None, typer.Option(help="Lowest detection score that counts, 0 to 1. [0.05]")
+]
+Boxes = Annotated[
+    Path | None,
+    typer.Option(help="Your own boxes instead of a detector's: COCO JSON, YOLO folder or CSV."),
+]
+WhichBox = Annotated[Which | None, typer.Option("--which", help="Which box of a photo. [best]")]
+Pad = Annotated[
+    float | None, typer.Option(help="Padding as a share of the box's longer side. [0.1]")
+]
+Miss = Annotated[
+    OnMiss | None,
+    typer.Option("--on-miss", help="Where nothing is found: whole photo stands in, or drop. [photo]"),
+]
+Seed = Annotated[int | None, typer.Option(help="Seed of the split and the head. [0]")]
+TestFraction = Annotated[
+    float | None, typer.Option(help="Share of the photos held out as test part. [0.2]")
+]
+Backbone = Annotated[
+    str | None, typer.Option(help="Backbone's name (`closeup models list`). [dinov2-s]")
+]
+Head = Annotated[HeadKind | None, typer.Option(help="Head on the embeddings. [logistic]")]
+EngineName = Annotated[Engine | None, typer.Option("--engine", help="What runs the networks. [auto]")]
+PrecisionName = Annotated[
+    Precision | None, typer.Option("--precision", help="Arithmetic of the networks. [auto]")
+]
+Threads = Annotated[int | None, typer.Option(help="Processors to use; 0: all available. [0]")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]

@@ -1,0 +1,99 @@
+"""What the command line prints: progress and messages on stderr, results on stdout."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from closeup.progress import Progress
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
+    from rich.progress import Progress as Bars
+
+_VERBS = {
+    "photos": "reading photos",
+    "detect": "looking for the object",
+    "crop": "cutting close-ups",
+    "embed": "embedding close-ups",
+    "predict": "answering",
+}
+
+
+def say(text: str = "") -> None:
+    """A message for a person, on stderr."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def print_json(value: Any) -> None:
+    """A result for a program, one line on stdout."""
+    print(json.dumps(value, ensure_ascii=False), flush=True)
+
+
+@contextmanager
+def progress_on_stderr() -> Iterator[Progress]:
+    """A progress callback: bars with rate and time left on a terminal, plain lines elsewhere."""
+    if not sys.stderr.isatty():
+        yield _PlainLines()
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description:<24}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(elapsed_when_finished=True),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bars:
+        yield _Bars(bars)
+
+
+class _Bars:
+    """One bar per stage, on a terminal."""
+
+    def __init__(self, bars: Bars) -> None:
+        self._bars = bars
+        self._tasks: dict[str, TaskID] = {}
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        if total == 0:
+            return
+        if stage not in self._tasks:
+            name = _VERBS.get(stage, stage)
+            self._tasks[stage] = self._bars.add_task(name, total=total, rate="")
+        task = self._tasks[stage]
+        speed = self._bars.tasks[task].speed
+        self._bars.update(task, completed=done, total=total, rate=f"{speed:.0f}/s" if speed else "")
+
+
+class _PlainLines:
+    """A line when a stage begins, every ten seconds, and when it ends."""
+
+    def __init__(self) -> None:
+        self._began: dict[str, float] = {}
+        self._spoke = 0.0
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        if stage not in self._began:
+            self._began[stage] = self._spoke = now
+        taken = now - self._began[stage]
+        if total and done == total:
+            rate = f"{done / taken:.0f}/s" if taken > 0.05 else ""
+            say(f"{_VERBS.get(stage, stage)}: {done} of {total} in {taken:.1f} s {rate}".rstrip())
+        elif done and now - self._spoke > 10:
+            left = taken / done * (total - done)
+            say(f"{_VERBS.get(stage, stage)}: {done} of {total}, about {left:.0f} s left")
+            self._spoke = now

@@ -1,0 +1,99 @@
+"""``closeup predict``: a model's answers for files, folders and globs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from closeup.cli import options as opt
+from closeup.cli.output import print_json, progress_on_stderr, say
+from closeup.errors import UsageError
+
+if TYPE_CHECKING:
+    from closeup.types import Prediction
+
+
+def predict(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model folder.")],
+    paths: Annotated[
+        list[str], typer.Argument(metavar="PATH…", help="Photos, folders or globs.")
+    ],
+    json: Annotated[bool, typer.Option("--json", help="One JSON object per photo.")] = False,
+    csv: Annotated[Path | None, typer.Option(help="Write the answers to a CSV file.")] = None,
+    parquet: Annotated[Path | None, typer.Option(help="Write them to a Parquet file.")] = None,
+    draw: Annotated[Path | None, typer.Option(help="Write annotated pictures here.")] = None,
+    engine: opt.EngineName = None,
+    precision: opt.PrecisionName = None,
+    threads: opt.Threads = None,
+) -> None:
+    """Where is the object, and what is it? One answer per photo, broken ones included."""
+    from closeup.answers import draw_prediction, to_json, write_csv, write_parquet
+    from closeup.config import EngineConfig
+    from closeup.model import load_model
+    from closeup.photos import list_paths
+    from closeup.progress import track
+
+    given = {"engine": engine, "precision": precision, "threads": threads}
+    config = EngineConfig.model_validate({k: v for k, v in given.items() if v is not None})
+    loaded = load_model(model, config)
+    files = list_paths(paths)
+    drawn = _names(files, draw) if draw is not None else []
+    answers: list[Prediction] = []
+    with progress_on_stderr() as progress:
+        stream = loaded.predict_many(files)
+        for place, answer in enumerate(track(stream, "predict", len(files), progress)):
+            answers.append(answer)
+            if json:
+                print_json(to_json(answer))
+            if draw is not None and not answer.error_code:
+                draw_prediction(answer, draw / drawn[place])
+    if csv is not None:
+        write_csv(answers, csv)
+    if parquet is not None:
+        write_parquet(answers, parquet)
+    if not json:
+        _print_table(answers)
+    for written in (csv, parquet, draw):
+        if written is not None:
+            say(f"written: {written}")
+
+
+def _names(files: list[Path], folder: Path) -> list[str]:
+    """A file name for each annotated picture; photos of one name in two folders stay apart."""
+    if any(file.resolve().parent == folder.resolve() for file in files):
+        raise UsageError(f"--draw {folder} holds photos to predict on; give another folder")
+    taken: set[str] = set()
+    names = []
+    for file in files:
+        name, number = f"{file.stem}.jpg", 1
+        while name in taken:
+            number += 1
+            name = f"{file.stem}-{number}.jpg"
+        taken.add(name)
+        names.append(name)
+    return names
+
+
+def _print_table(answers: Iterable[Prediction]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("photo", "label", "confidence", "next best", "found as", box=None, pad_edge=False)
+    for answer in answers:
+        name = Text(answer.photo, overflow="fold")
+        if answer.error_code:
+            table.add_row(name, Text(f"error: {answer.error_message}", style="red"), "", "", "")
+            continue
+        if not answer.objects:
+            table.add_row(name, Text("nothing found", style="yellow"), "", "", "")
+        for one in answer.objects:
+            second = f"{one.top[1][0]} {one.top[1][1]:.2f}" if len(one.top) > 1 else ""
+            found = f"{one.parent} {one.parent_score:.2f}" if answer.found else "(whole photo)"
+            table.add_row(
+                name, Text(one.label), f"{one.confidence:.2f}", Text(second), Text(found)
+            )
+    Console(soft_wrap=False).print(table)

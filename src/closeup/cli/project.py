@@ -1,0 +1,190 @@
+"""The verbs that make a classifier: scout, run, crop, train, report."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from closeup.cli import options as opt
+from closeup.cli.output import print_json, progress_on_stderr, say
+
+if TYPE_CHECKING:
+    from closeup.config import RunConfig
+    from closeup.pipeline.summary import Counts, RunResult
+    from closeup.scout import Scouting
+
+
+def scout(
+    photos: opt.Photos,
+    sample: Annotated[int, typer.Option(help="Look at this many photos only; 0: all.")] = 0,
+    detector: opt.Detector = None,
+    engine: opt.EngineName = None,
+    precision: opt.PrecisionName = None,
+    threads: opt.Threads = None,
+    json: opt.Json = False,
+) -> None:
+    """Which parent category suits these photos? Tabulates what the detector finds, per label."""
+    from closeup import pipeline
+    from closeup.api import settings
+
+    config = settings(None, dict(source=photos, detector=detector, engine=engine,
+                                 precision=precision, threads=threads))  # fmt: skip
+    with progress_on_stderr() as progress:
+        scouting = pipeline.scout(config, sample=sample, progress=progress)
+    if json:
+        print_json(scouting.to_json())
+    else:
+        _print_scouting(scouting, config, photos)
+
+
+def _print_scouting(scouting: Scouting, config: RunConfig, photos: Path) -> None:
+    print(scouting.to_text())
+    if scouting.recommended:
+        parent = shlex.quote(",".join(scouting.recommended))
+        print(
+            f"\nNext: closeup run {shlex.quote(str(photos))} --parent {parent} "
+            f"--detector {config.detect.detector} --out {photos.resolve().name}-closeup"
+        )
+
+
+def run(
+    out: opt.Out,
+    photos: opt.PhotosOrProject = None,
+    parent: opt.Parent = None,
+    detector: opt.Detector = None,
+    backbone: opt.Backbone = None,
+    head: opt.Head = None,
+    test: opt.Test = None,
+    boxes: opt.Boxes = None,
+    threshold: opt.Threshold = None,
+    which: opt.WhichBox = None,
+    pad: opt.Pad = None,
+    on_miss: opt.Miss = None,
+    seed: opt.Seed = None,
+    test_fraction: opt.TestFraction = None,
+    engine: opt.EngineName = None,
+    precision: opt.PrecisionName = None,
+    threads: opt.Threads = None,
+    json: opt.Json = False,
+) -> None:
+    """The whole job: photos -> close-ups -> classifier -> report."""
+    given = dict(source=photos, parent=parent, detector=detector, backbone=backbone, head=head,
+                 test=test, boxes=boxes, threshold=threshold, which=which, pad=pad,
+                 on_miss=on_miss, seed=seed, test_fraction=test_fraction, engine=engine,
+                 precision=precision, threads=threads)  # fmt: skip
+    _run(out, given, json)
+
+
+def train(
+    out: Annotated[Path, typer.Argument(metavar="DIR", help="A project folder.")],
+    backbone: opt.Backbone = None,
+    head: opt.Head = None,
+    seed: opt.Seed = None,
+    test_fraction: opt.TestFraction = None,
+    engine: opt.EngineName = None,
+    precision: opt.PrecisionName = None,
+    threads: opt.Threads = None,
+    json: opt.Json = False,
+) -> None:
+    """Train (again) on the close-ups of a project, and measure."""
+    _require_project(out)
+    given = dict(backbone=backbone, head=head, seed=seed, test_fraction=test_fraction,
+                 engine=engine, precision=precision, threads=threads)  # fmt: skip
+    _run(out, given, json)
+
+
+def report(
+    out: Annotated[Path, typer.Argument(metavar="DIR", help="A project folder.")],
+    json: opt.Json = False,
+) -> None:
+    """Bring a project up to date and write its report again."""
+    _require_project(out)
+    _run(out, {}, json)
+
+
+def crop(
+    out: opt.Out,
+    photos: opt.PhotosOrProject = None,
+    parent: opt.Parent = None,
+    detector: opt.Detector = None,
+    test: opt.Test = None,
+    boxes: opt.Boxes = None,
+    threshold: opt.Threshold = None,
+    which: opt.WhichBox = None,
+    pad: opt.Pad = None,
+    on_miss: opt.Miss = None,
+    engine: opt.EngineName = None,
+    precision: opt.PrecisionName = None,
+    threads: opt.Threads = None,
+    json: opt.Json = False,
+) -> None:
+    """Find the object in every photo and cut the close-ups into DIR/crops/LABEL/."""
+    from closeup import pipeline
+    from closeup.api import settings
+
+    given = dict(source=photos, parent=parent, detector=detector, test=test, boxes=boxes,
+                 threshold=threshold, which=which, pad=pad, on_miss=on_miss, engine=engine,
+                 precision=precision, threads=threads)  # fmt: skip
+    config = settings(out, given)
+    with progress_on_stderr() as progress:
+        result = pipeline.crop(config, out, progress=progress)
+    for note in result.notes:
+        say(f"note: {note}")
+    if json:
+        counts = result.counts
+        print_json({
+            "photos": counts.photos, "cropped": counts.cropped, "not_found": counts.not_found,
+            "unreadable": counts.unreadable, "labels": counts.labels,
+            "detection_rate": round(counts.detection_rate, 6), "seconds": result.seconds,
+            "crops": str(result.folder),
+        })  # fmt: skip
+        return
+    print(_counts_line(result.counts))
+    print(f"close-ups: {result.folder}\n\nNext: closeup train {shlex.quote(str(out))}")
+
+
+def _require_project(out: Path) -> None:
+    from closeup.project import Project
+
+    Project(out).config()
+
+
+def _run(out: Path, given: dict[str, Any], json: bool) -> None:
+    from closeup import pipeline
+    from closeup.api import settings
+
+    config = settings(out, given)
+    with progress_on_stderr() as progress:
+        result = pipeline.run(config, out, progress=progress)
+    for note in result.notes:
+        say(f"note: {note}")
+    if json:
+        print_json(result.to_json())
+    else:
+        _print_run(result)
+
+
+def _counts_line(counts: Counts) -> str:
+    rate = f"{counts.detection_rate:.1%}"
+    return (
+        f"{counts.photos} photos: {counts.cropped} with the object found ({rate}), "
+        f"{counts.not_found} without, {counts.unreadable} unreadable"
+    )
+
+
+def _print_run(result: RunResult) -> None:
+    s = result.scores
+    print(_counts_line(result.counts))
+    print(
+        f"test part: {s.n} close-ups of {len(s.labels)} classes\n"
+        f"  macro-F1    {s.macro_f1}   (95 % interval, resampled by group)\n"
+        f"  accuracy    {s.accuracy}\n"
+        f"  end to end  {s.macro_f1_end_to_end}   (macro-F1, an object not found counts as wrong)"
+    )
+    taken = ", ".join(f"{stage} {s:.1f}" for stage, s in result.seconds.items() if s >= 0.05)
+    print(f"seconds: {taken or 'nothing to do'}")
+    print(f"model:   {result.model}\nreport:  {result.report}")
+    print(f"\nNext: closeup predict {shlex.quote(str(result.model))} PHOTO…")

@@ -1,0 +1,152 @@
+"""Backbone -> embeddings, computed once and cached by what went in.
+
+Close-ups are cut from the original photos, never read back from the saved JPEG files, so training
+and prediction see the same pixels. An embedding is known by its *content key* (photo bytes and
+cut-out window), so new photos cost only themselves.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from closeup.config import EngineConfig
+from closeup.crops import cut
+from closeup.engine import open_graph
+from closeup.errors import NetworkDamaged
+from closeup.images import read_again
+from closeup.parallel import ordered_map
+from closeup.preprocess import prepare
+from closeup.progress import Progress, silent, track
+from closeup.project import key_of
+from closeup.types import Crop, Floats, Photo, Pixels
+from closeup.zoo import Network
+
+VERSION = 1
+
+
+class Embedder:
+    """A backbone ready to run: close-ups in, embeddings out.
+
+    Parameters
+    ----------
+    network
+        A network of kind ``backbone``.
+    """
+
+    def __init__(self, network: Network, config: EngineConfig) -> None:
+        self.card = network.card
+        self._graph = open_graph(network.file, config)
+        self._input = next(iter(self._graph.inputs))
+        self._output = self._graph.outputs[0]
+
+    @property
+    def key(self) -> str:
+        """Changes with anything that changes the embedding of a given close-up."""
+        return key_of("embed", VERSION, self.card.sha256, self.card.input.model_dump(),
+                      self._graph.precision)  # fmt: skip
+
+    def embed(self, closeups: Iterable[Pixels]) -> Iterator[Floats]:
+        """One ``(dim,)`` float32 embedding per close-up, in order.
+
+        Every close-up runs as a batch of one, so its embedding never depends on its neighbours.
+        """
+        return self.run(prepare(pixels, self.card.input)[0] for pixels in closeups)
+
+    def run(self, inputs: Iterable[Floats]) -> Iterator[Floats]:
+        """As :meth:`embed`, from ``(3, height, width)`` inputs that are prepared already."""
+        feeds = ({self._input: values[None]} for values in inputs)
+        for outputs in self._graph.stream(feeds):
+            vector = np.asarray(outputs[self._output], np.float32).reshape(-1)
+            if vector.size != self.card.dim or not np.isfinite(vector).all():
+                raise NetworkDamaged(
+                    f"{self.card.name} gave {vector.size} values (some perhaps not finite), "
+                    f"expected {self.card.dim} finite ones; add the network again"
+                )
+            yield vector
+
+
+@dataclass(frozen=True, slots=True)
+class Embeddings:
+    """Cached vectors: ``vectors[i]`` is the ``(dim,)`` embedding of the close-up ``keys[i]``."""
+
+    keys: tuple[str, ...]
+    vectors: Floats
+
+    def as_mapping(self) -> dict[str, Floats]:
+        """Content key to embedding."""
+        return dict(zip(self.keys, self.vectors, strict=True))
+
+    def to_bytes(self) -> bytes:
+        """As a safetensors file; the keys are JSON in its metadata."""
+        from safetensors.numpy import save
+
+        return save({"embeddings": self.vectors}, {"keys": json.dumps(self.keys)})
+
+    @classmethod
+    def read(cls, file: Path) -> Embeddings | None:
+        """Read what :meth:`to_bytes` wrote; None where it is absent or damaged: it is a cache."""
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(file, framework="numpy") as stored:
+                vectors = stored.get_tensor("embeddings")
+                keys = tuple(json.loads(stored.metadata()["keys"]))
+        except (SafetensorError, OSError, KeyError, ValueError, TypeError):
+            return None
+        whole = vectors.ndim == 2 and len(keys) == len(vectors) and vectors.dtype == np.float32
+        return cls(keys, vectors) if whole else None
+
+
+def content_key(photo: Photo, crop: Crop) -> str:
+    """Names the pixels of a close-up: the photo's bytes, the window, the side."""
+    corners = ",".join(str(int(value)) for value in crop.window)
+    return f"{photo.sha256}:{corners}:{crop.side}"
+
+
+def embed_crops(
+    photos: Mapping[str, Photo],
+    crops: Sequence[Crop],
+    embedder: Embedder,
+    known: Mapping[str, Floats],
+    progress: Progress = silent,
+) -> Embeddings:
+    """The embeddings of all `crops`, reusing the `known` ones; each photo is decoded once.
+
+    Parameters
+    ----------
+    photos
+        By id; every crop's photo is among them.
+    crops
+        Those with pixels (``side > 0``).
+
+    Raises
+    ------
+    ProjectError
+        Where a photo has changed or vanished since it was listed.
+    """
+    wanted: dict[str, dict[str, Crop]] = {}
+    for crop in crops:
+        key = content_key(photos[crop.photo_id], crop)
+        if key not in known:
+            wanted.setdefault(crop.photo_id, {}).setdefault(key, crop)
+    missing = {key: None for by_key in wanted.values() for key in by_key}
+
+    def inputs_of(photo_id: str) -> list[Floats]:
+        pixels = read_again(photos[photo_id])
+        closeups = (cut(pixels, crop.window, crop.side) for crop in wanted[photo_id].values())
+        return [prepare(closeup, embedder.card.input)[0] for closeup in closeups]
+
+    stream = (values for many in ordered_map(inputs_of, wanted) for values in many)
+    vectors = list(track(embedder.run(stream), "embed", sum(map(len, wanted.values())), progress))
+    fresh = dict(zip((key for by_key in wanted.values() for key in by_key), vectors, strict=True))
+    keys = [content_key(photos[crop.photo_id], crop) for crop in crops]
+    ordered = tuple(dict.fromkeys(keys))
+    matrix = np.stack([fresh[k] if k in missing else known[k] for k in ordered]) if ordered else (
+        np.zeros((0, embedder.card.dim), np.float32)
+    )  # fmt: skip
+    return Embeddings(ordered, matrix)

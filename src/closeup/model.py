@@ -1,0 +1,291 @@
+"""The model folder: one self-sufficient folder that answers for a whole photo.
+
+::
+
+    model/
+      model.json           the card: labels, crop recipe, head, measured scores, file hashes
+      head.safetensors     the head's arrays
+      detector/            card.json and graph.onnx (absent where boxes were the user's own)
+      backbone/            card.json and graph.onnx
+
+Prediction goes through the very functions that training used: the same decoding, the same choice
+of box, the same cut, the same preparation, the same graphs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from closeup.config import CropConfig, DetectConfig, EngineConfig
+from closeup.crops import cut, find_crops
+from closeup.detect import Detector
+from closeup.detect.stage import FLOOR, as_rows
+from closeup.embed import Embedder
+from closeup.errors import ModelError, NetworkError, PhotoError
+from closeup.heads import Head, restore
+from closeup.images import read_photo
+from closeup.parallel import ordered_map
+from closeup.project import write_atomically
+from closeup.types import (
+    Answer,
+    Crop,
+    CropState,
+    Detection,
+    Floats,
+    Photo,
+    PhotoState,
+    Pixels,
+    Prediction,
+)
+from closeup.zoo import Network, load
+
+FORMAT = 1
+CARD_FILE = "model.json"
+HEAD_FILE = "head.safetensors"
+CHUNK = 16
+"""Photos held in memory at once while predicting on many."""
+
+Source = Path | str | bytes | Image.Image | NDArray[np.uint8]
+
+
+class ModelCard(BaseModel):
+    """What a model folder says of itself, in ``model.json``.
+
+    Attributes
+    ----------
+    labels
+        The classes, in the order of the head's probabilities.
+    detect, crop
+        The recipe by which the close-up is found and cut.
+    detector
+        Name of the detector, ``""`` where the model has none and takes every photo whole.
+    head, head_settings
+        Kind of head and its settings that are not arrays.
+    scores, counts
+        What was measured on the test part when the model was made, and from how many photos.
+    files
+        sha256 of every other file of the folder, by relative name.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: int = FORMAT
+    closeup: str
+    key: str
+    labels: tuple[str, ...]
+    detect: DetectConfig
+    crop: CropConfig
+    detector: str
+    backbone: str
+    head: str
+    head_settings: dict[str, Any]
+    scores: dict[str, Any]
+    counts: dict[str, int]
+    files: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a model is made of."""
+
+    detector: Network | None
+    backbone: Network
+    head: Head
+
+
+def save_model(folder: Path, card: ModelCard, parts: Parts) -> Path:
+    """Write a model folder; `card.files` is filled in here. The card is written last.
+
+    Raises
+    ------
+    ProjectError
+        Where the folder cannot be written.
+    """
+    from safetensors.numpy import save
+
+    contents = {HEAD_FILE: save(parts.head.arrays())}
+    for name, network in (("detector", parts.detector), ("backbone", parts.backbone)):
+        if network is None:
+            if (folder / name).is_dir():
+                shutil.rmtree(folder / name)
+            continue
+        card_text = network.card.model_copy(update={"graph": "graph.onnx"}).model_dump_json(indent=1)
+        contents[f"{name}/card.json"] = card_text.encode()
+        contents[f"{name}/graph.onnx"] = network.file.read_bytes()
+    hashes = {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}
+    for name, data in contents.items():
+        write_atomically(folder / name, data)
+    full = card.model_copy(update={"files": hashes})
+    write_atomically(folder / CARD_FILE, (full.model_dump_json(indent=1) + "\n").encode())
+    return folder
+
+
+def read_card(folder: Path) -> ModelCard:
+    """The card of a model folder.
+
+    Raises
+    ------
+    ModelError
+        Where `folder` is no model folder, or of a later format.
+    """
+    file = folder / CARD_FILE
+    if not file.is_file():
+        hint = f"; did you mean {folder / 'model'}?" if (folder / "model").is_dir() else ""
+        raise ModelError(f"{folder} is no model folder (no {CARD_FILE}){hint}")
+    try:
+        value = json.loads(file.read_text(encoding="utf8"))
+        found = value.get("format") if isinstance(value, dict) else None
+        if isinstance(found, int) and found > FORMAT:
+            raise ModelError(f"{file} has format {found}, this version reads {FORMAT}; upgrade")
+        return ModelCard.model_validate(value)
+    except (ValueError, ValidationError) as err:
+        raise ModelError(f"{file} is damaged: {err}; train the model again") from err
+
+
+class Model:
+    """A trained model, ready to answer.
+
+    Use :func:`load` to get one. `predict` takes a path, the bytes of a file, a PIL image, or an
+    array (``(h, w, 3)`` uint8 RGB, upright).
+
+    Attributes
+    ----------
+    card
+        What the folder says of itself.
+    """
+
+    def __init__(self, card: ModelCard, parts: Parts, engine: EngineConfig) -> None:
+        self.card = card
+        self._head = parts.head
+        self._embedder = Embedder(parts.backbone, engine)
+        self._detector = None if parts.detector is None else Detector(parts.detector, engine)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The classes, in the order of the probabilities."""
+        return self.card.labels
+
+    def predict(self, photo: Source, *, top_k: int = 5) -> Prediction:
+        """The answer for one photo; a broken one gives a Prediction with an error, no exception.
+
+        Parameters
+        ----------
+        top_k
+            How many labels :attr:`Answer.top` holds at most.
+        """
+        return next(self.predict_many([photo], top_k=top_k))
+
+    def predict_many(self, photos: Iterable[Source], *, top_k: int = 5) -> Iterator[Prediction]:
+        """One answer per photo, in order; memory does not grow with their number."""
+        sources = iter(photos)
+        while chunk := list(islice(sources, CHUNK)):
+            yield from self._predict_chunk(chunk, top_k)
+
+    def _predict_chunk(self, chunk: Sequence[Source], top_k: int) -> Iterator[Prediction]:
+        read = list(ordered_map(_read, chunk))
+        rows = [_row(place, item) for place, item in enumerate(read)]
+        pixels = {row.id: item for row, item in zip(rows, read, strict=True)
+                  if not isinstance(item, PhotoError)}  # fmt: skip
+        crops = find_crops(rows, self._detections(pixels), self.card.crop, self.card.detect)
+        by_photo: dict[str, list[Crop]] = {row.id: [] for row in rows}
+        for crop in crops:
+            by_photo[crop.photo_id].append(crop)
+        cuts = [crop for crop in crops if crop.side > 0]
+        vectors = self._embedder.embed(
+            cut(pixels[crop.photo_id], crop.window, crop.side) for crop in cuts
+        )
+        answers = dict(zip((crop.id for crop in cuts), self._answers(vectors, top_k), strict=True))
+        for source, row, item in zip(chunk, rows, read, strict=True):
+            name = str(source) if isinstance(source, str | Path) else ""
+            if isinstance(item, PhotoError):
+                yield Prediction(name, False, (), item.code, item.message)
+                continue
+            mine = [crop for crop in by_photo[row.id] if crop.side > 0]
+            found = any(crop.state is CropState.CROPPED for crop in mine)
+            yield Prediction(name, found, tuple(_answer(c, answers[c.id]) for c in mine))
+
+    def _detections(self, pixels: dict[str, Pixels]) -> dict[str, list[Detection]]:
+        if self._detector is None:
+            return {}
+        found = self._detector.detect(pixels.values(), floor=FLOOR)
+        return {name: as_rows(name, many) for name, many in zip(pixels, found, strict=True)}
+
+    def _answers(
+        self, vectors: Iterable[Floats], top_k: int
+    ) -> Iterator[tuple[tuple[str, float], ...]]:
+        for vector in vectors:
+            row = self._head.probabilities(vector[None])[0]
+            best = np.argsort(-row, kind="stable")[:top_k]
+            yield tuple((self.labels[i], float(row[i])) for i in best)
+
+
+def _read(source: Source) -> Pixels | PhotoError:
+    try:
+        return read_photo(Path(source) if isinstance(source, str) else source)
+    except PhotoError as err:
+        return err
+
+
+def _row(place: int, item: Pixels | PhotoError) -> Photo:
+    """A photo row for a picture that need not be a file."""
+    if isinstance(item, PhotoError):
+        state, code, reason, (height, width) = PhotoState.UNREADABLE, item.code, item.message, (0, 0)
+    else:
+        state, code, reason, (height, width) = PhotoState.READABLE, "", "", item.shape[:2]
+    return Photo(str(place), "", "", "", "", "", state, code, reason, width, height, 0, 0, "")
+
+
+def _answer(crop: Crop, top: tuple[tuple[str, float], ...]) -> Answer:
+    label, confidence = top[0]
+    return Answer(crop.box, crop.category, crop.score, label, confidence, top)
+
+
+def load_model(folder: Path | str, engine: EngineConfig | None = None) -> Model:
+    """Load a model folder, checking every file against the hash on the card.
+
+    Raises
+    ------
+    ModelError
+        Where the folder is no model, damaged, or of a later format; the file is named.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    folder = Path(folder)
+    card = read_card(folder)
+    for name, expected in card.files.items():
+        _check_file(folder, name, expected)
+    try:
+        detector = load(folder / "detector", verify=False) if card.detector else None
+        backbone = load(folder / "backbone", verify=False)
+        head = restore(card.head, card.labels, load_file(folder / HEAD_FILE), card.head_settings)
+    except (NetworkError, SafetensorError, OSError) as err:
+        raise ModelError(f"{folder} cannot be loaded: {err}") from err
+    return Model(card, Parts(detector, backbone, head), engine or EngineConfig())
+
+
+def _check_file(folder: Path, name: str, expected: str) -> None:
+    file = folder / name
+    if not file.resolve().is_relative_to(folder.resolve()):
+        raise ModelError(f"{folder / CARD_FILE} names {name}, which lies outside the folder")
+    if not file.is_file():
+        raise ModelError(f"{file} is missing; copy the whole model folder, or train again")
+    with file.open("rb") as stream:
+        found = hashlib.file_digest(stream, "sha256").hexdigest()
+    if found != expected:
+        raise ModelError(
+            f"{file} is not what {CARD_FILE} says (sha256 {found[:12]}…, expected "
+            f"{expected[:12]}…); copy the model folder again, or train again"
+        )

@@ -1,0 +1,196 @@
+"""The stages over a project folder, each run only where its key has changed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from closeup.config import RunConfig
+from closeup.crops import cut, encode_crop, find_crops
+from closeup.dataset import make_dataset
+from closeup.detect import Detector
+from closeup.detect.stage import FLOOR, detect_photos
+from closeup.embed import Embedder, Embeddings, content_key, embed_crops
+from closeup.errors import UsageError
+from closeup.groups import group_photos
+from closeup.images import read_again
+from closeup.interop.boxes import read_boxes
+from closeup.parallel import ordered_map
+from closeup.photos import list_photos
+from closeup.progress import Progress, silent, track
+from closeup.project import Project, Table, key_of
+from closeup.types import Crop, Detection, Example, Photo, PhotoState
+from closeup.zoo import Network, find
+
+VERSIONS = {"photos": 1, "detect": 1, "crop": 1, "dataset": 1}
+
+
+@dataclass
+class Job:
+    """One run over a project: where it writes, what decides it, and what it took."""
+
+    project: Project
+    config: RunConfig
+    progress: Progress = silent
+    seconds: dict[str, float] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Add the wall-clock seconds of the block to the stage's."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            taken = time.perf_counter() - start
+            self.seconds[stage] = round(self.seconds.get(stage, 0.0) + taken, 3)
+
+
+def photos_stage(job: Job) -> Table[Photo]:
+    """List and check the photos; unchanged files are not read again."""
+    with job.timed("photos"):
+        old = job.project.read("photos", Photo)
+        rows = list_photos(
+            job.config.photos, previous=old.rows if old else (), progress=job.progress
+        )
+        key = key_of("photos", VERSIONS["photos"], rows)
+        return job.project.stage("photos", Photo, key, lambda _: rows)
+
+
+def detections_stage(job: Job, photos: Table[Photo]) -> tuple[Table[Detection], Network | None]:
+    """Look for objects, or read the user's own boxes.
+
+    Returns
+    -------
+    detections, network
+        `network` is None where boxes were given and no detector is named.
+    """
+    config = job.config.detect
+    network = find(config.detector, "detector", progress=job.progress) if config.detector else None
+    with job.timed("detect"):
+        if config.boxes:
+            return _given_boxes(job, photos), network
+        if network is None:
+            raise UsageError("neither a detector nor a boxes file is named; give one of the two")
+        return _detected(job, photos, network), network
+
+
+def _given_boxes(job: Job, photos: Table[Photo]) -> Table[Detection]:
+    boxes = read_boxes(Path(job.config.detect.boxes), photos.rows)
+    job.notes.extend(boxes.notes)
+    key = key_of("boxes", VERSIONS["detect"], boxes.detections)
+    return job.project.stage("detections", Detection, key, lambda _: boxes.detections)
+
+
+def _detected(job: Job, photos: Table[Photo], network: Network) -> Table[Detection]:
+    card, engine = network.card, job.config.engine
+    recipe = key_of("detector", VERSIONS["detect"], card.sha256, card.input.model_dump(),
+                    card.classes, card.family, engine.precision, FLOOR)  # fmt: skip
+    seen = {p.id: p.sha256 for p in photos.rows if p.state is PhotoState.READABLE}
+    key = key_of("detect", VERSIONS["detect"], recipe, seen)
+    old = job.project.read("detections", Detection)
+    if old is not None and old.key == key:
+        return old
+    known: dict[str, list[Detection]] = {}
+    if old is not None and old.meta.get("recipe") == recipe:
+        before = old.meta.get("photos", {})
+        known = {name: [] for name, sha in seen.items() if before.get(name) == sha}
+        for row in old.rows:
+            if row.photo_id in known:
+                known[row.photo_id].append(row)
+    rows = detect_photos(photos.rows, Detector(network, engine), known, job.progress)
+    meta = {"recipe": recipe, "photos": seen}
+    return job.project.write("detections", Detection, rows, key, meta)
+
+
+def crops_stage(job: Job, photos: Table[Photo], detections: Table[Detection]) -> Table[Crop]:
+    """Choose boxes, cut the close-ups, and write them as an ImageFolder."""
+    with job.timed("crop"):
+        config, detect = job.config.crop, job.config.detect
+        facts = [(p.id, p.label, p.state, p.reason, p.width, p.height, p.sha256)
+                 for p in photos.rows]  # fmt: skip
+        key = key_of("crop", VERSIONS["crop"], facts, detections.key, config.model_dump(),
+                     detect.parent, detect.threshold)  # fmt: skip
+        old = job.project.read("crops", Crop)
+        if old is not None and old.key == key and _all_there(job.project, old.rows):
+            return old
+        by_photo: dict[str, list[Detection]] = {}
+        for row in detections.rows:
+            by_photo.setdefault(row.photo_id, []).append(row)
+        return _write_crops(job, photos, find_crops(photos.rows, by_photo, config, detect), key)
+
+
+def _all_there(project: Project, crops: Sequence[Crop]) -> bool:
+    return all((project.folder / crop.file).is_file() for crop in crops if crop.file)
+
+
+def _write_crops(job: Job, photos: Table[Photo], rows: Sequence[Crop], key: str) -> Table[Crop]:
+    """Write the close-ups that changed, remove those that no row names, then the table.
+
+    The table is first written as unfinished, so that after a kill no file is taken for current.
+    """
+    project, quality = job.project, job.config.crop.quality
+    by_id = {p.id: p for p in photos.rows}
+    wanted = {
+        crop.file: f"{content_key(by_id[crop.photo_id], crop)}:{quality}"
+        for crop in rows
+        if crop.file
+    }
+    old = project.read("crops", Crop)
+    current: dict[str, str] = old.meta.get("files", {}) if old else {}
+    ours = {crop.file for crop in old.rows if crop.file} if old else set()
+    stale = sorted((ours | set(old.meta.get("stale", ())) if old else ours) - set(wanted))
+    project.write("crops", Crop, rows, "unfinished", {"stale": stale})
+    todo: dict[str, list[Crop]] = {}
+    for crop in rows:
+        if crop.file and not (
+            current.get(crop.file) == wanted[crop.file] and (project.folder / crop.file).is_file()
+        ):
+            todo.setdefault(crop.photo_id, []).append(crop)
+
+    def write(photo_id: str) -> None:
+        pixels = read_again(by_id[photo_id])
+        for crop in todo[photo_id]:
+            closeup = cut(pixels, crop.window, crop.side)
+            project.write_bytes(crop.file, encode_crop(closeup, quality), durable=False)
+
+    for _ in track(ordered_map(write, todo), "crop", len(todo), job.progress):
+        pass
+    project.remove(stale)
+    return project.write("crops", Crop, rows, key, {"files": wanted})
+
+
+def dataset_stage(job: Job, photos: Table[Photo], crops: Table[Crop]) -> Table[Example]:
+    """Labels and groups -> leak-free splits."""
+    with job.timed("dataset"):
+        grouping = group_photos(photos.rows)
+        job.notes.extend(grouping.notes)
+        facts = [(p.id, p.label, p.split, grouping.group_of[p.id]) for p in photos.rows]
+        key = key_of("dataset", VERSIONS["dataset"], crops.key, facts, job.config.split.model_dump())
+        return job.project.stage(
+            "dataset",
+            Example,
+            key,
+            lambda _: make_dataset(
+                photos.rows, crops.rows, job.config.split, grouping.group_of
+            ),
+        )
+
+
+def embeddings_stage(
+    job: Job, photos: Table[Photo], crops: Sequence[Crop], backbone: Network
+) -> tuple[Embeddings, str]:
+    """The embeddings of `crops` (those with pixels) and the key of the way they were made."""
+    with job.timed("embed"):
+        embedder = Embedder(backbone, job.config.engine)
+        name = f"embeddings/{embedder.key[:16]}.safetensors"
+        old = Embeddings.read(job.project.folder / name)
+        known = old.as_mapping() if old else {}
+        by_id = {p.id: p for p in photos.rows}
+        new = embed_crops(by_id, crops, embedder, known, job.progress)
+        if old is None or old.keys != new.keys:
+            job.project.write_bytes(name, new.to_bytes())
+        return new, embedder.key

@@ -1,0 +1,85 @@
+"""What a run ends with: the counts and scores, for people and for programs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from closeup.evaluate import Scores
+from closeup.types import Crop, CropState, Photo, PhotoState
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Every photo of a run, by what became of it: ``photos`` is the sum of the other three.
+
+    A photo with several found objects counts once. `rejected` photos are those a person ruled
+    out in review; they count among the `not_found`.
+    """
+
+    photos: int
+    cropped: int
+    not_found: int
+    unreadable: int
+    labels: dict[str, int]
+    found_per_label: dict[str, float]
+
+    @property
+    def detection_rate(self) -> float:
+        """Share of the readable photos in which the object was found; 0 where none is readable."""
+        readable = self.cropped + self.not_found
+        return self.cropped / readable if readable else 0.0
+
+
+def count(photos: tuple[Photo, ...], crops: tuple[Crop, ...]) -> Counts:
+    """Count photos by state and by label."""
+    found = {crop.photo_id for crop in crops if crop.state is CropState.CROPPED}
+    readable = [p for p in photos if p.state is PhotoState.READABLE]
+    labels = Counter(p.label for p in readable)
+    hits = Counter(p.label for p in readable if p.id in found)
+    return Counts(
+        photos=len(photos),
+        cropped=sum(p.id in found for p in readable),
+        not_found=sum(p.id not in found for p in readable),
+        unreadable=len(photos) - len(readable),
+        labels=dict(sorted(labels.items())),
+        found_per_label={name: hits[name] / n for name, n in sorted(labels.items())},
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """What ``closeup run`` gives: counts, scores on the test part, times, and where things lie."""
+
+    counts: Counts
+    scores: Scores
+    seconds: dict[str, float]
+    notes: tuple[str, ...]
+    model: Path
+    report: Path
+
+    def to_json(self) -> dict[str, Any]:
+        """The stable object of ``run --json`` (docs/formats.md)."""
+        s = self.scores
+        return {
+            "photos": self.counts.photos,
+            "cropped": self.counts.cropped,
+            "not_found": self.counts.not_found,
+            "unreadable": self.counts.unreadable,
+            "labels": self.counts.labels,
+            "detection_rate": round(self.counts.detection_rate, 6),
+            "test": {
+                "n": s.n,
+                "macro_f1": s.macro_f1.value,
+                "macro_f1_low": s.macro_f1.low,
+                "macro_f1_high": s.macro_f1.high,
+                "accuracy": s.accuracy.value,
+                "macro_f1_end_to_end": s.macro_f1_end_to_end.value,
+            },
+            "seconds": self.seconds,
+            "notes": list(self.notes),
+            "model": str(self.model),
+            "report": str(self.report),
+        }

@@ -1,0 +1,126 @@
+"""scout, crop, train, report, run: what the command line and the Python API call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from closeup.config import RunConfig
+from closeup.detect import Detector
+from closeup.detect.stage import detect_photos
+from closeup.errors import PhotosError, ProjectError
+from closeup.photos import list_photos
+from closeup.pipeline.fit import Trained, train_stage
+from closeup.pipeline.page import write_report
+from closeup.pipeline.stages import (
+    Job,
+    crops_stage,
+    dataset_stage,
+    detections_stage,
+    photos_stage,
+)
+from closeup.pipeline.summary import Counts, RunResult, count
+from closeup.progress import Progress, silent
+from closeup.project import Project, Table
+from closeup.scout import Scouting
+from closeup.scout import scout as scout_tables
+from closeup.types import Crop, Photo, PhotoState
+from closeup.zoo import Network, find
+
+
+@dataclass(frozen=True, slots=True)
+class CropResult:
+    """What ``closeup crop`` gives."""
+
+    counts: Counts
+    folder: Path
+    seconds: dict[str, float]
+    notes: tuple[str, ...]
+
+
+def scout(config: RunConfig, *, sample: int = 0, progress: Progress = silent) -> Scouting:
+    """Which of the detector's categories fire on these photos, per label.
+
+    Parameters
+    ----------
+    sample
+        Look at this many photos only, drawn evenly from every label; 0 for all.
+
+    Raises
+    ------
+    PhotosError
+        Where no photo can be read.
+    """
+    photos = list_photos(config.photos, progress=progress)
+    chosen = _sample(photos, sample) if sample else photos
+    if not any(p.state is PhotoState.READABLE for p in chosen):
+        first = next((p for p in chosen if p.reason), None)
+        why = f"; the first: {first.path}: {first.reason}" if first else ""
+        raise PhotosError(f"none of the {len(chosen)} photos can be read{why}")
+    network = find(config.detect.detector, "detector", progress=progress)
+    detections = detect_photos(chosen, Detector(network, config.engine), {}, progress)
+    return scout_tables(chosen, detections)
+
+
+def _sample(photos: list[Photo], sample: int) -> list[Photo]:
+    """Evenly spaced photos of every label: the same ones each time."""
+    by_label: dict[str, list[Photo]] = {}
+    for photo in photos:
+        by_label.setdefault(photo.label, []).append(photo)
+    chosen: list[Photo] = []
+    for rest, mine in enumerate(reversed(list(by_label.values()))):
+        share = (sample - len(chosen)) // (len(by_label) - rest)
+        step = max(1.0, len(mine) / max(1, share))
+        chosen.extend(mine[int(i * step)] for i in range(min(share, len(mine))))
+    order = {photo.id: place for place, photo in enumerate(photos)}
+    return sorted(chosen, key=lambda photo: order[photo.id])
+
+
+def crop(config: RunConfig, out: Path, *, progress: Progress = silent) -> CropResult:
+    """Photos -> close-ups in ``out/crops/LABEL/``, with their provenance in the tables."""
+    job = Job(Project(out), config, progress)
+    photos, crops, _ = _crop(job)
+    counts = count(photos.rows, crops.rows)
+    return CropResult(counts, out / "crops", job.seconds, tuple(job.notes))
+
+
+def _crop(job: Job) -> tuple[Table[Photo], Table[Crop], Network | None]:
+    config = job.config
+    if config.detect.detector:
+        # An unknown parent is a mistake in the call: say so before any work, not after it.
+        network = find(config.detect.detector, "detector", progress=job.progress)
+        parent = Detector(network, config.engine).resolve(config.detect.parent)
+        detect = config.detect.model_copy(update={"parent": parent})
+        job.config = config.model_copy(update={"detect": detect})
+    photos = photos_stage(job)
+    job.project.write_config(job.config)
+    detections, network_used = detections_stage(job, photos)
+    return photos, crops_stage(job, photos, detections), network_used
+
+
+def train(config: RunConfig, out: Path, *, progress: Progress = silent) -> RunResult:
+    """Close-ups of a project -> a measured model and the report.
+
+    The stages before it are brought up to date first, which costs nothing where they are.
+    """
+    return run(config, out, progress=progress)
+
+
+def run(config: RunConfig, out: Path, *, progress: Progress = silent) -> RunResult:
+    """The whole job: photos -> close-ups -> classifier -> report.
+
+    Raises
+    ------
+    CloseupError
+        Whatever stage cannot be done; what was done before stays and is not done again.
+    """
+    job = Job(Project(out), config, progress)
+    photos, crops, detector = _crop(job)
+    examples = dataset_stage(job, photos, crops)
+    trained = train_stage(job, (photos, crops, examples), detector)
+    counts = count(photos.rows, crops.rows)
+    with job.timed("report"):
+        report = write_report(job, (photos, crops, examples), counts, trained)
+    return RunResult(
+        counts, trained.scores, job.seconds, tuple(job.notes), trained.model, report
+    )
