@@ -20,11 +20,17 @@ NMS_IOU = 0.6
 STRIDES = (8, 16, 32, 64)
 
 
-def centres(width: int, height: int, stride: int) -> NDArray[np.float64]:
-    """The cells' centres in input pixels: ``(cells, 2)``, row by row."""
-    rows, columns = np.indices((math.ceil(height / stride), math.ceil(width / stride)))
-    middles: NDArray[np.float64] = (np.stack([columns.ravel(), rows.ravel()], 1) + 0.5) * stride
-    return middles
+def cells(width: int, height: int, levels: int) -> NDArray[np.float64]:
+    """Centre x, centre y in input pixels, and stride of every cell: ``(cells, 3)``.
+
+    Finest level first, row by row.
+    """
+    found = []
+    for stride in STRIDES[:levels]:
+        rows, columns = np.indices((math.ceil(height / stride), math.ceil(width / stride)))
+        corners = np.stack([columns.ravel(), rows.ravel(), np.full(rows.size, 0.5)], 1)
+        found.append((corners + 0.5) * stride)
+    return np.concatenate(found)
 
 
 def distances(logits: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
@@ -38,29 +44,20 @@ def distances(logits: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     return expected
 
 
-def _level(
-    scores: NDArray[Any], logits: NDArray[Any], card: Card, stride: int, floor: float
-) -> Candidates:
-    where = centres(card.input.width, card.input.height, stride)
-    cells = len(where)
-    if (
-        scores.ndim != 3
-        or logits.ndim != 3
-        or scores.shape[:2] != (1, cells)
-        or logits.shape[:2] != (1, cells)
-        or logits.shape[2] % 4
-        or logits.shape[2] < 8
-    ):
+def _stack(maps: list[NDArray[Any]]) -> NDArray[Any]:
+    if any(values.ndim != 3 or len(values) != 1 for values in maps):
+        shapes = ", ".join(str(values.shape) for values in maps)
         raise NetworkDamaged(
-            f"at stride {stride} the outputs are {scores.shape} and {logits.shape}, expected "
-            f"(1, {cells}, categories) and (1, {cells}, 4 x bins) for a "
-            f"{card.input.width}x{card.input.height} input; export it without post-processing"
+            f"the outputs are {shapes}, expected (1, cells, n) each; "
+            "export it with a batch of 1 and without post-processing"
         )
-    require_classes(scores.shape[2], len(card.classes))
-    picked, classes = best_cells(scores[0], floor)
-    away = distances(logits[0, picked]) * stride
-    boxes = np.concatenate([where[picked] - away[:, :2], where[picked] + away[:, 2:]], 1)
-    return best_first(boxes, scores[0, picked, classes], classes, floor)
+    widths = {values.shape[2] for values in maps}
+    if len(widths) > 1:
+        raise NetworkDamaged(
+            f"maps of one kind have {sorted(widths)} values per cell, expected as many at every "
+            "stride; score maps come first, then distance maps"
+        )
+    return np.concatenate([values[0] for values in maps])
 
 
 def decode(outputs: Outputs, card: Card, floor: float) -> Candidates:
@@ -78,11 +75,17 @@ def decode(outputs: Outputs, card: Card, floor: float) -> Candidates:
             f"the graph has {len(maps)} outputs, expected score maps and as many distance maps at "
             "strides 8, 16, 32 and perhaps 64; export it without post-processing"
         )
-    found = [
-        _level(scores, logits, card, stride, floor)
-        for scores, logits, stride in zip(
-            maps[:levels], maps[levels:], STRIDES[:levels], strict=True
+    scores, logits = _stack(maps[:levels]), _stack(maps[levels:])
+    require_classes(scores.shape[1], len(card.classes))
+    where = cells(card.input.width, card.input.height, levels)
+    if not len(scores) == len(logits) == len(where) or logits.shape[1] % 4:
+        raise NetworkDamaged(
+            f"the maps have {len(scores)} rows of scores and {len(logits)} of {logits.shape[1]} "
+            f"distances, expected {len(where)} of each, the distances 4 x bins, for a "
+            f"{card.input.width}x{card.input.height} input; export it without post-processing"
         )
-    ]
-    boxes, scores, classes = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    return best_first(boxes, scores, classes, floor)
+    picked, classes = best_cells(scores, floor)
+    centre, stride = np.split(where[picked], [2], axis=1)
+    away = distances(logits[picked]) * stride
+    boxes = np.concatenate([centre - away[:, :2], centre + away[:, 2:]], 1)
+    return best_first(boxes, scores[picked, classes], classes, floor)
