@@ -63,9 +63,10 @@ class Graph(Protocol):
     def stream(self, feeds: Iterable[Feeds]) -> Iterator[Results]:
         """Run over many feeds, several at a time, and yield their results in order.
 
-        Only a few feeds are in flight at any moment, however many there are. An exception raised
-        by `feeds` reaches the caller; after it, or after closing the iterator early, nothing runs
-        on. No feeds give no results.
+        Only a few feeds are in flight at any moment, however many there are; their arrays must not
+        be written to until their result is out. An exception raised by `feeds` reaches the
+        caller; after it, or after closing the iterator early, nothing runs on. No feeds give no
+        results.
 
         Raises
         ------

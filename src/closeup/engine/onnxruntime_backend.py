@@ -66,9 +66,8 @@ class OnnxruntimeGraph:
         """Run over many feeds in order; see :meth:`closeup.engine.Graph.stream`."""
         on_gpu = self.engine == "onnxruntime-cuda"
         session = self._single if on_gpu else self._bulk
-        workers = (
-            2 if on_gpu else min(self._threads, MOST_STREAMS)
-        )  # two: one copies while the other computes
+        # On a GPU two, so that one copies while the other computes.
+        workers = 2 if on_gpu else min(self._threads, MOST_STREAMS)
         running: deque[Future[Results]] = deque()
         with ThreadPoolExecutor(workers, "closeup-onnxruntime") as pool:
             try:

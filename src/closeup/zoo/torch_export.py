@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from closeup.errors import NetworkError
+from closeup.errors import NetworkError, NetworkMissing
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -28,14 +28,14 @@ def need_torch(what: str) -> None:
 
     Raises
     ------
-    NetworkError
+    NetworkMissing
         Where PyTorch is absent, naming the install command.
     """
     from importlib.util import find_spec
 
     for module in ("torch", "onnxscript"):
         if find_spec(module) is None:
-            raise NetworkError(
+            raise NetworkMissing(
                 f"{what} needs PyTorch ({module} is not installed): "
                 "pip install 'closeup[torch]', or convert it on another machine and copy the "
                 "folder that `closeup models list` shows"

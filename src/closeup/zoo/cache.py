@@ -1,0 +1,171 @@
+"""Networks on disk: a folder with ``card.json`` and ``graph.onnx``.
+
+The same two files make up a network in the cache (``CACHE/networks/NAME``), in the package
+(``zoo/builtin/NAME``) and in a model folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from closeup.engine import cache_folder
+from closeup.errors import NetworkDamaged, NetworkError, NetworkMissing
+from closeup.zoo.card import CARD_FORMAT, Card
+
+CARD_FILE = "card.json"
+_BUILTIN = Path(__file__).parent / "builtin"
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """A network on disk: its card, and the folder that card and graph lie in."""
+
+    card: Card
+    folder: Path
+
+    @property
+    def file(self) -> Path:
+        """The ONNX graph."""
+        return self.folder / self.card.graph
+
+
+def networks_folder() -> Path:
+    """Where the cache keeps its networks; it may not exist yet."""
+    return cache_folder() / "networks"
+
+
+def file_hash(file: Path) -> str:
+    """SHA-256 of a file's bytes, 64 hexadecimal digits."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def load(folder: Path, *, verify: bool = True) -> Network:
+    """The network in `folder`.
+
+    Parameters
+    ----------
+    verify
+        Check the graph's hash too, not only its size.
+
+    Raises
+    ------
+    NetworkMissing
+        Where the folder holds no card.
+    NetworkDamaged
+        Where the card cannot be read, or the graph is not the one it describes.
+    """
+    file = folder / CARD_FILE
+    try:
+        card = Card.model_validate_json(file.read_bytes())
+    except FileNotFoundError as err:
+        raise NetworkMissing(f"{folder} holds no network: {CARD_FILE} is not there") from err
+    except OSError as err:
+        raise NetworkError(f"{file} cannot be read: {err.strerror or err}") from err
+    except ValidationError as err:
+        first = err.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise NetworkDamaged(f"{file}: {where}: {first['msg']}; {_MEND}") from err
+    if card.format > CARD_FORMAT:
+        raise NetworkDamaged(
+            f"{file} is of format {card.format}, this version reads up to {CARD_FORMAT}: "
+            "update closeup"
+        )
+    if Path(card.graph).name != card.graph:  # a card from elsewhere must not point outside
+        raise NetworkDamaged(f"{file}: graph {card.graph!r} is not a plain file name; {_MEND}")
+    network = Network(card, folder)
+    _check_graph(network, verify)
+    return network
+
+
+_MEND = "delete the folder and add or pull the network again"
+
+
+def _check_graph(network: Network, verify: bool) -> None:
+    card, file = network.card, network.file
+    if not file.is_file():
+        raise NetworkDamaged(f"{file} is missing, though its card is there; {_MEND}")
+    size = file.stat().st_size
+    if size != card.bytes:
+        raise NetworkDamaged(f"{file} has {size} bytes, its card says {card.bytes}; {_MEND}")
+    if verify and (found := file_hash(file)) != card.sha256:
+        raise NetworkDamaged(
+            f"{file} is not the file its card describes: expected SHA-256 {card.sha256}, "
+            f"found {found}; {_MEND}"
+        )
+
+
+def save(card: Card, graph_file: Path, folder: Path) -> Network:
+    """Write a network's folder: a copy of `graph_file`, and the card.
+
+    The folder appears whole or not at all, and replaces one that is there. The card's `graph`,
+    `sha256` and `bytes` must be those of `graph_file`.
+
+    Raises
+    ------
+    NetworkDamaged
+        Where the card's hash is not the file's.
+    NetworkError
+        Where the folder cannot be written.
+    """
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".new-") as work:
+            new = Path(work) / "new"
+            new.mkdir()
+            shutil.copyfile(graph_file, new / card.graph)
+            _check_graph(Network(card, new), verify=True)
+            (new / CARD_FILE).write_text(card.model_dump_json(indent=2) + "\n", encoding="utf8")
+            _swap(new, folder, Path(work))
+    except OSError as err:
+        raise NetworkError(f"{folder} cannot be written: {err.strerror or err}") from err
+    return Network(card, folder)
+
+
+def _swap(new: Path, folder: Path, work: Path) -> None:
+    """Rename `new` to `folder`; one that is there is renamed into `work` first."""
+    for attempt in range(10):
+        try:
+            new.rename(folder)
+            return
+        except OSError:
+            if not folder.exists() and attempt:
+                raise
+        try:
+            folder.rename(work / f"old{attempt}")
+        except FileNotFoundError:  # another process has just moved it away
+            continue
+    raise OSError(f"{folder} is being replaced by other processes all the time")
+
+
+def builtin(name: str) -> Path:
+    """Where the package itself would keep the network `name`."""
+    return _BUILTIN / name
+
+
+def installed() -> list[Network]:
+    """The networks that need no download, by name: those in the cache, then the package's own.
+
+    A name in the cache hides one of the package's. A damaged folder is left out and logged;
+    hashes are not checked.
+    """
+    found: dict[str, Network] = {}
+    for base in (networks_folder(), _BUILTIN):
+        for file in sorted(base.glob(f"*/{CARD_FILE}")):
+            if file.parent.name.startswith("."):  # half-written by another process
+                continue
+            try:
+                network = load(file.parent, verify=False)
+            except NetworkError as err:
+                _log.warning("%s", err)
+                continue
+            found.setdefault(file.parent.name, network)
+    return [found[name] for name in sorted(found)]
