@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
@@ -109,7 +110,11 @@ class OpenvinoGraph:
             # Pinned threads of two processes would share cores while others idle.
             "ENABLE_CPU_PINNING": False,
         }
-        folder = cache_folder() / "openvino"
+        # OpenVINO knows a graph by its path and time alone, and would answer for a file replaced
+        # within a second from the old one: each content gets a folder of its own.
+        with self._signature.file.open("rb") as stream:
+            content = hashlib.file_digest(stream, "sha256").hexdigest()[:16]
+        folder = cache_folder() / "openvino" / content
         try:
             folder.mkdir(parents=True, exist_ok=True)
             options["CACHE_DIR"] = str(folder)

@@ -72,7 +72,7 @@ def add_onnx(
         raise UsageError(f"no family {family!r}: one of {', '.join(get_args(OwnFamily))}")
     names = class_names(classes)
     graph = open_graph(file, EngineConfig(engine="onnxruntime"))
-    picture = _picture_input(file, graph)
+    picture = _picture_input(file, graph, (_SIZES,) if family == "detr" else ())
     batch, _, height, width = graph.inputs[picture]
     spec = _spec(file, family, (width, height), overrides)
     outputs = graph.run(_noise(graph, picture, spec))
@@ -197,11 +197,14 @@ def class_names(classes: str | Sequence[str]) -> tuple[str, ...]:
     return names
 
 
-def _picture_input(file: Path, graph: Graph) -> str:
+def _picture_input(file: Path, graph: Graph, others: tuple[str, ...]) -> str:
     pictures = [name for name, shape in graph.inputs.items() if len(shape) == 4]
-    if len(pictures) != 1 or graph.inputs[pictures[0]][1] not in (3, None):
+    fits = len(pictures) == 1 and graph.inputs.keys() == {*pictures, *others}
+    if not fits or graph.inputs[pictures[0]][1] not in (3, None):
+        wanted = " and ".join(("one of shape (1, 3, height, width)", *others))
         raise UsageError(
-            f"{file} has inputs {dict(graph.inputs)}; a detector needs one of (1, 3, height, width)"
+            f"{file} has the inputs {dict(graph.inputs)}; its family needs {wanted}: "
+            "give the right --family"
         )
     if (batch := graph.inputs[pictures[0]][0]) not in (1, None):
         raise UsageError(f"{file} takes {batch} pictures at once; export it with a batch of 1")

@@ -12,7 +12,7 @@ import io
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from closeup.engine import cache_folder
@@ -150,13 +150,16 @@ class _Reporting(io.FileIO):
 
     def __init__(self, file: Path, stage: str, total: int, progress: Progress) -> None:
         super().__init__(file, "ab")
-        self._report = lambda: progress(stage, self.tell(), total)
+        self._stage, self._total, self._progress = stage, total, progress
         self._report()
 
-    def write(self, data: bytes) -> int:  # type: ignore[override]
+    def write(self, data: Any) -> int:
         count = super().write(data)
         self._report()
         return count
+
+    def _report(self) -> None:
+        self._progress(self._stage, self.tell(), self._total)
 
 
 def _check(file: Path, sha256: str | None, *, mine: bool) -> None:

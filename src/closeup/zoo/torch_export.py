@@ -71,6 +71,7 @@ def export_onnx(
         Where the module cannot be exported, with the exporter's first line.
     """
     import torch
+    from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 
     if dynamic_batch and any(len(value) < 2 for value in example_inputs):
         raise ValueError("a free batch axis needs example inputs with a batch of at least 2")
@@ -79,18 +80,19 @@ def export_onnx(
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(chatter), torch.no_grad():
             warnings.simplefilter("ignore")
-            torch.onnx.export(
+            program = torch.onnx.export(
                 module.eval(),
                 tuple(example_inputs),
-                str(file),
                 input_names=list(input_names),
                 output_names=list(output_names),
                 opset_version=OPSET,
                 dynamo=True,
                 dynamic_shapes=tuple(free for _ in example_inputs) if dynamic_batch else None,
-                external_data=False,
                 verbose=False,
             )
+            # Every node carries the stack trace of its making, with this machine's own paths.
+            ClearMetadataAndDocStringPass()(program.model)
+            program.save(str(file), external_data=False)
     except torch.onnx.errors.OnnxExporterError as err:
         first = next((line for line in str(err).splitlines() if line.strip()), type(err).__name__)
         raise NetworkError(
