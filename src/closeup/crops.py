@@ -192,17 +192,14 @@ def folder_name(label: str) -> str:
     """A label as the name of a folder: the same label if it is safe, and unique for each label.
 
     >>> folder_name("Granny Smith"), folder_name("a/b"), folder_name("..")
-    ('Granny Smith', 'a%2Fb', '%2E.')
+    ('Granny Smith', 'a%2Fb', '%2E%2E')
     """
     if not label:
         return "%unlabelled"
-    last = len(label) - 1
+    ends = (0, len(label) - 1)
     safe = "".join(
         "".join(f"%{byte:02X}" for byte in char.encode())
-        if char in _UNSAFE
-        or not char.isprintable()
-        or (place == 0 and char in ". ")
-        or (place == last and char in ". " and place > 0 and label.strip(". "))
+        if char in _UNSAFE or not char.isprintable() or (place in ends and char in ". ")
         else char
         for place, char in enumerate(label)
     )

@@ -240,8 +240,9 @@ def _check_classes(groups: Mapping[str, set[str]], where: str) -> None:
     few = sorted(label for label, found in groups.items() if len(found) < 2)
     if few:
         raise DatasetError(
-            f"too few different photos of {_names(few)}: 1 usable each (copies of one photo count "
-            f"once), at least 2 are needed among the {where}; add photos or remove the label"
+            f"too few different photos of {_names(few)}: 1 usable each (copies and photos of one "
+            f"group count once), at least 2 are needed among the {where}; add photos or remove "
+            "the label"
         )
 
 

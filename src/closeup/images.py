@@ -300,12 +300,7 @@ def _to_rgb(image: Image.Image) -> Pixels:
             image = image.convert("LA")
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    try:
-        return np.asarray(image.convert("RGB"))
-    except ValueError as err:
-        raise PhotoError(
-            "unsupported", f"{image.mode} pixels cannot be turned into RGB; save it as JPEG"
-        ) from err
+    return np.asarray(image.convert("RGB"))
 
 
 def _grey(values: NDArray[Any]) -> NDArray[np.uint8]:
