@@ -91,12 +91,16 @@ _MEND = "delete the folder and add or pull the network again"
 
 def _check_graph(network: Network, verify: bool) -> None:
     card, file = network.card, network.file
-    if not file.is_file():
-        raise NetworkDamaged(f"{file} is missing, though its card is there; {_MEND}")
-    size = file.stat().st_size
-    if size != card.bytes:
-        raise NetworkDamaged(f"{file} has {size} bytes, its card says {card.bytes}; {_MEND}")
-    if verify and (found := file_hash(file)) != card.sha256:
+    try:
+        size = file.stat().st_size
+        if size != card.bytes:
+            raise NetworkDamaged(f"{file} has {size} bytes, its card says {card.bytes}; {_MEND}")
+        found = file_hash(file) if verify else card.sha256
+    except FileNotFoundError as err:
+        raise NetworkDamaged(f"{file} is missing, though its card is there; {_MEND}") from err
+    except OSError as err:
+        raise NetworkError(f"{file} cannot be read: {err.strerror or err}") from err
+    if found != card.sha256:
         raise NetworkDamaged(
             f"{file} is not the file its card describes: expected SHA-256 {card.sha256}, "
             f"found {found}; {_MEND}"
@@ -106,8 +110,9 @@ def _check_graph(network: Network, verify: bool) -> None:
 def save(card: Card, graph_file: Path, folder: Path) -> Network:
     """Write a network's folder: a copy of `graph_file`, and the card.
 
-    The folder appears whole or not at all, and replaces one that is there. The card's `graph`,
-    `sha256` and `bytes` must be those of `graph_file`.
+    The folder appears whole or not at all. It replaces one that is there, unless that is the
+    very same network: what another process is reading then stays in place. The card's `sha256`
+    and `bytes` must be those of `graph_file`.
 
     Raises
     ------
@@ -116,6 +121,7 @@ def save(card: Card, graph_file: Path, folder: Path) -> Network:
     NetworkError
         Where the folder cannot be written.
     """
+    network = Network(card, folder)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".new-") as work:
@@ -124,10 +130,19 @@ def save(card: Card, graph_file: Path, folder: Path) -> Network:
             shutil.copyfile(graph_file, new / card.graph)
             _check_graph(Network(card, new), verify=True)
             (new / CARD_FILE).write_text(card.model_dump_json(indent=2) + "\n", encoding="utf8")
-            _swap(new, folder, Path(work))
+            if not _is_whole(network):
+                _swap(new, folder, Path(work))
     except OSError as err:
         raise NetworkError(f"{folder} cannot be written: {err.strerror or err}") from err
-    return Network(card, folder)
+    return network
+
+
+def _is_whole(network: Network) -> bool:
+    """Whether exactly this network lies in its folder, undamaged."""
+    try:
+        return load(network.folder) == network
+    except NetworkError:
+        return False
 
 
 def _swap(new: Path, folder: Path, work: Path) -> None:
