@@ -1,18 +1,19 @@
 """Fetch one file from a model hub: resumed where it broke off, checked, put in place at once.
 
-huggingface_hub finds the file (endpoint, token, mirrors) and transfers it; what is added here is
-that a transfer broken by the end of the process goes on where it stopped, and that the content is
-hashed.
+huggingface_hub finds the file (endpoint, token, mirrors) and gives the connection. Its own
+downloader throws a half-received file away when the process ends, reports every ten megabytes and
+checks no hash, hence the few lines here.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import re
+import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import urlsplit
 
 from closeup.engine import cache_folder
@@ -24,8 +25,9 @@ if TYPE_CHECKING:
     from huggingface_hub.file_download import HfFileMetadata
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_BAR = "huggingface_hub.http_get"
-_AS_IS = {"Accept-Encoding": "identity"}  # a compressed answer cannot be resumed
+_PATIENCE = 30.0  # seconds without an answer
+_MOST_DROPS = 3  # in a row, with nothing received between them
+_PARTIAL = 206
 _OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
 
 
@@ -110,13 +112,7 @@ def _hub_cache(repo: str, filename: str, revision: str) -> Path | None:
 def _transfer(
     about: HfFileMetadata, url: str, place: Path, sha256: str | None, progress: Progress
 ) -> None:
-    from huggingface_hub.file_download import http_get
-    from huggingface_hub.utils import (
-        WeakFileLock,
-        build_hf_headers,
-        disable_progress_bars,
-        enable_progress_bars,
-    )
+    from huggingface_hub.utils import WeakFileLock, build_hf_headers
 
     place.parent.mkdir(parents=True, exist_ok=True)
     # Named after the content, so that a file changed on the hub is never glued to an old half.
@@ -124,42 +120,58 @@ def _transfer(
     part = place.with_name(f"{place.name}.{mark}.part")
     # The hub sends large files on to another host, which must not see the user's token.
     same_host = urlsplit(about.location).netloc == urlsplit(url).netloc
-    headers = {**build_hf_headers(token=None if same_host else False), **_AS_IS}
+    # A compressed answer could not be resumed.
+    headers = {
+        **build_hf_headers(token=None if same_host else False),
+        "Accept-Encoding": "identity",
+    }
+    total = about.size or 0
     with WeakFileLock(f"{part}.lock"):
         if place.is_file():  # another process has fetched it meanwhile
             return
-        with _Reporting(part, f"download {place.name}", about.size or 0, progress) as target:
-            disable_progress_bars(_BAR)
-            try:
-                size = target.tell()
-                http_get(
-                    about.location,
-                    target,
-                    resume_size=size,
-                    headers=headers,
-                    expected_size=about.size,
-                )
-            finally:
-                enable_progress_bars(_BAR)
+        with part.open("ab") as target:
+            for done in _receive(about.location, headers, target, total):
+                progress(f"download {place.name}", done, total)
+        if total and part.stat().st_size != total:
+            part.unlink()
+            raise NetworkDamaged(f"{about.location} is not {total} bytes long; try again")
         _check(part, sha256, mine=True)
         part.replace(place)
 
 
-class _Reporting(io.FileIO):
-    """A file opened for appending that reports how much of it is written."""
+def _receive(url: str, headers: dict[str, str], target: BinaryIO, total: int) -> Iterator[int]:
+    """Append to `target` what it lacks of `url`, and yield its size after each piece.
 
-    def __init__(self, file: Path, stage: str, total: int, progress: Progress) -> None:
-        super().__init__(file, "ab")
-        self._stage, self._total, self._progress = stage, total, progress
-        self._report()
+    A line that drops is picked up where it broke, as long as something arrives between drops.
+    """
+    from huggingface_hub import get_session
+    from huggingface_hub.errors import HfHubHTTPError, HTTPError
+    from huggingface_hub.utils import hf_raise_for_status
 
-    def write(self, data: Any) -> int:
-        count = super().write(data)
-        self._report()
-        return count
-
-    def _report(self) -> None:
-        self._progress(self._stage, self.tell(), self._total)
+    yield target.tell()
+    drops = 0
+    while not total or target.tell() < total:
+        start = target.tell()
+        wanted = {**headers, "Range": f"bytes={start}-"} if start else headers
+        try:
+            with get_session().stream(
+                "GET", url, headers=wanted, timeout=_PATIENCE, follow_redirects=True
+            ) as response:
+                hf_raise_for_status(response)
+                if start and response.status_code != _PARTIAL:  # all of it, from the beginning
+                    target.seek(0)
+                    target.truncate()
+                for piece in response.iter_bytes():
+                    target.write(piece)
+                    yield target.tell()
+            return
+        except HfHubHTTPError:
+            raise
+        except HTTPError:
+            drops = 0 if target.tell() > start else drops + 1
+            if drops > _MOST_DROPS:
+                raise
+            time.sleep(drops)
 
 
 def _check(file: Path, sha256: str | None, *, mine: bool) -> None:
