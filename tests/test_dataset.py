@@ -3,15 +3,17 @@ from __future__ import annotations
 import random
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from closeup.config import CropConfig, DetectConfig, SplitConfig
+from closeup.config import CropConfig, DetectConfig, PhotosConfig, SplitConfig
 from closeup.crops import find_crops
 from closeup.dataset import DROPPED, folds, make_dataset
 from closeup.errors import DatasetError
 from closeup.groups import group_photos
+from closeup.photos import list_photos
 from closeup.types import Box, Crop, CropState, Detection, Example, Photo, PhotoState
 
 
@@ -59,12 +61,12 @@ def sides(rows: list[Example]) -> Counter[tuple[str, str]]:
 @pytest.mark.parametrize(
     ("photos", "match"),
     [
-        ([], "at least 2 labels, the usable photos have 0"),
+        ([], "at least 2 labels, the photos have 0"),
         (some("a", 9), r"have 1 \(a\)"),
         (some("", 9), "have 0"),
-        (some("a", 9) + some("b", 1) + some("c", 1), "too few different photos of b, c: 1 usable"),
-        (some("a", 9) + [photo(f"b{i}", "b", "same") for i in range(5)], "photos of b"),
-        (some("a", 9) + some("b", 9, split="test"), r"usable training photos have 1 \(a\)"),
+        (some("a", 9) + some("b", 1) + some("c", 1), r"photos of b \(1\), c \(1\): at least 2"),
+        (some("a", 9) + [photo(f"b{i}", "b", "same") for i in range(5)], r"photos of b \(1\)"),
+        (some("a", 9) + some("b", 9, split="test"), r"training photos have 1 \(a\)"),
         (
             some("a", 3) + some("b", 3) + some("c", 3, split="test"),
             "has the labels c, the training photos have a, b: none in common",
@@ -190,8 +192,10 @@ def test_dropped_misses_count_in_the_test_part_only() -> None:
 
 def test_classes_are_counted_without_dropped_misses() -> None:
     photos = some("a", 9) + some("b", 3)
-    with pytest.raises(DatasetError, match="photos of b"):
+    with pytest.raises(DatasetError, match=r"photos of b \(1\)"):
         dataset(photos, crops_of(photos, "drop", ("b000", "b001")))
+    with pytest.raises(DatasetError, match=r"photos of b \(0\)"):
+        dataset(photos, crops_of(photos, "drop", ("b000", "b001", "b002")))
 
 
 # The user's own test photos
@@ -262,3 +266,16 @@ def test_fewer_folds_for_few_photos() -> None:
     rows = dataset(some("a", 4) + some("b", 4))
     numbers = folds(rows, SplitConfig(folds=5))
     assert set(numbers.tolist()) == {0, 1, 2}
+
+
+# Real photos
+
+
+def test_real_photos_with_copies(shared: Path) -> None:
+    photos = list_photos(PhotosConfig(source=str(shared / "photos" / "watches")))
+    assert len(photos) == 1951
+    assert {p.state for p in photos} == {PhotoState.READABLE}
+    assert len(set(group_photos(photos).group_of.values())) == 1906
+    counts = sides(dataset(photos))
+    assert {n for (_, side), n in counts.items() if side == "test"} <= {29, 30, 31}
+    assert sum(counts.values()) == 1951

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 
@@ -47,8 +47,8 @@ def make_dataset(
     Raises
     ------
     DatasetError
-        Where fewer than two classes remain, a class has fewer than two groups (named, with its
-        count), or training and the user's test folder share no label.
+        Where there are fewer than two labels, a label has fewer than two groups of usable photos
+        (named, with its count), or training and the user's test folder share no label.
     """
     by_id = {photo.id: photo for photo in photos}
     conflicting = {
@@ -141,7 +141,7 @@ def _own_test(rows: Sequence[Example], photos: Mapping[str, Photo]) -> list[Exam
         else:
             split.append(row)
     known = _groups_by_label(split, "train")
-    _check_classes(known, "training photos")
+    _check_classes([r for r in split if not is_test(r)], known, "training photos")
     tested = {row.label for row in split if row.split == "test"}
     if not tested & set(known):
         raise DatasetError(
@@ -169,7 +169,7 @@ def _hold_out(rows: Sequence[Example], config: SplitConfig) -> list[Example]:
     """Hold out a stratified share of the groups."""
     usable = [row for row in rows if row.split]
     groups_of = _groups_by_label(usable, "train")
-    _check_classes(groups_of, "photos")
+    _check_classes(rows, groups_of, "photos")
     # Several of many folds make up a share that is no unit fraction (3 of 10 for 0.3).
     finest = min(20, max(map(len, groups_of.values())))
     share = Fraction(config.test_fraction).limit_denominator(finest)
@@ -205,20 +205,19 @@ def _on_both(groups: set[str], held: set[str]) -> bool:
 def _grouped_folds(rows: Sequence[Example], wanted: int, seed: int) -> NDArray[np.int64]:
     """Number the rows 0 to ``wanted - 1``, stratified by label; a group has one number.
 
-    The rows are put into an order of their own first, so the given order does not matter.
+    scikit-learn works on sorted groups and labels, so the order of the rows does not matter.
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
-    order = sorted(range(len(rows)), key=lambda i: (rows[i].group, rows[i].crop_id))
-    labels = np.array([rows[i].label for i in order])
-    groups = np.array([rows[i].group for i in order])
+    labels = [row.label for row in rows]
+    groups = [row.group for row in rows]
     splitter = StratifiedGroupKFold(wanted, shuffle=True, random_state=seed)
     numbers = np.zeros(len(rows), np.int64)
     with warnings.catch_warnings():
         # A class smaller than the number of folds is expected, and seen to by the callers.
         warnings.filterwarnings("ignore", message="The least populated class", module="sklearn")
-        for number, (_, held) in enumerate(splitter.split(order, labels, groups)):
-            numbers[np.array(order)[held]] = number
+        for number, (_, held) in enumerate(splitter.split(labels, labels, groups)):
+            numbers[held] = number
     return numbers
 
 
@@ -231,22 +230,25 @@ def _groups_by_label(rows: Sequence[Example], split: str) -> dict[str, set[str]]
     return found
 
 
-def _check_classes(groups: Mapping[str, set[str]], where: str) -> None:
-    if len(groups) < 2:
+def _check_classes(rows: Sequence[Example], groups: Mapping[str, set[str]], where: str) -> None:
+    """Refuse what is no classification problem; all labels of `rows` count, usable or not."""
+    labels = sorted({row.label for row in rows} - {""})
+    if len(labels) < 2:
         raise DatasetError(
-            f"a classifier needs photos of at least 2 labels, the usable {where} have "
-            f"{len(groups)} ({_names(groups)}); make one sub-folder per label"
+            f"a classifier needs photos of at least 2 labels, the {where} have {len(labels)} "
+            f"({_names(labels)}); make one sub-folder per label"
         )
-    few = sorted(label for label, found in groups.items() if len(found) < 2)
+    counts = {label: len(groups.get(label, ())) for label in labels}
+    few = [f"{label} ({count})" for label, count in counts.items() if count < 2]
     if few:
         raise DatasetError(
-            f"too few different photos of {_names(few)}: 1 usable each (copies and photos of one "
-            f"group count once), at least 2 are needed among the {where}; add photos or remove "
-            "the label"
+            f"too few usable, different photos of {_names(few)}: at least 2 of each label are "
+            f"needed among the {where} (copies and photos of one group count once); add photos or "
+            "remove the label"
         )
 
 
-def _names(labels: Mapping[str, set[str]] | Sequence[str] | set[str]) -> str:
+def _names(labels: Iterable[str]) -> str:
     names = sorted(labels)
     shown = ", ".join(names[:10]) or "none"
     return shown if len(names) <= 10 else f"{shown} and {len(names) - 10} more"
