@@ -1,0 +1,213 @@
+"""The camera: where points of the scene fall in the photo, and what a lens and a sensor do to it.
+
+The scene's frame is the table: x right, y down the table, z up towards the camera; lengths in case
+radii. Photo coordinates are pixels, the middle of the first pixel at (0.5, 0.5).
+"""
+
+import math
+from dataclasses import dataclass
+from io import BytesIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageChops, ImageFilter
+
+from closeup.demo import noise
+from closeup.demo.paint import Points, scaled
+
+Matrix = NDArray[np.float64]
+"""A 3x3 homography."""
+
+
+@dataclass(frozen=True, slots=True)
+class Camera:
+    """A pinhole camera that looks at the table.
+
+    ``scale`` is pixels per case radius at the scene's middle, which falls on ``centre`` (pixels);
+    ``tilt`` (radians) leans the view back from straight down, ``roll`` turns the camera;
+    ``distance`` is in case radii.
+    """
+
+    size: tuple[int, int]
+    scale: float
+    centre: tuple[float, float]
+    tilt: float
+    roll: float
+    distance: float
+
+    def plane(self, z: float = 0.0) -> Matrix:
+        """Return the homography from table (x, y) at height ``z`` to photo pixels."""
+        ct, st, cr, sr = (
+            math.cos(self.tilt), math.sin(self.tilt), math.cos(self.roll), math.sin(self.roll),
+        )  # fmt: skip
+        lean = np.array([[1, 0, 0], [0, ct, -st], [0, st, ct]])
+        turn = np.array([[cr, -sr, 0], [sr, cr, 0], [0, 0, 1]])
+        view = turn @ lean
+        columns = np.stack([view[:, 0], view[:, 1], view[:, 2] * z], axis=1)
+        columns[2] *= -1
+        columns[2, 2] += self.distance
+        focal = self.scale * self.distance
+        lens = np.array([[focal, 0, self.centre[0]], [0, focal, self.centre[1]], [0, 0, 1]])
+        result: Matrix = lens @ columns
+        return result
+
+
+def placed(x: float, y: float, angle: float, scale: float = 1.0) -> Matrix:
+    """Return the 3x3 matrix that scales, turns (radians, x towards y) and moves table points."""
+    cos, sin = scale * math.cos(angle), scale * math.sin(angle)
+    return np.array([[cos, -sin, x], [sin, cos, y], [0, 0, 1]])
+
+
+def project(matrix: Matrix, points: Points) -> Points:
+    """Send Nx2 points through a homography, Nx2."""
+    ones = np.concatenate([points, np.ones((len(points), 1))], axis=1) @ matrix.T
+    result: Points = ones[:, :2] / ones[:, 2:]
+    return result
+
+
+def warp(
+    picture: Image.Image, half: tuple[float, float], matrix: Matrix, size: tuple[int, int]
+) -> tuple[Image.Image, tuple[int, int]] | None:
+    """Warp a picture of ``2 * half`` table units through ``matrix`` into a photo of ``size``.
+
+    Returns the warped part and where its upper left pixel lies; None when it is out of the photo.
+    """
+    width, height = picture.size
+    a, b = 2 * half[0] / width, 2 * half[1] / height
+    full = matrix @ np.array([[a, 0, -half[0]], [0, b, -half[1]], [0, 0, 1]])
+    corners = project(full, np.array([(0, 0), (width, 0), (width, height), (0, height)], float))
+    low = np.maximum(np.floor(corners.min(axis=0)) - 1, 0).astype(int)
+    high = np.minimum(np.ceil(corners.max(axis=0)) + 1, size).astype(int)
+    if (high - low).min() < 2:
+        return None
+    back = np.linalg.inv(full) @ np.array([[1, 0, low[0]], [0, 1, low[1]], [0, 0, 1]])
+    back = back / back[2, 2]
+    part = picture.transform(
+        (int(high[0] - low[0]), int(high[1] - low[1])),
+        Image.Transform.PERSPECTIVE,
+        [float(v) for v in back.ravel()[:8]],
+        Image.Resampling.BICUBIC if picture.mode != "L" else Image.Resampling.BILINEAR,
+    )
+    return part, (int(low[0]), int(low[1]))
+
+
+def cast_shadow(
+    photo: Image.Image,
+    mask: Image.Image,
+    half: tuple[float, float],
+    matrix: Matrix,
+    blur: float,
+    strength: float,
+) -> None:
+    """Darken the photo under a warped mask (mode L), softened by ``blur`` pixels."""
+    factor = 3 if blur > 4 else 2
+    size = (photo.width // factor + 1, photo.height // factor + 1)
+    small = np.diag([1 / factor, 1 / factor, 1.0]) @ matrix
+    dim = mask.reduce(2) if min(mask.size) > 64 else mask
+    part = warp(dim, half, small, size)
+    if part is None:
+        return
+    layer = Image.new("L", size, 0)
+    layer.paste(part[0], part[1])
+    margin = int(3 * blur / factor) + 3
+    box = (
+        max(0, part[1][0] - margin), max(0, part[1][1] - margin),
+        min(size[0], part[1][0] + part[0].width + margin),
+        min(size[1], part[1][1] + part[0].height + margin),
+    )  # fmt: skip
+    soft = layer.crop(box).filter(ImageFilter.GaussianBlur(blur / factor))
+    soft = soft.resize((soft.width * factor, soft.height * factor), Image.Resampling.BILINEAR)
+    area = (box[0] * factor, box[1] * factor)
+    photo.paste(
+        (8, 7, 10), (*area, area[0] + soft.width, area[1] + soft.height), scaled(soft, strength)
+    )
+
+
+def lay(
+    photo: Image.Image, picture: Image.Image, half: tuple[float, float], matrix: Matrix
+) -> None:
+    """Lay an RGBA picture of ``2 * half`` units into the photo, in place."""
+    part = warp(picture, half, matrix, photo.size)
+    if part is not None:
+        photo.paste(part[0], part[1], part[0].getchannel("A"))
+
+
+def blurred(photo: Image.Image, radius: float) -> Image.Image:
+    """Return the photo out of focus by ``radius`` pixels; large radii on a smaller raster."""
+    if radius < 0.3:
+        return photo
+    factor = 1 if radius < 3 else 2 if radius < 7 else 4
+    if factor == 1:
+        return photo.filter(ImageFilter.GaussianBlur(radius))
+    small = photo.reduce(factor).filter(ImageFilter.GaussianBlur(radius / factor))
+    return small.resize(photo.size, Image.Resampling.BICUBIC)
+
+
+def shallow_focus(photo: Image.Image, line: float, radius: float) -> Image.Image:
+    """Blur by the distance of a row from the sharp one, ``line`` (0 top, 1 bottom)."""
+    soft = blurred(photo, radius)
+    rows = np.abs(np.linspace(0, 1, photo.height) - line)
+    weight = np.clip((rows - 0.16) / 0.34, 0, 1) * 255
+    mask = Image.fromarray(weight.astype(np.uint8)[:, None]).resize(photo.size)
+    return Image.composite(soft, photo, mask)
+
+
+def _shaken(photo: Image.Image, rng: np.random.Generator, length: float) -> Image.Image:
+    """Blur along a line of ``length`` pixels, as a moving hand does."""
+    angle = rng.uniform(0, math.pi)
+    result = photo
+    for i, part in enumerate((-0.5, -0.25, 0.25, 0.5)):
+        dx, dy = part * length * math.cos(angle), part * length * math.sin(angle)
+        moved = photo.transform(
+            photo.size, Image.Transform.AFFINE, (1, 0, dx, 0, 1, dy), Image.Resampling.BILINEAR
+        )
+        result = Image.blend(result, moved, 1 / (i + 2))
+    return result
+
+
+def develop(photo: Image.Image, rng: np.random.Generator, rough: float) -> NDArray[np.uint8]:
+    """Turn the ideal picture into a photo: blur, vignette, white balance, noise, compression.
+
+    ``rough`` (0 to 1) scales all of it. Returns HxWx3 uint8.
+    """
+    if rng.random() < 0.35 * rough:
+        photo = blurred(photo, float(rng.uniform(0.4, 1.1)))
+    if rng.random() < 0.15 * rough:
+        photo = _shaken(photo, rng, float(rng.uniform(1.5, 4.5)))
+    width, height = photo.size
+    pixels = np.asarray(photo, dtype=np.float32)
+    ys, xs = np.linspace(-1, 1, height), np.linspace(-1, 1, width)
+    radius = ys[:, None] ** 2 + xs[None, :] ** 2
+    gain = 1 - rng.uniform(0, 0.2) * radius.astype(np.float32)
+    warmth = rng.normal(0, 0.035)
+    balance = np.array([1 + warmth, 1 + rng.normal(0, 0.01), 1 - warmth]) * rng.uniform(0.93, 1.1)
+    pixels = pixels * gain[:, :, None].astype(np.float32) * balance.astype(np.float32)
+    level = rough * float(rng.gamma(2.0, 1.6))
+    if level > 0.5:
+        grain = level * rng.standard_normal((height, width), dtype=np.float32)
+        pixels += grain[:, :, None]
+        tint = noise.smooth(rng, (height, width), (height / 3, width / 3)) * (0.5 * level)
+        pixels[:, :, 0] += tint
+        pixels[:, :, 2] -= tint
+    result = np.clip(pixels, 0, 255).astype(np.uint8)
+    if rng.random() < 0.5 * rough:
+        result = compressed(result, int(rng.integers(45, 92)))
+    return result
+
+
+def compressed(pixels: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
+    """Return the pixels after one round of JPEG at ``quality``, HxWx3 uint8."""
+    with BytesIO() as stream:
+        Image.fromarray(pixels).save(stream, "JPEG", quality=quality)
+        with Image.open(BytesIO(stream.getvalue())) as photo:
+            return np.asarray(photo.convert("RGB"))
+
+
+def glow(photo: Image.Image, angle: float, strength: float) -> Image.Image:
+    """Light the scene from one side: brighter towards ``angle`` (radians), darker away."""
+    width, height = photo.size
+    ys, xs = np.linspace(-1, 1, 48)[:, None], np.linspace(-1, 1, 48)[None, :]
+    slope = 0.5 + 0.5 * (math.cos(angle) * xs + math.sin(angle) * ys) / math.sqrt(2)
+    dark = Image.fromarray((255 - 255 * strength * (1 - slope)).astype(np.uint8))
+    mask = dark.resize((width, height), Image.Resampling.BILINEAR)
+    return ImageChops.multiply(photo, Image.merge("RGB", [mask] * 3))
