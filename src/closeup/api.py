@@ -84,8 +84,11 @@ def crop(
 
 
 def train(out: Path | str, *, progress: Progress = silent, **options: Any) -> RunResult:
-    """Train on a project's close-ups; see ``closeup train --help``."""
-    from closeup.pipeline import train as verb
+    """Train on a project's close-ups; see ``closeup train --help``.
+
+    The stages before it are brought up to date first, which costs nothing where they are.
+    """
+    from closeup.pipeline import run as verb
 
     return verb(settings(Path(out), options), Path(out), progress=progress)
 

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 import closeup
-from closeup.cli import models, predict, project
+from closeup.cli import doctor, models, predict, project
 from closeup.cli.output import say
 from closeup.errors import CloseupError, UsageError
 
@@ -31,7 +31,7 @@ app.command("train")(project.train)
 app.command("report")(project.report)
 app.command("predict")(predict.predict)
 app.add_typer(models.app, name="models")
-app.command("doctor")(models.doctor)
+app.command("doctor")(doctor.doctor)
 
 
 def _version(wanted: bool) -> None:

@@ -1,5 +1,5 @@
 """The verbs over a project folder; each composes the stages and does only what is left."""
 
-from closeup.pipeline.verbs import crop, report, run, scout, train
+from closeup.pipeline.verbs import CropResult, crop, run, scout
 
-__all__ = ["crop", "report", "run", "scout", "train"]
+__all__ = ["CropResult", "crop", "run", "scout"]

@@ -1,16 +1,16 @@
-"""scout, crop, train, report, run: what the command line and the Python API call."""
+"""scout, crop, train, run: what the command line and the Python API call."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from closeup.config import RunConfig
 from closeup.detect import Detector
 from closeup.detect.stage import detect_photos
-from closeup.errors import PhotosError, ProjectError
+from closeup.errors import PhotosError
 from closeup.photos import list_photos
-from closeup.pipeline.fit import Trained, train_stage
+from closeup.pipeline.fit import train_stage
 from closeup.pipeline.page import write_report
 from closeup.pipeline.stages import (
     Job,
@@ -96,14 +96,6 @@ def _crop(job: Job) -> tuple[Table[Photo], Table[Crop], Network | None]:
     job.project.write_config(job.config)
     detections, network_used = detections_stage(job, photos)
     return photos, crops_stage(job, photos, detections), network_used
-
-
-def train(config: RunConfig, out: Path, *, progress: Progress = silent) -> RunResult:
-    """Close-ups of a project -> a measured model and the report.
-
-    The stages before it are brought up to date first, which costs nothing where they are.
-    """
-    return run(config, out, progress=progress)
 
 
 def run(config: RunConfig, out: Path, *, progress: Progress = silent) -> RunResult:

@@ -1,0 +1,66 @@
+"""``closeup doctor``: what this machine has, and whether it can do the work."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib import metadata
+
+from closeup.cli import options as opt
+from closeup.cli.output import print_json
+
+_LIBRARIES = ("numpy", "pillow", "onnxruntime", "openvino", "scikit-learn", "pyarrow")
+_EXTRA = ("torch", "torchvision", "timm", "transformers", "onnx")
+
+
+def doctor(json: opt.Json = False) -> None:
+    """What this machine has: processors, engines, libraries, networks, the cache."""
+    facts = _facts()
+    if json:
+        print_json(facts)
+        return
+    width = max(map(len, facts)) + 2
+    for name, value in facts.items():
+        print(f"{name:<{width}}{value}")
+
+
+def _facts() -> dict[str, str]:
+    import onnxruntime
+    import openvino
+    from PIL import features
+
+    import closeup
+    from closeup.engine import available_cpus
+    from closeup.zoo import installed, networks_folder
+
+    core = openvino.Core()
+    folder = networks_folder()
+    nearest = next(p for p in (folder, *folder.parents) if p.exists())
+    networks = installed()
+    missing = [name for name in _EXTRA if _version(name) == "absent"]
+    return {
+        "closeup": closeup.__version__,
+        "python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
+        "processors": f"{available_cpus()} available",
+        "processor": str(core.get_property("CPU", "FULL_DEVICE_NAME")).strip(),
+        "precisions": ", ".join(core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")),
+        "engines": f"openvino on {', '.join(core.available_devices)}; onnxruntime with "
+        + ", ".join(onnxruntime.get_available_providers()),
+        **{name: _version(name) for name in _LIBRARIES},
+        "photo formats": "JPEG, PNG, TIFF, GIF, BMP"
+        + "".join(f", {n}" for n, f in (("WebP", "webp"), ("AVIF", "avif")) if features.check(f)),
+        "conversion": "PyTorch is here" if not missing else
+        f"{', '.join(missing)} absent: pip install 'closeup[torch]' to pull or convert networks",
+        "cache": f"{folder} ({'writable' if os.access(nearest, os.W_OK) else 'NOT WRITABLE'})",
+        "detectors": ", ".join(n.card.name for n in networks if n.card.kind == "detector")
+        or "none yet: closeup models pull d-fine-n",
+        "backbones": ", ".join(n.card.name for n in networks if n.card.kind == "backbone")
+        or "none yet: closeup models pull dinov2-s",
+    }  # fmt: skip
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "absent"

@@ -1,0 +1,162 @@
+"""``closeup models list | pull | add``: the networks, and bringing in one's own."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from closeup.cli import options as opt
+from closeup.cli.output import print_json, progress_on_stderr
+from closeup.errors import UsageError
+
+app = typer.Typer(
+    help="The networks: what is here, what can be had, and your own.", no_args_is_help=True
+)
+
+_ONNX_FAMILIES = ("yolox", "picodet", "detr")
+
+
+@app.command("list")
+def list_networks(json: opt.Json = False) -> None:
+    """The networks that are here, and the names that can be pulled."""
+    from closeup.zoo import installed, known, networks_folder
+
+    here = installed()
+    names = {network.card.name for network in here}
+    more = {name: kind for name, kind in known().items() if name not in names}
+    if json:
+        cards = [n.card.model_dump(mode="json") | {"folder": str(n.folder)} for n in here]
+        print_json({"installed": cards, "available": more})
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("name", "kind", "family", "input", "MB", "licence", box=None, pad_edge=False)
+    for card in (network.card for network in here):
+        size = f"{card.input.width}x{card.input.height}"
+        table.add_row(card.name, card.kind, card.family, size, f"{card.bytes / 1e6:.1f}", card.licence)
+    console = Console(soft_wrap=False)
+    if here:
+        console.print(table)
+    else:
+        print("No network is here yet.")
+    print(f"\ncache: {networks_folder()}")
+    for kind in ("detector", "backbone"):
+        print(f"{kind}s to pull: {', '.join(n for n, k in more.items() if k == kind) or 'none'}")
+    print("Any timm architecture is a backbone's name too. Your own: closeup models add FILE …")
+
+
+@app.command("pull")
+def pull(
+    names: Annotated[list[str], typer.Argument(metavar="NAME…", help="Networks to fetch.")],
+) -> None:
+    """Fetch networks from the model hub and convert them, so that later work needs neither."""
+    from closeup.zoo import find, known
+
+    kinds = known()
+    with progress_on_stderr() as progress:
+        for name in names:
+            network = find(name, kinds.get(name, "backbone"), progress=progress)
+            card = network.card
+            print(f"{name}: {card.bytes / 1e6:.1f} MB, licence {card.licence}, {network.folder}")
+
+
+@app.command("add")
+def add(
+    file: Annotated[Path, typer.Argument(help="An ONNX detector, or a checkpoint.")],
+    name: Annotated[str, typer.Option(help="What to call it.")],
+    family: Annotated[
+        str | None, typer.Option(help="ONNX detector's form: yolox, picodet or detr.")
+    ] = None,
+    classes: Annotated[
+        str | None, typer.Option(help="coco80, coco91, a file with a name per line, or a,b,c.")
+    ] = None,
+    timm: Annotated[str | None, typer.Option(help="Checkpoint's timm architecture.")] = None,
+    torchvision: Annotated[
+        str | None, typer.Option(help="Checkpoint's torchvision architecture.")
+    ] = None,
+    arg: Annotated[
+        list[str] | None, typer.Option(help="KEY=VALUE for building the architecture; repeatable.")
+    ] = None,
+    size: Annotated[str | None, typer.Option(help="Input: WIDTHxHEIGHT, or one number.")] = None,
+    mean: Annotated[str | None, typer.Option(help="One number, or three with commas.")] = None,
+    std: Annotated[str | None, typer.Option(help="One number, or three with commas.")] = None,
+    color: Annotated[str | None, typer.Option(help="rgb or bgr.")] = None,
+    scale: Annotated[
+        str | None, typer.Option(help="Pixel values: unit (0 to 1) or byte (0 to 255).")
+    ] = None,
+    resize: Annotated[str | None, typer.Option(help="letterbox or stretch.")] = None,
+    licence: Annotated[str | None, typer.Option(help="Of the weights, for the card.")] = None,
+    source: Annotated[str | None, typer.Option(help="Where it is from, for the card.")] = None,
+) -> None:
+    """Add a network of your own: an ONNX detector, or a checkpoint with its architecture."""
+    from closeup.zoo.add import add_checkpoint, add_onnx
+
+    overrides = _overrides(
+        {"size": _numbers("size", size, "x"), "mean": _numbers("mean", mean, ","),
+         "std": _numbers("std", std, ","), "color": color, "scale": scale, "resize": resize}
+    )  # fmt: skip
+    about = {k: v for k, v in {"licence": licence, "source": source}.items() if v is not None}
+    if not file.is_file():
+        raise UsageError(f"there is no file {file}; check the path")
+    if family is not None:
+        if family not in _ONNX_FAMILIES or timm or torchvision or classes is None:
+            raise UsageError(
+                "an ONNX detector needs --family yolox, picodet or detr, and --classes "
+                "(coco80, coco91, or a file with a name per line); --timm and --torchvision are "
+                "for checkpoints"
+            )
+        network = add_onnx(
+            file, name=name, family=family, classes=classes, overrides=overrides, about=about  # type: ignore[arg-type]
+        )  # fmt: skip
+    else:
+        network = add_checkpoint(
+            file, name=name, timm=timm or "", torchvision=torchvision or "",
+            args=_arguments(arg or []), overrides=overrides, about=about,
+        )  # fmt: skip
+    card = network.card
+    what = f"{len(card.classes)} categories" if card.kind == "detector" else f"{card.dim} numbers"
+    print(
+        f"{card.name}: a {card.kind} ({card.family}), input {card.input.width}x"
+        f"{card.input.height} {card.input.resize}, {what}, {card.bytes / 1e6:.1f} MB\n"
+        f"Use it with --{card.kind} {card.name}"
+    )
+
+
+def _overrides(given: dict[str, Any]) -> Any:
+    from pydantic import ValidationError
+
+    from closeup.zoo import InputOverrides
+
+    try:
+        return InputOverrides.model_validate({k: v for k, v in given.items() if v is not None})
+    except ValidationError as err:
+        first = err.errors()[0]
+        raise UsageError(f"--{first['loc'][0]}: {first['msg']}") from err
+
+
+def _numbers(option: str, text: str | None, separator: str) -> list[float] | None:
+    if text is None:
+        return None
+    try:
+        return [float(part) for part in text.lower().split(separator)]
+    except ValueError as err:
+        example = "640x480 or 416" if option == "size" else "0.5 or 0.485,0.456,0.406"
+        raise UsageError(f"--{option} {text}: expected numbers such as {example}") from err
+
+
+def _arguments(pairs: list[str]) -> dict[str, Any]:
+    """``KEY=VALUE`` pairs; a value is a Python literal where it reads as one, else text."""
+    found: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key.isidentifier():
+            raise UsageError(f"--arg {pair}: expected KEY=VALUE, such as pad_type=same")
+        try:
+            found[key] = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            found[key] = value
+    return found

@@ -1,0 +1,271 @@
+"""Scores with intervals, from the answers on an untouched test part.
+
+Intervals are 95 % percentile bootstrap intervals (Efron 1979). Whole groups are drawn, not single
+photos, because copies and shots of one scene are right or wrong together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from closeup.errors import DatasetError
+
+RESAMPLES = 2000
+_LOW, _HIGH = 2.5, 97.5  # percentiles of a 95 % interval
+
+Tallies = NDArray[np.float64]
+Values = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A score with the bounds of its 95 % interval.
+
+    >>> str(Interval(0.6514, 0.61, 0.69))
+    '0.651 (0.610 to 0.690)'
+    """
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f})"
+
+
+@dataclass(frozen=True, slots=True)
+class ClassScore:
+    """One class on the test part; `support` is its number of test close-ups."""
+
+    label: str
+    precision: float
+    recall: float
+    f1: Interval
+    support: int
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """What was measured on the test part.
+
+    Attributes
+    ----------
+    n
+        Close-ups that were answered, stand-ins for objects that were not found included.
+    accuracy, macro_f1
+        Over these. Macro-F1 is the mean F1 of the classes that occur in the test part.
+    n_found, macro_f1_found
+        Over those whose object was found.
+    n_end_to_end, macro_f1_end_to_end
+        Over all test objects, where one that was not found counts as answered wrongly: also where
+        the whole photo stood in for it, and where there was nothing to answer for.
+    labels, confusion
+        ``confusion[i][j]`` close-ups of ``labels[i]`` were answered ``labels[j]``.
+    """
+
+    n: int
+    accuracy: Interval
+    macro_f1: Interval
+    n_found: int
+    macro_f1_found: Interval
+    n_end_to_end: int
+    macro_f1_end_to_end: Interval
+    per_class: tuple[ClassScore, ...]
+    labels: tuple[str, ...]
+    confusion: tuple[tuple[int, ...], ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Scores:
+        """Read what :meth:`to_json` gave.
+
+        Raises
+        ------
+        KeyError, TypeError
+            Where it is something else.
+        """
+        intervals = ("accuracy", "macro_f1", "macro_f1_found", "macro_f1_end_to_end")
+        return cls(
+            n=value["n"],
+            n_found=value["n_found"],
+            n_end_to_end=value["n_end_to_end"],
+            labels=tuple(value["labels"]),
+            confusion=tuple(tuple(row) for row in value["confusion"]),
+            per_class=tuple(
+                ClassScore(**{**row, "f1": Interval(**row["f1"])}) for row in value["per_class"]
+            ),
+            **{name: Interval(**value[name]) for name in intervals},
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """By how much `b` beats `a` in macro-F1 on the same examples; negative where it does not."""
+
+    a: float
+    b: float
+    delta: Interval
+
+
+def evaluate(
+    truth: Sequence[str],
+    probabilities: NDArray[np.float64],
+    labels: Sequence[str],
+    groups: Sequence[str],
+    found: Sequence[bool],
+    *,
+    missed: Sequence[tuple[str, str]] = (),
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> Scores:
+    """Score the answers on the test part.
+
+    Parameters
+    ----------
+    truth, groups, found
+        The label, group and whether the object was found, for each of n test close-ups.
+    probabilities
+        ``(n, len(labels))``; the answer is the most probable label, the first of equal ones.
+    missed
+        ``(label, group)`` of test objects that have no close-up at all.
+
+    Raises
+    ------
+    DatasetError
+        Where there is no close-up to score.
+    """
+    if not len(truth):
+        raise DatasetError("the test part is empty; give more photos or another --test folder")
+    place = {label: number for number, label in enumerate(labels)}
+    k = len(labels)
+    true = np.array([place[label] for label in truth])
+    answer = probabilities.argmax(axis=1)
+    seen = np.asarray(found, bool)
+    resampler = _Resampler([*groups, *(group for _, group in missed)], seed, resamples)
+
+    everything = np.ones(len(true), bool)
+    plain = resampler.tallies(true, answer, everything, k)
+    on_found = resampler.tallies(true, answer, seen, k)
+    all_true = np.concatenate([true, np.array([place[label] for label, _ in missed], np.int64)])
+    with_misses = np.full(len(all_true), k)  # no class: wrong, but nobody's false alarm
+    with_misses[: len(true)][seen] = answer[seen]
+    end_to_end = resampler.tallies(all_true, with_misses, np.ones(len(all_true), bool), k)
+    confusion = np.zeros((k, k), np.int64)
+    np.add.at(confusion, (true, answer), 1)
+    return Scores(
+        n=len(true),
+        accuracy=_interval(plain, _accuracy),
+        macro_f1=_interval(plain, _macro_f1),
+        n_found=int(seen.sum()),
+        macro_f1_found=_interval(on_found, _macro_f1),
+        n_end_to_end=len(all_true),
+        macro_f1_end_to_end=_interval(end_to_end, _macro_f1),
+        per_class=_per_class(plain, labels),
+        labels=tuple(labels),
+        confusion=tuple(tuple(int(v) for v in row) for row in confusion),
+    )
+
+
+def paired_difference(
+    truth: Sequence[str],
+    answers_a: Sequence[str],
+    answers_b: Sequence[str],
+    groups: Sequence[str],
+    *,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> Difference:
+    """Macro-F1 of `answers_b` less that of `answers_a`, on the same n examples and resamples.
+
+    Raises
+    ------
+    DatasetError
+        Where there is no example.
+    """
+    if not len(truth):
+        raise DatasetError("there is no example to compare on")
+    names = sorted({*truth, *answers_a, *answers_b})
+    place = {label: number for number, label in enumerate(names)}
+    true, a, b = (np.array([place[v] for v in values]) for values in (truth, answers_a, answers_b))
+    everything = np.ones(len(true), bool)
+    resampler = _Resampler(groups, seed, resamples)
+    whole_a, drawn_a = resampler.tallies(true, a, everything, len(names))
+    whole_b, drawn_b = resampler.tallies(true, b, everything, len(names))
+    point_a, point_b = float(_macro_f1(whole_a)[0]), float(_macro_f1(whole_b)[0])
+    low, high = np.percentile(_macro_f1(drawn_b) - _macro_f1(drawn_a), [_LOW, _HIGH])
+    return Difference(point_a, point_b, Interval(point_b - point_a, float(low), float(high)))
+
+
+class _Resampler:
+    """Draws groups with replacement, the same draws for every score of one call."""
+
+    def __init__(self, groups: Sequence[str], seed: int, resamples: int) -> None:
+        self._group = np.unique(np.asarray(groups), return_inverse=True)[1]
+        count = int(self._group.max()) + 1
+        rng = np.random.default_rng(seed)
+        self._times = rng.multinomial(count, np.full(count, 1 / count), size=resamples)
+
+    def tallies(
+        self, true: NDArray[np.int64], answer: NDArray[np.int64], use: NDArray[np.bool_], k: int
+    ) -> tuple[Tallies, Tallies]:
+        """Per class: right answers, occurrences, answers. ``(1, 3, k)`` of all rows, and
+        ``(resamples, 3, k)``.
+
+        An answer of k is none of the classes. `true` and `answer` belong to the first groups;
+        `use` selects rows.
+        """
+        group, true, answer = self._group[: len(true)][use], true[use], answer[use]
+        per_group = np.zeros((self._times.shape[1], 3, k))
+        right, named = true == answer, answer < k
+        np.add.at(per_group, (group[right], 0, true[right]), 1)
+        np.add.at(per_group, (group, 1, true), 1)
+        np.add.at(per_group, (group[named], 2, answer[named]), 1)
+        drawn = self._times.astype(np.float64) @ per_group.reshape(len(per_group), -1)
+        return per_group.sum(axis=0)[None], drawn.reshape(-1, 3, k)
+
+
+def _interval(tallies: tuple[Tallies, Tallies], score: Callable[[Tallies], Values]) -> Interval:
+    low, high = np.percentile(score(tallies[1]), [_LOW, _HIGH])
+    return Interval(float(score(tallies[0])[0]), float(low), float(high))
+
+
+def _accuracy(tallies: Tallies) -> Values:
+    right: Values = tallies[:, 0].sum(axis=1) / np.maximum(tallies[:, 1].sum(axis=1), 1)
+    return right
+
+
+def _class_f1(tallies: Tallies) -> Values:
+    """``(m, k)`` F1 of each class; 0 where it neither occurs nor is answered."""
+    f1: Values = 2 * tallies[:, 0] / np.maximum(tallies[:, 1] + tallies[:, 2], 1)
+    return f1
+
+
+def _macro_f1(tallies: Tallies) -> Values:
+    """``(m,)`` mean F1 over the classes that occur; 0 where none does."""
+    occurs = tallies[:, 1] > 0
+    mean: Values = (_class_f1(tallies) * occurs).sum(axis=1) / np.maximum(occurs.sum(axis=1), 1)
+    return mean
+
+
+def _per_class(tallies: tuple[Tallies, Tallies], labels: Sequence[str]) -> tuple[ClassScore, ...]:
+    right, support, answered = tallies[0][0]
+    f1 = _class_f1(tallies[0])[0]
+    low, high = np.percentile(_class_f1(tallies[1]), [_LOW, _HIGH], axis=0)
+    return tuple(
+        ClassScore(
+            label,
+            precision=float(right[i] / max(answered[i], 1)),
+            recall=float(right[i] / max(support[i], 1)),
+            f1=Interval(float(f1[i]), float(low[i]), float(high[i])),
+            support=int(support[i]),
+        )
+        for i, label in enumerate(labels)
+    )

@@ -1,0 +1,184 @@
+"""The whole flow on tiny networks: every photo accounted for, nothing done twice."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import closeup
+from closeup.errors import DatasetError, PhotosError, UsageError
+from closeup.project import Project
+from closeup.types import Crop, CropState, Detection, Example, Photo, PhotoState
+from tests import tiny
+
+TINY = {"detector": "tiny-box", "backbone": "tiny-pool", "parent": "thing"}
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    tiny.need_onnx()
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("CLOSEUP_CACHE", str(folder))
+    tiny.make_detector(folder)
+    tiny.make_backbone(folder)
+    return folder
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    return tiny.make_photos(tmp_path / "photos", dark=2)
+
+
+def test_an_empty_folder_is_refused(tmp_path: Path, cache: Path) -> None:
+    (tmp_path / "none").mkdir()
+    with pytest.raises(PhotosError, match="no photo"):
+        closeup.run(tmp_path / "none", out=tmp_path / "out", **TINY)
+
+
+def test_one_photo_is_refused_with_what_to_do(tmp_path: Path, cache: Path) -> None:
+    folder = tiny.make_photos(tmp_path / "photos", per_label=1)
+    for label in ("birch", "cedar"):
+        shutil.rmtree(folder / label)
+    with pytest.raises(DatasetError, match="at least 2 labels"):
+        closeup.run(folder, out=tmp_path / "out", **TINY)
+
+
+def test_an_unknown_parent_is_refused_before_any_work(
+    tmp_path: Path, cache: Path, photos: Path
+) -> None:
+    with pytest.raises(UsageError, match="thing"):
+        closeup.run(photos, out=tmp_path / "out", **{**TINY, "parent": "thin"})
+    assert not (tmp_path / "out").exists()
+
+
+def test_every_photo_is_accounted_for(tmp_path: Path, cache: Path, photos: Path) -> None:
+    (photos / "ash" / "broken.jpg").write_bytes(b"no picture")
+    (photos / "loose.png").write_bytes((photos / "ash" / "0.png").read_bytes())
+    result = closeup.run(photos, out=tmp_path / "out", **TINY)
+    counts = result.counts
+    assert (counts.photos, counts.cropped, counts.not_found, counts.unreadable) == (38, 31, 6, 1)
+    project = Project(tmp_path / "out")
+    rows = {name: project.read(name, kind) for name, kind in
+            {"photos": Photo, "crops": Crop, "dataset": Example}.items()}  # fmt: skip
+    assert all(table is not None and len(table.rows) == 38 for table in rows.values())
+    states = [crop.state for crop in rows["crops"].rows]  # type: ignore[union-attr]
+    assert states.count(CropState.NOT_FOUND) == 6
+    assert result.report.is_file()
+    assert result.scores.macro_f1.value > 0.6
+
+
+def test_the_saved_crops_are_what_the_tables_say(
+    tmp_path: Path, cache: Path, photos: Path
+) -> None:
+    closeup.run(photos, out=tmp_path / "out", **TINY)
+    table = Project(tmp_path / "out").read("crops", Crop)
+    assert table is not None
+    on_disk = {p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*.jpg")}
+    assert on_disk == {crop.file for crop in table.rows}
+    for crop in table.rows:
+        with Image.open(tmp_path / "out" / crop.file) as picture:
+            assert picture.size == (crop.side, crop.side)
+
+
+def test_running_again_changes_nothing(tmp_path: Path, cache: Path, photos: Path) -> None:
+    first = closeup.run(photos, out=tmp_path / "out", **TINY)
+    before = {p: (p.stat().st_mtime_ns, p.read_bytes()) for p in _files(tmp_path / "out")}
+    second = closeup.run(out=tmp_path / "out")
+    after = {p: (p.stat().st_mtime_ns, p.read_bytes()) for p in _files(tmp_path / "out")}
+    assert before == after
+    assert second.scores == first.scores
+
+
+def test_a_new_run_elsewhere_gives_the_same_answer(
+    tmp_path: Path, cache: Path, photos: Path
+) -> None:
+    one = closeup.run(photos, out=tmp_path / "one", **TINY)
+    other = closeup.run(photos, out=tmp_path / "other", **TINY)
+    assert one.scores == other.scores
+    for name in ("head.safetensors", "model.json"):
+        assert (one.model / name).read_bytes() == (other.model / name).read_bytes()
+
+
+def test_a_new_photo_costs_only_itself_and_a_removed_one_leaves_no_crop(
+    tmp_path: Path, cache: Path, photos: Path
+) -> None:
+    closeup.run(photos, out=tmp_path / "out", **TINY)
+    kept = tmp_path / "out" / "crops" / "birch"
+    stamps = {p.name: p.stat().st_mtime_ns for p in kept.iterdir()}
+    (photos / "ash" / "0.png").rename(photos / "ash" / "new.png")
+    seen: list[tuple[str, int]] = []
+    closeup.run(out=tmp_path / "out", progress=lambda stage, done, total: seen.append((stage, total)))
+    assert {total for stage, total in seen if stage in ("detect", "crop")} == {1}
+    assert {p.name: p.stat().st_mtime_ns for p in kept.iterdir()} == stamps
+    names = [p.name for p in (tmp_path / "out" / "crops" / "ash").iterdir()]
+    assert len(names) == 12
+    assert not any(name.startswith("0-") for name in names)
+
+
+def test_dropped_misses_count_as_wrong_end_to_end(
+    tmp_path: Path, cache: Path, photos: Path
+) -> None:
+    result = closeup.run(photos, out=tmp_path / "out", on_miss="drop", **TINY)
+    assert result.counts.not_found == 6
+    table = Project(tmp_path / "out").read("dataset", Example)
+    assert table is not None
+    missed = [row for row in table.rows if row.split == "test" and not row.found]
+    assert missed
+    assert result.scores.macro_f1_end_to_end.value < result.scores.macro_f1.value
+
+
+def test_own_boxes_need_no_detector(tmp_path: Path, cache: Path, photos: Path) -> None:
+    rows = [f"{p.relative_to(photos).as_posix()},5,6,50,40" for p in sorted(photos.rglob("*.png"))]
+    boxes = tmp_path / "boxes.csv"
+    boxes.write_text("path,x1,y1,x2,y2\n" + "\n".join(rows))
+    result = closeup.run(photos, out=tmp_path / "out", boxes=boxes, backbone="tiny-pool")
+    assert result.counts.not_found == 0
+    table = Project(tmp_path / "out").read("detections", Detection)
+    assert table is not None
+    assert {row.box for row in table.rows} == {(5, 6, 50, 40)}
+    model = closeup.load(result.model)
+    assert not model.predict(photos / "ash" / "1.png").found
+
+
+def test_own_test_folder_is_the_test_part(tmp_path: Path, cache: Path, photos: Path) -> None:
+    test = tiny.make_photos(tmp_path / "test", per_label=14)
+    for number in range(12):  # the first twelve are copies of the training photos
+        for label in ("ash", "birch", "cedar"):
+            (test / label / f"{number}.png").unlink()
+    result = closeup.run(photos, out=tmp_path / "out", test=test, **TINY)
+    assert result.scores.n == 6
+
+
+def test_mlp_head_trains(tmp_path: Path, cache: Path, photos: Path) -> None:
+    result = closeup.run(photos, out=tmp_path / "out", head="mlp", **TINY)
+    assert 0 <= result.scores.macro_f1.low <= result.scores.macro_f1.value
+
+
+def test_a_photo_that_changes_is_looked_at_again(
+    tmp_path: Path, cache: Path, photos: Path
+) -> None:
+    closeup.run(photos, out=tmp_path / "out", **TINY)
+    Image.fromarray(np.full((99, 77, 3), 222, np.uint8)).save(photos / "ash" / "3.png")
+    closeup.run(out=tmp_path / "out")
+    table = Project(tmp_path / "out").read("photos", Photo)
+    assert table is not None
+    changed = next(row for row in table.rows if row.path == "ash/3.png")
+    assert (changed.width, changed.height) == (77, 99)
+
+
+def test_scout_finds_the_category(cache: Path, photos: Path) -> None:
+    scouting = closeup.scout(photos, detector="tiny-box")
+    table = scouting.to_json()
+    assert table["recommended"] == ["thing"]
+    assert table["photos"] == 36
+    assert closeup.scout(photos, detector="tiny-box", sample=6).to_json()["photos"] == 6
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.rglob("*") if p.is_file())
+
+
