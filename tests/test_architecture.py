@@ -40,11 +40,14 @@ def imported_stages(tree: ast.AST) -> Iterator[str]:
         else:
             continue
         for name in names:
-            parts = name.split(".")
-            if parts[0] == "closeup" and len(parts) > 1 and (PACKAGE / parts[1]).exists():
-                yield parts[1]
-            elif parts[0] == "closeup" and len(parts) > 1 and (PACKAGE / f"{parts[1]}.py").exists():
-                yield parts[1]
+            top, _, rest = name.partition(".")
+            first = rest.split(".")[0]
+            if (
+                top == "closeup"
+                and first
+                and any((PACKAGE / n).exists() for n in (first, f"{first}.py"))
+            ):
+                yield first
 
 
 def test_every_module_is_documented() -> None:
@@ -102,7 +105,9 @@ def test_every_module_imports_without_torch() -> None:
         )
         for file in FILES
     ]
-    run_without_torch("import importlib\n" + "".join(f"importlib.import_module({n!r})\n" for n in names))
+    run_without_torch(
+        "import importlib\n" + "".join(f"importlib.import_module({n!r})\n" for n in names)
+    )
 
 
 def test_import_is_light() -> None:

@@ -12,7 +12,7 @@ from PIL import Image
 import closeup
 from closeup.errors import DatasetError, PhotosError, UsageError
 from closeup.project import Project
-from closeup.types import Crop, CropState, Detection, Example, Photo, PhotoState
+from closeup.types import Crop, CropState, Detection, Example, Photo
 from tests import tiny
 
 TINY = {"detector": "tiny-box", "backbone": "tiny-pool", "parent": "thing"}
@@ -71,13 +71,13 @@ def test_every_photo_is_accounted_for(tmp_path: Path, cache: Path, photos: Path)
     assert result.scores.macro_f1.value > 0.6
 
 
-def test_the_saved_crops_are_what_the_tables_say(
-    tmp_path: Path, cache: Path, photos: Path
-) -> None:
+def test_the_saved_crops_are_what_the_tables_say(tmp_path: Path, cache: Path, photos: Path) -> None:
     closeup.run(photos, out=tmp_path / "out", **TINY)
     table = Project(tmp_path / "out").read("crops", Crop)
     assert table is not None
-    on_disk = {p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*.jpg")}
+    on_disk = {
+        p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*.jpg")
+    }
     assert on_disk == {crop.file for crop in table.rows}
     for crop in table.rows:
         with Image.open(tmp_path / "out" / crop.file) as picture:
@@ -111,7 +111,9 @@ def test_a_new_photo_costs_only_itself_and_a_removed_one_leaves_no_crop(
     stamps = {p.name: p.stat().st_mtime_ns for p in kept.iterdir()}
     (photos / "ash" / "0.png").rename(photos / "ash" / "new.png")
     seen: list[tuple[str, int]] = []
-    closeup.run(out=tmp_path / "out", progress=lambda stage, done, total: seen.append((stage, total)))
+    closeup.run(
+        out=tmp_path / "out", progress=lambda stage, done, total: seen.append((stage, total))
+    )
     assert {total for stage, total in seen if stage in ("detect", "crop")} == {1}
     assert {p.name: p.stat().st_mtime_ns for p in kept.iterdir()} == stamps
     names = [p.name for p in (tmp_path / "out" / "crops" / "ash").iterdir()]
@@ -158,9 +160,7 @@ def test_mlp_head_trains(tmp_path: Path, cache: Path, photos: Path) -> None:
     assert 0 <= result.scores.macro_f1.low <= result.scores.macro_f1.value
 
 
-def test_a_photo_that_changes_is_looked_at_again(
-    tmp_path: Path, cache: Path, photos: Path
-) -> None:
+def test_a_photo_that_changes_is_looked_at_again(tmp_path: Path, cache: Path, photos: Path) -> None:
     closeup.run(photos, out=tmp_path / "out", **TINY)
     Image.fromarray(np.full((99, 77, 3), 222, np.uint8)).save(photos / "ash" / "3.png")
     closeup.run(out=tmp_path / "out")
@@ -180,5 +180,3 @@ def test_scout_finds_the_category(cache: Path, photos: Path) -> None:
 
 def _files(folder: Path) -> list[Path]:
     return sorted(p for p in folder.rglob("*") if p.is_file())
-
-

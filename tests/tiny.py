@@ -23,7 +23,11 @@ def _save(model: Any, folder: Path, card: dict[str, Any]) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     data = model.SerializeToString()
     (folder / "graph.onnx").write_bytes(data)
-    facts = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data), "licence": "Apache-2.0"}
+    facts = {
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "bytes": len(data),
+        "licence": "Apache-2.0",
+    }
     (folder / "card.json").write_text(json.dumps({**card, **facts}))
     return folder
 

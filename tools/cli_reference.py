@@ -7,7 +7,6 @@ from pathlib import Path
 
 import typer.main
 from typer.cli import get_docs_for_click
-from typer.core import TyperCommand
 from typer.models import Context
 
 from closeup.cli.app import app

@@ -85,7 +85,8 @@ class Embeddings:
         """As a safetensors file; the keys are JSON in its metadata."""
         from safetensors.numpy import save
 
-        return save({"embeddings": self.vectors}, {"keys": json.dumps(self.keys)})
+        data: bytes = save({"embeddings": self.vectors}, {"keys": json.dumps(self.keys)})
+        return data
 
     @classmethod
     def read(cls, file: Path) -> Embeddings | None:

@@ -121,7 +121,9 @@ def save_model(folder: Path, card: ModelCard, parts: Parts) -> Path:
             if (folder / name).is_dir():
                 shutil.rmtree(folder / name)
             continue
-        card_text = network.card.model_copy(update={"graph": "graph.onnx"}).model_dump_json(indent=1)
+        card_text = network.card.model_copy(update={"graph": "graph.onnx"}).model_dump_json(
+            indent=1
+        )
         contents[f"{name}/card.json"] = card_text.encode()
         contents[f"{name}/graph.onnx"] = network.file.read_bytes()
     hashes = {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}
@@ -241,7 +243,12 @@ def _read(source: Source) -> Pixels | PhotoError:
 def _row(place: int, item: Pixels | PhotoError) -> Photo:
     """A photo row for a picture that need not be a file."""
     if isinstance(item, PhotoError):
-        state, code, reason, (height, width) = PhotoState.UNREADABLE, item.code, item.message, (0, 0)
+        state, code, reason, (height, width) = (
+            PhotoState.UNREADABLE,
+            item.code,
+            item.message,
+            (0, 0),
+        )
     else:
         state, code, reason, (height, width) = PhotoState.READABLE, "", "", item.shape[:2]
     return Photo(str(place), "", "", "", "", "", state, code, reason, width, height, 0, 0, "")

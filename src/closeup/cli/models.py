@@ -37,7 +37,9 @@ def list_networks(json: opt.Json = False) -> None:
     table = Table("name", "kind", "family", "input", "MB", "licence", box=None, pad_edge=False)
     for card in (network.card for network in here):
         size = f"{card.input.width}x{card.input.height}"
-        table.add_row(card.name, card.kind, card.family, size, f"{card.bytes / 1e6:.1f}", card.licence)
+        table.add_row(
+            card.name, card.kind, card.family, size, f"{card.bytes / 1e6:.1f}", card.licence
+        )
     console = Console(soft_wrap=False)
     if here:
         console.print(table)

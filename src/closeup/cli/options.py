@@ -48,9 +48,7 @@ PhotosOrProject = Annotated[
         show_default=False,
     ),
 ]
-Out = Annotated[
-    Path, typer.Option("--out", "-o", help="The project folder.", show_default=False)
-]
+Out = Annotated[Path, typer.Option("--out", "-o", help="The project folder.", show_default=False)]
 Test = Annotated[
     Path | None,
     typer.Option(help="Your own test photos, labelled like PHOTOS; without it 20 % are held out."),
@@ -75,7 +73,9 @@ Pad = Annotated[
 ]
 Miss = Annotated[
     OnMiss | None,
-    typer.Option("--on-miss", help="Where nothing is found: whole photo stands in, or drop. [photo]"),
+    typer.Option(
+        "--on-miss", help="Where nothing is found: whole photo stands in, or drop. [photo]"
+    ),
 ]
 Seed = Annotated[int | None, typer.Option(help="Seed of the split and the head. [0]")]
 TestFraction = Annotated[
@@ -85,7 +85,9 @@ Backbone = Annotated[
     str | None, typer.Option(help="Backbone's name (`closeup models list`). [dinov2-s]")
 ]
 Head = Annotated[HeadKind | None, typer.Option(help="Head on the embeddings. [logistic]")]
-EngineName = Annotated[Engine | None, typer.Option("--engine", help="What runs the networks. [auto]")]
+EngineName = Annotated[
+    Engine | None, typer.Option("--engine", help="What runs the networks. [auto]")
+]
 PrecisionName = Annotated[
     Precision | None, typer.Option("--precision", help="Arithmetic of the networks. [auto]")
 ]

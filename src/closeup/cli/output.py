@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from closeup.progress import Progress
 
 if TYPE_CHECKING:
-    from rich.progress import TaskID
     from rich.progress import Progress as Bars
+    from rich.progress import TaskID
 
 _VERBS = {
     "photos": "reading photos",

@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 
 def predict(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model folder.")],
-    paths: Annotated[
-        list[str], typer.Argument(metavar="PATH…", help="Photos, folders or globs.")
-    ],
+    paths: Annotated[list[str], typer.Argument(metavar="PATH…", help="Photos, folders or globs.")],
     json: Annotated[bool, typer.Option("--json", help="One JSON object per photo.")] = False,
     csv: Annotated[Path | None, typer.Option(help="Write the answers to a CSV file.")] = None,
     parquet: Annotated[Path | None, typer.Option(help="Write them to a Parquet file.")] = None,
@@ -93,7 +91,5 @@ def _print_table(answers: Iterable[Prediction]) -> None:
         for one in answer.objects:
             second = f"{one.top[1][0]} {one.top[1][1]:.2f}" if len(one.top) > 1 else ""
             found = f"{one.parent} {one.parent_score:.2f}" if answer.found else "(whole photo)"
-            table.add_row(
-                name, Text(one.label), f"{one.confidence:.2f}", Text(second), Text(found)
-            )
+            table.add_row(name, Text(one.label), f"{one.confidence:.2f}", Text(second), Text(found))
     Console(soft_wrap=False).print(table)

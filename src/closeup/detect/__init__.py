@@ -1,5 +1,5 @@
 """A detector = an ONNX graph + preprocessing by its card + reading its outputs by family."""
 
-from closeup.detect.detector import Detector, Found
+from closeup.detect.detector import Detector, Found, resolve_categories
 
-__all__ = ["Detector", "Found"]
+__all__ = ["Detector", "Found", "resolve_categories"]

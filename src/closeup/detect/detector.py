@@ -120,40 +120,8 @@ class Detector:
         return tuple(name for name in self.card.classes if name)
 
     def resolve(self, names: Sequence[str]) -> tuple[str, ...]:
-        """The detector's own spelling of `names`, without repetition; `any` gives them all.
-
-        Upper and lower case, and spaces, hyphens and underscores, make no difference. Numbers
-        are never accepted: they mean other things in other networks.
-
-        Raises
-        ------
-        UsageError
-            Where `names` is empty or a name is unknown, with the closest known ones.
-        """
-        known = {_plain(name): name for name in self.categories}
-        found: dict[str, None] = {}
-        for name in names:
-            if _plain(name) in known:
-                found[known[_plain(name)]] = None
-            elif _plain(name) == ANY:
-                found.update(dict.fromkeys(self.categories))
-            else:
-                raise UsageError(self._unknown(name, known))
-        if not found:
-            raise UsageError(f"no category was named; name one of {self.card.name}'s, or `{ANY}`")
-        return tuple(found)
-
-    def _unknown(self, name: str, known: Mapping[str, str]) -> str:
-        close = difflib.get_close_matches(_plain(name), known, n=5, cutoff=0.5)
-        hint = (
-            f"did you mean {' or '.join(repr(known[key]) for key in close)}?"
-            if close
-            else f"it knows {', '.join(self.categories)}"
-        )
-        return (
-            f"{self.card.name} has no category {name!r}; {hint} "
-            "(`closeup scout PHOTOS` shows which of them fire on your photos)"
-        )
+        """As :func:`resolve_categories`, for this detector."""
+        return resolve_categories(self.card, names)
 
     def detect(
         self, photos: Iterable[Pixels], floor: float = 0.01, limit: int = 100
@@ -230,6 +198,44 @@ class Detector:
             )
         named: NDArray[np.bool_] = np.array([bool(name) for name in names], bool)[classes]
         return named
+
+
+def resolve_categories(card: Card, names: Sequence[str]) -> tuple[str, ...]:
+    """A detector's own spelling of `names`, without repetition; `any` gives them all.
+
+    Upper and lower case, and spaces, hyphens and underscores, make no difference. Numbers are
+    never accepted: they mean other things in other networks.
+
+    Raises
+    ------
+    UsageError
+        Where `names` is empty or a name is unknown, with the closest known ones.
+    """
+    known = {_plain(name): name for name in card.classes if name}
+    found: dict[str, None] = {}
+    for name in names:
+        if _plain(name) in known:
+            found[known[_plain(name)]] = None
+        elif _plain(name) == ANY:
+            found.update(dict.fromkeys(known.values()))
+        else:
+            raise UsageError(_unknown(card, name, known))
+    if not found:
+        raise UsageError(f"no category was named; name one of {card.name}'s, or `{ANY}`")
+    return tuple(found)
+
+
+def _unknown(card: Card, name: str, known: Mapping[str, str]) -> str:
+    close = difflib.get_close_matches(_plain(name), known, n=5, cutoff=0.5)
+    hint = (
+        f"did you mean {' or '.join(repr(known[key]) for key in close)}?"
+        if close
+        else f"it knows {', '.join(known.values())}"
+    )
+    return (
+        f"{card.name} has no category {name!r}; {hint} "
+        "(`closeup scout PHOTOS` shows which of them fire on your photos)"
+    )
 
 
 def _plain(name: str) -> str:

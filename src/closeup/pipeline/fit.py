@@ -100,9 +100,7 @@ def train_stage(
     with job.timed("save"):
         model = _save(job, key, networks, head, scores, (len(train.examples), len(test.examples)))
         job.project.write("results", Result, results, key)
-        job.project.write_json(
-            SCORES_FILE, {"key": key, "scores": scores.to_json(), "log": log}
-        )
+        job.project.write_json(SCORES_FILE, {"key": key, "scores": scores.to_json(), "log": log})
     return Trained(scores, log, tuple(results), networks, model)
 
 

@@ -23,7 +23,7 @@ from closeup.photos import list_photos
 from closeup.progress import Progress, silent, track
 from closeup.project import Project, Table, key_of
 from closeup.types import Crop, Detection, Example, Photo, PhotoState
-from closeup.zoo import Network, find
+from closeup.zoo import Network
 
 VERSIONS = {"photos": 1, "detect": 1, "crop": 1, "dataset": 1}
 
@@ -60,22 +60,20 @@ def photos_stage(job: Job) -> Table[Photo]:
         return job.project.stage("photos", Photo, key, lambda _: rows)
 
 
-def detections_stage(job: Job, photos: Table[Photo]) -> tuple[Table[Detection], Network | None]:
-    """Look for objects, or read the user's own boxes.
+def detections_stage(job: Job, photos: Table[Photo], network: Network | None) -> Table[Detection]:
+    """Look for objects with the detector `network`, or read the user's own boxes.
 
-    Returns
-    -------
-    detections, network
-        `network` is None where boxes were given and no detector is named.
+    Raises
+    ------
+    UsageError
+        Where there is neither.
     """
-    config = job.config.detect
-    network = find(config.detector, "detector", progress=job.progress) if config.detector else None
     with job.timed("detect"):
-        if config.boxes:
-            return _given_boxes(job, photos), network
+        if job.config.detect.boxes:
+            return _given_boxes(job, photos)
         if network is None:
             raise UsageError("neither a detector nor a boxes file is named; give one of the two")
-        return _detected(job, photos, network), network
+        return _detected(job, photos, network)
 
 
 def _given_boxes(job: Job, photos: Table[Photo]) -> Table[Detection]:
@@ -169,14 +167,14 @@ def dataset_stage(job: Job, photos: Table[Photo], crops: Table[Crop]) -> Table[E
         grouping = group_photos(photos.rows)
         job.notes.extend(grouping.notes)
         facts = [(p.id, p.label, p.split, grouping.group_of[p.id]) for p in photos.rows]
-        key = key_of("dataset", VERSIONS["dataset"], crops.key, facts, job.config.split.model_dump())
+        key = key_of(
+            "dataset", VERSIONS["dataset"], crops.key, facts, job.config.split.model_dump()
+        )
         return job.project.stage(
             "dataset",
             Example,
             key,
-            lambda _: make_dataset(
-                photos.rows, crops.rows, job.config.split, grouping.group_of
-            ),
+            lambda _: make_dataset(photos.rows, crops.rows, job.config.split, grouping.group_of),
         )
 
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from closeup.config import RunConfig
-from closeup.detect import Detector
+from closeup.crops import ANY
+from closeup.detect import Detector, resolve_categories
 from closeup.detect.stage import detect_photos
 from closeup.errors import PhotosError
 from closeup.photos import list_photos
@@ -85,17 +86,17 @@ def crop(config: RunConfig, out: Path, *, progress: Progress = silent) -> CropRe
 
 
 def _crop(job: Job) -> tuple[Table[Photo], Table[Crop], Network | None]:
-    config = job.config
-    if config.detect.detector:
+    detect = job.config.detect
+    network = find(detect.detector, "detector", progress=job.progress) if detect.detector else None
+    if network is not None and ANY not in detect.parent:
         # An unknown parent is a mistake in the call: say so before any work, not after it.
-        network = find(config.detect.detector, "detector", progress=job.progress)
-        parent = Detector(network, config.engine).resolve(config.detect.parent)
-        detect = config.detect.model_copy(update={"parent": parent})
-        job.config = config.model_copy(update={"detect": detect})
+        parent = resolve_categories(network.card, detect.parent)
+        changed = detect.model_copy(update={"parent": parent})
+        job.config = job.config.model_copy(update={"detect": changed})
     photos = photos_stage(job)
     job.project.write_config(job.config)
-    detections, network_used = detections_stage(job, photos)
-    return photos, crops_stage(job, photos, detections), network_used
+    detections = detections_stage(job, photos, network)
+    return photos, crops_stage(job, photos, detections), network
 
 
 def run(config: RunConfig, out: Path, *, progress: Progress = silent) -> RunResult:
@@ -113,6 +114,4 @@ def run(config: RunConfig, out: Path, *, progress: Progress = silent) -> RunResu
     counts = count(photos.rows, crops.rows)
     with job.timed("report"):
         report = write_report(job, (photos, crops, examples), counts, trained)
-    return RunResult(
-        counts, trained.scores, job.seconds, tuple(job.notes), trained.model, report
-    )
+    return RunResult(counts, trained.scores, job.seconds, tuple(job.notes), trained.model, report)
