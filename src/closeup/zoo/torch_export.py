@@ -94,11 +94,46 @@ def export_onnx(
             ClearMetadataAndDocStringPass()(program.model)
             program.save(str(file), external_data=False)
     except torch.onnx.errors.OnnxExporterError as err:
-        first = next((line for line in str(err).splitlines() if line.strip()), type(err).__name__)
-        raise NetworkError(
-            f"{type(module).__name__} cannot be exported to ONNX: {first.strip()}; "
-            "try another architecture, or export it yourself and add the ONNX file"
-        ) from err
+        raise _failed(module, err) from err
+
+
+def trace_onnx(
+    module: nn.Module,
+    example_inputs: Sequence[Tensor],
+    file: Path,
+    *,
+    input_names: Sequence[str],
+    output_names: Sequence[str],
+) -> None:
+    """As :func:`export_onnx` for a fixed batch, with PyTorch's older, tracing exporter.
+
+    Detectors need it: the newer one cannot follow non-maximum suppression, whose outputs have no
+    fixed length, nor some of transformers' DETRs. It runs the module once and notes what happens.
+    """
+    import torch
+
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")
+            torch.onnx.export(
+                module.eval(),
+                tuple(example_inputs),
+                str(file),
+                input_names=list(input_names),
+                output_names=list(output_names),
+                opset_version=OPSET,
+                dynamo=False,
+            )
+    except torch.onnx.errors.OnnxExporterError as err:
+        raise _failed(module, err) from err
+
+
+def _failed(module: nn.Module, err: Exception) -> NetworkError:
+    first = next((line for line in str(err).splitlines() if line.strip()), type(err).__name__)
+    return NetworkError(
+        f"{type(module).__name__} cannot be exported to ONNX: {first.strip()}; "
+        "try another architecture, or export it yourself and add the ONNX file"
+    )
 
 
 def require_agreement(
