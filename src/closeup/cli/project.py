@@ -46,7 +46,8 @@ def _print_scouting(scouting: Scouting, config: RunConfig, photos: Path) -> None
         parent = shlex.quote(",".join(scouting.recommended))
         print(
             f"\nNext: closeup run {shlex.quote(str(photos))} --parent {parent} "
-            f"--detector {config.detect.detector} --out {photos.resolve().name}-closeup"
+            f"--threshold {scouting.threshold:g} --detector {config.detect.detector} "
+            f"--out {shlex.quote(photos.resolve().stem)}-closeup"
         )
 
 
