@@ -6,6 +6,8 @@ PyTorch, timm and torchvision are imported inside the functions.
 from __future__ import annotations
 
 import pickle
+import struct
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +27,11 @@ if TYPE_CHECKING:
 
 Framework = Literal["timm", "torchvision"]
 GRAPH_FILE = "graph.onnx"
+# What PyTorch's careful reader raises where the bytes are not a checkpoint of tensors.
+_NO_CHECKPOINT = (
+    *(pickle.UnpicklingError, struct.error, EOFError, RuntimeError, AssertionError),
+    *(AttributeError, LookupError, TypeError, ValueError),
+)
 _HEADS = ("classifier", "fc", "head", "heads")  # torchvision's names for the classifying part
 
 
@@ -176,12 +183,14 @@ def read_weights(file: Path) -> dict[str, Tensor]:
     try:
         if file.suffix == ".safetensors":
             return dict(load_file(file))
-        found = torch.load(file, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the pickle's age; what matters is raised
+            found = torch.load(file, map_location="cpu", weights_only=True)
     except SafetensorError as err:
         raise NetworkDamaged(f"{file} is not a whole safetensors file: {err}") from err
     except OSError as err:
         raise NetworkError(f"{file} cannot be opened: {err.strerror or err}") from err
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError) as err:
+    except _NO_CHECKPOINT as err:
         first = str(err).splitlines() or [type(err).__name__]
         raise NetworkDamaged(
             f"{file} is not a checkpoint of plain weights ({first[0]}); save the state dict alone, "
