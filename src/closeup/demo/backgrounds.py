@@ -11,7 +11,6 @@ from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
 from closeup.demo import noise
 from closeup.demo.designs import pick
-from closeup.demo.noise import Field
 from closeup.demo.paint import Colour, enamel_ramp, ramp, toned
 
 Rng = np.random.Generator
@@ -19,7 +18,7 @@ Shape = tuple[int, int]
 
 
 def _wood(rng: Rng, shape: Shape) -> Image.Image:
-    height, width = shape
+    height = shape[0]
     tone = pick(rng, ((150, 100, 62), (96, 60, 38), (186, 144, 98), (128, 84, 56), (70, 50, 40)))
     stretched = noise.fractal(rng, shape, (height / 14, 3), 3, 0.6)
     wander = noise.fractal(rng, shape, (5, 3), 2)
@@ -51,7 +50,11 @@ def _marble(rng: Rng, shape: Shape) -> Image.Image:
 def _cloth(rng: Rng, shape: Shape) -> Image.Image:
     height, width = shape
     colour = pick(
-        rng, ((176, 166, 148), (66, 78, 104), (112, 36, 44), (210, 206, 198), (58, 84, 70), (60, 60, 64)),
+        rng,
+        (
+            (176, 166, 148), (66, 78, 104), (112, 36, 44),
+            (210, 206, 198), (58, 84, 70), (60, 60, 64),
+        ),
     )  # fmt: skip
     ys = np.arange(height, dtype=np.float32)[:, None]
     xs = np.arange(width, dtype=np.float32)[None, :]

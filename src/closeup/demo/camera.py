@@ -7,6 +7,7 @@ radii. Photo coordinates are pixels, the middle of the first pixel at (0.5, 0.5)
 import math
 from dataclasses import dataclass
 from io import BytesIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from PIL import Image, ImageChops, ImageFilter
 from closeup.demo import noise
 from closeup.demo.paint import Points, scaled
 
-Matrix = NDArray[np.float64]
+Matrix = NDArray[np.floating[Any]]
 """A 3x3 homography."""
 
 
@@ -66,7 +67,12 @@ def project(matrix: Matrix, points: Points) -> Points:
 
 
 def warp(
-    picture: Image.Image, half: tuple[float, float], matrix: Matrix, size: tuple[int, int]
+    picture: Image.Image,
+    half: tuple[float, float],
+    matrix: Matrix,
+    size: tuple[int, int],
+    *,
+    sharp: bool = False,
 ) -> tuple[Image.Image, tuple[int, int]] | None:
     """Warp a picture of ``2 * half`` table units through ``matrix`` into a photo of ``size``.
 
@@ -86,7 +92,7 @@ def warp(
         (int(high[0] - low[0]), int(high[1] - low[1])),
         Image.Transform.PERSPECTIVE,
         [float(v) for v in back.ravel()[:8]],
-        Image.Resampling.BICUBIC if picture.mode != "L" else Image.Resampling.BILINEAR,
+        Image.Resampling.BICUBIC if sharp else Image.Resampling.BILINEAR,
     )
     return part, (int(low[0]), int(low[1]))
 
@@ -124,10 +130,15 @@ def cast_shadow(
 
 
 def lay(
-    photo: Image.Image, picture: Image.Image, half: tuple[float, float], matrix: Matrix
+    photo: Image.Image,
+    picture: Image.Image,
+    half: tuple[float, float],
+    matrix: Matrix,
+    *,
+    sharp: bool = False,
 ) -> None:
     """Lay an RGBA picture of ``2 * half`` units into the photo, in place."""
-    part = warp(picture, half, matrix, photo.size)
+    part = warp(picture, half, matrix, photo.size, sharp=sharp)
     if part is not None:
         photo.paste(part[0], part[1], part[0].getchannel("A"))
 
@@ -165,11 +176,26 @@ def _shaken(photo: Image.Image, rng: np.random.Generator, length: float) -> Imag
     return result
 
 
+def _exposed(photo: Image.Image, bias: float) -> Image.Image:
+    """Expose as a camera does: dark scenes brighter, highlights rolled off, a little contrast."""
+    small = np.asarray(photo.reduce(8))
+    bright = float(np.percentile(small, 97))
+    gain = float(np.clip((118 / max(float(small.mean()), 1.0)) ** 0.5, 0.98, 1.7))
+    # Highlights decide: what is bright already must not burn out.
+    gain = bias * min(gain, max(1.0, 236 / max(bright, 1.0)))
+    tone = np.linspace(0, 1, 256) * gain
+    rolled = np.where(tone > 0.8, 0.8 + 0.2 * np.tanh((tone - 0.8) / 0.2), tone)
+    curved = rolled + 0.03 * np.sin(2 * np.pi * (rolled - 0.5))
+    table = np.clip(255 * curved, 0, 255).astype(int).tolist()
+    return photo.point(table * 3)
+
+
 def develop(photo: Image.Image, rng: np.random.Generator, rough: float) -> NDArray[np.uint8]:
     """Turn the ideal picture into a photo: blur, vignette, white balance, noise, compression.
 
     ``rough`` (0 to 1) scales all of it. Returns HxWx3 uint8.
     """
+    photo = _exposed(photo, float(rng.uniform(0.92, 1.08)))
     if rng.random() < 0.35 * rough:
         photo = blurred(photo, float(rng.uniform(0.4, 1.1)))
     if rng.random() < 0.15 * rough:
@@ -178,10 +204,11 @@ def develop(photo: Image.Image, rng: np.random.Generator, rough: float) -> NDArr
     pixels = np.asarray(photo, dtype=np.float32)
     ys, xs = np.linspace(-1, 1, height), np.linspace(-1, 1, width)
     radius = ys[:, None] ** 2 + xs[None, :] ** 2
-    gain = 1 - rng.uniform(0, 0.2) * radius.astype(np.float32)
+    gain = (1 - rng.uniform(0, 0.2) * radius).astype(np.float32)
     warmth = rng.normal(0, 0.035)
-    balance = np.array([1 + warmth, 1 + rng.normal(0, 0.01), 1 - warmth]) * rng.uniform(0.93, 1.1)
-    pixels = pixels * gain[:, :, None].astype(np.float32) * balance.astype(np.float32)
+    balance = np.array([1 + warmth, 1 + rng.normal(0, 0.01), 1 - warmth])
+    pixels = pixels * balance.astype(np.float32)
+    pixels *= gain[:, :, None]
     level = rough * float(rng.gamma(2.0, 1.6))
     if level > 0.5:
         grain = level * rng.standard_normal((height, width), dtype=np.float32)

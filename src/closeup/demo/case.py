@@ -44,29 +44,33 @@ def outline(shape: str) -> Points:
 def _conic(board: Board, rng: np.random.Generator, contrast: float) -> Field:
     """Tones of turned, polished metal: bright and dark sectors around the middle, HxW."""
     _, angle = board.polar
-    shift, twist = rng.uniform(-0.4, 0.4), rng.uniform(0, 6.3, 2)
-    tone = 0.60 + contrast * 0.30 * np.cos(2 * (angle - board.light - shift))
-    tone += contrast * 0.13 * np.cos(3 * angle + twist[0])
-    tone += contrast * 0.08 * np.cos(7 * angle + twist[1])
-    return tone.astype(np.float32)
+    shift, twist = rng.uniform(-0.4, 0.4), rng.uniform(0, 6.3, 2).tolist()
+    tone: Field = 0.62 + contrast * 0.32 * np.cos(2 * (angle - board.light - shift))
+    tone += contrast * 0.14 * np.cos(3 * angle + twist[0])
+    tone += contrast * 0.10 * np.cos(7 * angle + twist[1])
+    return tone
 
 
 def _lugs(board: Board, rng: np.random.Generator, finish: Finish) -> None:
     """Draw four lugs that curve down towards the strap."""
-    inner, outer = 0.56, float(rng.uniform(0.74, 0.84))
-    reach = float(rng.uniform(1.17, 1.28))
-    wide = outline(finish.shape)[:, 1].max()
-    reach *= max(1.0, float(wide))
-    corner = [(inner, 0.3), (outer + 0.1, 0.3), (outer, 0.86 * reach), (outer - 0.06, reach)]
-    lug = np.array([*corner, (inner + 0.03, reach), (inner, 0.9 * reach)])
-    shapes = [lug * (sx, sy) for sx in (-1, 1) for sy in (-1, 1)]
-    mask = board.stencil(shapes)
+    deep = float(outline(finish.shape)[:, 1].max())
+    reach = float(rng.uniform(1.13, 1.22)) * max(1.0, deep)
+    tip, belly = float(rng.uniform(0.66, 0.73)), float(rng.uniform(0.03, 0.1))
+    t = np.linspace(0, 1, 12)[:, None]
+    flank = (
+        (1 - t) ** 2 * (0.84, 0.5)
+        + 2 * t * (1 - t) * (tip + belly, 0.8 * reach)
+        + t**2 * (tip, reach)
+    )
+    inside = [(tip - 0.03, reach + 0.015), (0.59, reach + 0.015), (0.57, reach - 0.02), (0.56, 0.4)]
+    lug = np.concatenate([flank, inside])
+    mask = board.stencil([lug * (sx, sy) for sx in (-1, 1) for sy in (-1, 1)])
     x, y = board.grid
-    sun = np.sin(board.light)
-    tone = 0.6 + 0.24 * np.sign(y) * sun * np.abs(y) - 0.5 * np.clip(np.abs(y) - 0.85, 0, 1)
-    tone += 0.1 * np.sin(9 * np.abs(x) + 1.0) * np.cos(board.light)
-    board.paint(mask, toned(tone.astype(np.float32), metal_ramp(finish.metal)), solid=True)
-    board.edges(mask, 0.022, 0.6, 0.5)
+    far = np.abs(y)
+    tone = 0.55 + 0.16 * math.sin(board.light) * np.sign(y) - 1.1 * np.clip(far - 0.92, 0, 1)
+    tone += 0.2 * np.cos(16 * (np.abs(x) - 0.64)) + 0.1 * math.cos(board.light) * np.sign(x)
+    board.paint(mask, toned(tone, metal_ramp(finish.metal)), solid=True)
+    board.edges(mask, 0.024, 0.8, 0.6)
 
 
 def _crown_shapes(kind: str, at: float) -> tuple[list[Points], list[Points]]:
@@ -99,7 +103,7 @@ def _crown(board: Board, design: Design, finish: Finish) -> None:
     crown, guards = _crown_shapes(design.crown, at)
     mask = board.stencil(crown)
     ridges = 0.55 + 0.3 * np.sin(y * (2 * np.pi / 0.036)) - 1.6 * np.abs(y)
-    board.paint(mask, toned(ridges.astype(np.float32), tones), solid=True)
+    board.paint(mask, toned(ridges, tones), solid=True)
     board.edges(mask, 0.02)
     if design.crown == "cabochon":
         jewel = board.stencil([disc(0.062, at + 0.105)])
@@ -119,15 +123,15 @@ def _insert(board: Board, kind: str, ring: tuple[float, float], finish: Finish) 
     ink = (34, 34, 38) if pale else (236, 236, 230)
     if kind == "diver":
         shapes = [
-            spoke(bar(middle - 0.28 * width, middle + 0.28 * width, 0.045), i * np.pi / 6)
+            spoke(bar(middle - 0.3 * width, middle + 0.3 * width, 0.055), i * np.pi / 6)
             for i in range(1, 12)
         ]
         shapes += [
             spoke(bar(middle - 0.3 * width, middle + 0.05 * width, 0.014), i * np.pi / 30)
             for i in range(1, 15)
         ]
-        triangle = np.array([(inner + 0.12 * width, 0), (outer - 0.12 * width, 0.085)])
-        shapes.append(spoke([*map(tuple, triangle), (outer - 0.12 * width, -0.085)], 0.0))
+        triangle = np.array([(inner + 0.12 * width, 0), (outer - 0.06 * width, 0.11)])
+        shapes.append(spoke([*map(tuple, triangle), (outer - 0.06 * width, -0.11)], 0.0))
         board.paint(board.stencil(shapes), ink)
         return
     size = max(6, round(0.62 * width * board.scale * OVERSAMPLE))
@@ -155,12 +159,13 @@ def _bezel(board: Board, rng: np.random.Generator, design: Design, finish: Finis
     tones = metal_ramp(finish.metal)
     tone = _conic(board, rng, 1.0)
     if kind == "fluted":
-        tone = 0.56 + 0.42 * np.sin(angle * 72) * (0.55 + 0.45 * np.cos(2 * (angle - board.light)))
+        swell = 0.5 + 0.5 * np.cos(2 * (angle - board.light))
+        tone = 0.5 + 0.14 * swell + (0.24 + 0.22 * swell) * np.sin(angle * 80)
     elif kind == "coin":
         edge = radius > 0.965 - 0.35 * (0.965 - inner)
         tone = np.where(edge, 0.5 + 0.4 * np.sin(angle * 110), tone)
     board.shadow(mask, 0.03, 0.5)
-    board.paint(mask, toned(tone.astype(np.float32), tones))
+    board.paint(mask, toned(tone, tones))
     board.edges(mask, 0.02, 0.6, 0.55)
     if kind == "stepped":
         for part in (0.36, 0.7):
@@ -171,8 +176,8 @@ def _bezel(board: Board, rng: np.random.Generator, design: Design, finish: Finis
     elif kind in ("diver", "tachymeter"):
         outer_ring, inner_ring = 0.925, inner + 0.02
         insert = board.stencil([body * outer_ring], [body * inner_ring])
-        gloss = 0.46 + 0.16 * np.cos(2 * (angle - board.light)) ** 3
-        board.paint(insert, toned(gloss.astype(np.float32), enamel_ramp(finish.insert)))
+        gloss = 0.47 + 0.22 * np.cos(2 * (angle - board.light)) ** 3
+        board.paint(insert, toned(gloss, enamel_ramp(finish.insert)))
         _insert(board, kind, (inner_ring, outer_ring), finish)
     elif kind in ("screws", "gems"):
         count, middle = (8, 0.5) if kind == "screws" else (36, 0.5)
@@ -181,7 +186,7 @@ def _bezel(board: Board, rng: np.random.Generator, design: Design, finish: Finis
         dots = [disc(size, 0, 0, 12) + spoke(np.array([(at, 0.0)]), (i + 0.5) * 2 * np.pi / count)
                 for i in range(count)]  # fmt: skip
         sparkle = 0.6 + 0.4 * np.sin(angle * 97) * np.sin(radius * 160)
-        board.relief(board.stencil(dots), toned(sparkle.astype(np.float32), tones), 0.015)
+        board.relief(board.stencil(dots), toned(sparkle, tones), 0.015)
 
 
 def draw_case(board: Board, rng: np.random.Generator, design: Design, finish: Finish) -> None:
@@ -199,7 +204,7 @@ def draw_case(board: Board, rng: np.random.Generator, design: Design, finish: Fi
     well = board.stencil([body * (finish.dial_radius + 0.035)])
     _, angle = board.polar
     wall = 0.34 - 0.26 * np.cos(angle - board.light)
-    board.paint(well, toned(wall.astype(np.float32), metal_ramp(finish.metal)))
+    board.paint(well, toned(wall, metal_ramp(finish.metal)))
 
 
 def draw_crystal(board: Board, rng: np.random.Generator, finish: Finish, glare: float) -> None:

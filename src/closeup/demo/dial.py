@@ -141,7 +141,8 @@ def _emblem(kind: str, size: float) -> tuple[list[Points], list[Points]]:
         prongs = [np.array([(x - 0.14, -1), (x + 0.14, -1), (x + 0.14, 0.2), (x - 0.14, 0.2)])
                   for x in (-0.7, 0.0, 0.7)]  # fmt: skip
         base = np.array([(-0.84, 0.0), (0.84, 0.0), (0.14, 0.5), (0.14, 1.1), (-0.14, 1.1)])
-        return [p * r for p in (*prongs, base)], []
+        shapes: list[Points] = [p * r for p in (*prongs, base)]
+        return shapes, []
     if kind == "target":
         return [disc(r, 0, 0, 40), disc(r * 0.3, 0, 0, 24)], [disc(r * 0.66, 0, 0, 40)]
     if kind == "cross":

@@ -43,8 +43,9 @@ class Thing:
 def _rings(board: Board) -> Field:
     """Tones of something turned on a lathe, HxW."""
     _, angle = board.polar
-    tone = 0.58 + 0.2 * np.cos(2 * (angle - board.light)) + 0.12 * np.cos(angle - board.light)
-    return tone.astype(np.float32)
+    away = angle - board.light
+    tone: Field = 0.58 + 0.2 * np.cos(2 * away) + 0.12 * np.cos(away)
+    return tone
 
 
 def _board(radius: float, scale: float, light: float) -> Board:
@@ -62,7 +63,7 @@ def _coin(rng: Rng, scale: float, light: float) -> Thing:
     board.edges(inner, -0.02, 0.4, 0.4)
     beads = board.stencil([spoke(disc(0.018, 0.91 * r, 0, 8), i * np.pi / 24) for i in range(48)])
     board.edges(beads, 0.012, 0.5, 0.5)
-    head = superellipse((0.3 * r, 0.4 * r), 2.2) + (0, -0.12 * r)
+    head = superellipse((0.3 * r, 0.4 * r), 2.2) + np.array((0, -0.12 * r))
     bust = np.array([(-0.45, 0.7), (-0.2, 0.2), (0.2, 0.2), (0.5, 0.7)]) * r
     board.edges(board.stencil([head, bust]), 0.03, 0.6, 0.6)
     return Thing(board.finished(), board.half, 0.05)
@@ -76,7 +77,7 @@ def _plate(rng: Rng, scale: float, light: float) -> Thing:
     slope = np.where(radius > 0.68 * r, -0.12, np.where(radius > 0.6 * r, 0.16, 0.02))
     tone = 0.52 + slope * np.cos(angle - light)
     body = board.stencil([disc(r)])
-    board.paint(body, toned(tone.astype(np.float32), tones), solid=True)
+    board.paint(body, toned(tone, tones), solid=True)
     if rng.random() < 0.6:
         ring = board.stencil([disc(0.95 * r)], [disc((0.9 if rng.random() < 0.5 else 0.93) * r)])
         board.paint(ring, pick(rng, _PAINTS + _METALS))
@@ -137,13 +138,13 @@ def _cup(rng: Rng, scale: float, light: float) -> Thing:
     radius, angle = board.polar
     body = board.stencil([disc(saucer)])
     slope = np.where(radius > 0.72 * saucer, -0.1, 0.1) * np.cos(angle - light)
-    board.paint(body, toned((0.52 + slope).astype(np.float32), china), solid=True)
+    board.paint(body, toned(0.52 + slope, china), solid=True)
     board.edges(body, 0.04, 0.5, 0.4)
     handle = board.stencil([bar(0.9 * r, 1.5 * r, 0.26 * r)])
     cup = board.stencil([disc(r)])
     board.shadow(cup, 0.35, 0.5)
     board.relief(handle, toned(0.56 + 0 * radius, china), 0.12, 0.03)
-    board.paint(cup, toned((0.56 + 0.1 * np.cos(angle - light)).astype(np.float32), china))
+    board.paint(cup, toned(0.56 + 0.1 * np.cos(angle - light), china))
     board.edges(cup, 0.04, 0.6, 0.4)
     drink = board.stencil([disc(0.88 * r)])
     brew = pick(rng, ((62, 38, 24), (120, 76, 44), (150, 74, 28), (188, 150, 110)))
@@ -155,18 +156,17 @@ def _cup(rng: Rng, scale: float, light: float) -> Thing:
 def _pen(rng: Rng, scale: float, light: float) -> Thing:
     half = (float(rng.uniform(1.6, 2.2)), 0.16)
     board = Board(half, scale, light)
-    _, y = board.grid
+    _, across = board.grid
     n = half[0]
-    body = board.stencil([np.array([(-n, -0.06), (-n + 0.1, -0.1), (0.72 * n, -0.1), (n, -0.01),
-                                    (n, 0.01), (0.72 * n, 0.1), (-n + 0.1, 0.1), (-n, 0.06)])])  # fmt: skip
-    round_ = 0.5 + 0.35 * np.cos((y / 0.1 - 0.4 * math.sin(light)) * 2.2)
-    board.paint(
-        body, toned((round_ - 0.1).astype(np.float32), enamel_ramp(pick(rng, _PAINTS))), solid=True
-    )
+    upper = [(-n, -0.06), (-n + 0.1, -0.1), (0.72 * n, -0.1), (n, -0.01)]
+    lower = [(x, -y) for x, y in reversed(upper)]
+    body = board.stencil([np.array([*upper, *lower])])
+    round_ = 0.5 + 0.35 * np.cos((across / 0.1 - 0.4 * math.sin(light)) * 2.2)
+    board.paint(body, toned(round_ - 0.1, enamel_ramp(pick(rng, _PAINTS))), solid=True)
     trim = metal_ramp(pick(rng, _METALS))
     bands = [np.array([(a, -0.11), (b, -0.11), (b, 0.11), (a, 0.11)]) * (n, 1)
              for a, b in ((0.05, 0.1), (0.72, 0.78), (-0.95, -0.9))]  # fmt: skip
-    board.paint(board.stencil(bands), toned(round_.astype(np.float32), trim))
+    board.paint(board.stencil(bands), toned(round_, trim))
     return Thing(board.finished(), half, 0.15)
 
 
@@ -179,7 +179,7 @@ def _card(rng: Rng, scale: float, light: float) -> Thing:
     x, y = board.grid
     colour = pick(rng, ((238, 236, 228), (26, 27, 30), pick(rng, _PAINTS)))
     glossy = 0.5 + 0.08 * np.cos((x * math.cos(light) + y * math.sin(light)) * 1.2)
-    board.paint(body, toned(glossy.astype(np.float32), enamel_ramp(colour)), solid=True)
+    board.paint(body, toned(glossy, enamel_ramp(colour)), solid=True)
     if kind == 0:
         ink = (70, 70, 76) if sum(colour) > 380 else (200, 198, 190)
         rows = []
@@ -200,7 +200,7 @@ def _lid(rng: Rng, scale: float, light: float) -> Thing:
     tones = (metal_ramp if rng.random() < 0.5 else enamel_ramp)(pick(rng, _PAINTS + _METALS))
     body = board.stencil([disc(r)])
     ribs = np.where(radius > 0.88 * r, 0.16 * np.sin(angle * 60), 0.0)
-    board.paint(body, toned((_rings(board) - 0.06 + ribs).astype(np.float32), tones), solid=True)
+    board.paint(body, toned(_rings(board) - 0.06 + ribs, tones), solid=True)
     board.edges(body, 0.04)
     for part in rng.uniform(0.2, 0.86, int(rng.integers(1, 4))):
         board.edges(board.stencil([disc(float(part) * r)]), 0.025, 0.35, 0.35)

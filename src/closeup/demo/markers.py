@@ -76,10 +76,12 @@ def _shape(kind: str, hour: int, rim: float) -> tuple[list[Points], list[Points]
         length = 0.25 if main else 0.19
         return [np.array([(rim - length, 0.0), (rim, 0.055), (rim, -0.055)])], []
     if kind == "double":
-        return [bar(rim - 0.2, rim, 0.03) + (0, s) for s in (-0.028, 0.028)], []
+        return [bar(rim - 0.2, rim, 0.03) + np.array((0, s)) for s in (-0.028, 0.028)], []
     if kind == "diamond":
         a = 0.1 if main else 0.075
-        return [np.array([(-a, 0), (0, a * 0.72), (a, 0), (0, -a * 0.72)]) + (rim - 0.09, 0)], []
+        return [
+            np.array([(-a, 0), (0, a * 0.72), (a, 0), (0, -a * 0.72)]) + np.array((rim - 0.09, 0))
+        ], []
     if kind == "blocks":
         return [bar(rim - 0.17, rim, 0.1)], [bar(rim - 0.155, rim - 0.015, 0.072)]
     if kind == "ticks":
@@ -88,7 +90,7 @@ def _shape(kind: str, hour: int, rim: float) -> tuple[list[Points], list[Points]
         return [], []
     width = 0.05 if kind == "baton" else 0.036
     if hour == 0 and kind == "baton":
-        return [bar(rim - 0.22, rim, width) + (0, s) for s in (-0.036, 0.036)], []
+        return [bar(rim - 0.22, rim, width) + np.array((0, s)) for s in (-0.036, 0.036)], []
     return [bar(rim - (0.22 if main else 0.2), rim, width)], []
 
 

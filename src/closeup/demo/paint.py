@@ -7,6 +7,7 @@ the board. Angles of the clock run clockwise from twelve.
 import functools
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ from closeup.demo.noise import Field
 
 Colour = tuple[int, int, int]
 """Red, green, blue, 0 to 255."""
-Points = NDArray[np.float64]
+Points = NDArray[np.floating[Any]]
 """Nx2 points x, y."""
 
 OVERSAMPLE = 2
@@ -69,11 +70,12 @@ def metal_ramp(tint: Colour) -> NDArray[np.uint8]:
 
     return ramp(
         [
-            (0.0, shade(0.10)),
-            (0.25, shade(0.38)),
-            (0.55, shade(0.82)),
-            (0.8, shade(1.0, 0.12)),
-            (1.0, shade(1.0, 0.85)),
+            (0.0, shade(0.08)),
+            (0.22, shade(0.36)),
+            (0.5, shade(0.76)),
+            (0.72, shade(0.98, 0.04)),
+            (0.88, shade(1.0, 0.4)),
+            (1.0, shade(1.0, 0.94)),
         ]
     )
 
@@ -93,7 +95,12 @@ def toned(field: Field, tones: NDArray[np.uint8]) -> Image.Image:
 
 def scaled(mask: Image.Image, strength: float) -> Image.Image:
     """Multiply a mask (mode L) by ``strength``, saturating at 255."""
-    return mask.point([min(255, round(strength * value)) for value in range(256)])
+    return mask.point(_gains(round(strength, 2)))
+
+
+@functools.lru_cache(maxsize=128)
+def _gains(strength: float) -> list[int]:
+    return [min(255, round(strength * value)) for value in range(256)]
 
 
 @functools.lru_cache(maxsize=64)
@@ -159,36 +166,59 @@ class Board:
 
         ``solid`` also makes them opaque; without it only what is already there is painted over.
         """
+        box = mask.getbbox()
+        if box is None:
+            return
+        part = mask.crop(box)
         if isinstance(colour, Image.Image):
-            self.rgb.paste(colour, (0, 0), mask)
+            self.rgb.paste(colour.crop(box), box, part)
         else:
-            self.rgb.paste(colour, (0, 0, *self.size), mask)
+            self.rgb.paste(colour, box, part)
         if solid:
-            self.alpha = ImageChops.lighter(self.alpha, mask)
+            self.alpha.paste(ImageChops.lighter(self.alpha.crop(box), part), box)
 
     def moved(self, mask: Image.Image, distance: float) -> Image.Image:
-        """Shift a mask by ``distance`` units away from the light."""
+        """Shift a mask by ``distance`` units away from the light, at least by one pixel."""
         pixels = distance * self.scale
         dx, dy = -pixels * math.cos(self.light), -pixels * math.sin(self.light)
-        if max(abs(dx), abs(dy)) < 6:
-            return mask.transform(
-                mask.size, Image.Transform.AFFINE, (1, 0, -dx, 0, 1, -dy), Image.Resampling.BILINEAR
-            )
+        longest = max(abs(dx), abs(dy))
+        if longest < 1:
+            dx, dy = dx / (longest or 1), dy / (longest or 1)
         return ImageChops.offset(mask, round(dx), round(dy))
+
+    def _around(self, mask: Image.Image, margin: float) -> tuple[int, int, int, int] | None:
+        """Return the pixels that a mask and ``margin`` units around it cover."""
+        box = mask.getbbox()
+        if box is None:
+            return None
+        m = math.ceil(margin * self.scale) + 2
+        width, height = self.size
+        return (
+            max(0, box[0] - m),
+            max(0, box[1] - m),
+            min(width, box[2] + m),
+            min(height, box[3] + m),
+        )
 
     def shadow(self, mask: Image.Image, height: float, strength: float = 0.5) -> None:
         """Darken what lies under a part that stands ``height`` units above it."""
-        soft = self.moved(mask, height)
+        box = self._around(mask, 1.5 * height)
+        if box is None:
+            return
+        soft = self.moved(mask.crop(box), height)
         soft = soft.filter(ImageFilter.BoxBlur(max(0.6, 0.45 * height * self.scale)))
-        self.paint(scaled(soft, strength), (6, 6, 10))
+        self.rgb.paste((6, 6, 10), box, scaled(soft, strength))
 
     def edges(self, mask: Image.Image, width: float, light: float = 0.6, dark: float = 0.5) -> None:
         """Bevel a part's rim: bright towards the light, dark away from it (``width`` in units)."""
-        width = max(width, 0.7 / self.scale)
-        bright = ImageChops.subtract(mask, self.moved(mask, width))
-        dim = ImageChops.subtract(mask, self.moved(mask, -width))
-        self.paint(scaled(dim, dark), (10, 10, 14))
-        self.paint(scaled(bright, light), (255, 255, 252))
+        box = self._around(mask, abs(width))
+        if box is None:
+            return
+        part = mask.crop(box)
+        bright = ImageChops.subtract(part, self.moved(part, width))
+        dim = ImageChops.subtract(part, self.moved(part, -width))
+        self.rgb.paste((10, 10, 14), box, scaled(dim, dark))
+        self.rgb.paste((255, 255, 252), box, scaled(bright, light))
 
     def relief(
         self, mask: Image.Image, colour: Colour | Image.Image, height: float, width: float = 0.012

@@ -11,7 +11,6 @@ from closeup.demo.camera import develop, lay, placed
 from closeup.demo.designs import (
     ATTRIBUTES,
     MAKERS,
-    Design,
     draw_finish,
     maker_design,
     pick,
@@ -29,13 +28,18 @@ _ASPECTS = ((4, 3), (4, 3), (3, 4), (3, 4), (1, 1))
 class Scene:
     """A photo and what is true of it.
 
-    Attributes:
-        pixels: HxWx3 uint8, RGB, upright.
-        boxes: for each watch in the photo (left, top, right, bottom) in pixels, clipped to the
-            photo: its head, that is case, lugs, crown and pushers, but neither strap nor shadow.
-            What an object in front of it hides counts as seen.
-        maker: one of :data:`MAKERS`; empty for random designs and for photos without a watch.
-        attributes: the first watch's details as ids into :data:`ATTRIBUTES`; empty without a watch.
+    Attributes
+    ----------
+    pixels
+        HxWx3 uint8, RGB, upright.
+    boxes
+        For each watch in the photo (left, top, right, bottom) in float pixels, clipped to the
+        photo: its head, that is case, lugs, crown and pushers, but neither strap nor shadow. What
+        an object in front of it hides counts as seen.
+    maker
+        One of :data:`MAKERS`; empty for random designs and for photos without a watch.
+    attributes
+        The first watch's details as ids into :data:`ATTRIBUTES`; empty without a watch.
     """
 
     pixels: NDArray[np.uint8]
@@ -150,18 +154,25 @@ def render(
 ) -> Scene:
     """Render photo ``index`` of the series ``seed``; equal arguments give equal bytes anywhere.
 
-    Args:
-        seed: the series, at least 0.
-        index: the photo's number in the series, at least 0.
-        maker: one of :data:`MAKERS`, or None to draw one. The surroundings do not depend on it.
-        size: the photo's longer side in pixels; the aspect is 4:3, 3:4 or 1:1.
-        clutter: how many objects lie about, 1 is usual, 0 none.
-        style: ``"maker"``, or ``"random"`` for watches of nobody with freely drawn details, shapes
-            and colours, from 10 % to 95 % of the photo, on every ground: for training detectors
-            and backbones. ``maker`` is then ignored.
+    Parameters
+    ----------
+    seed, index
+        The series and the photo's number in it, both at least 0.
+    maker
+        One of :data:`MAKERS`, or None to draw one. The surroundings do not depend on it.
+    size
+        The photo's longer side in pixels, at least 64; the aspect is 4:3, 3:4 or 1:1.
+    clutter
+        How many objects lie about: 1 is usual, 0 none.
+    style
+        ``"maker"``, or ``"random"`` for watches of nobody with freely drawn details, shapes and
+        colours, from 10 % to 95 % of the photo, on every ground: for training detectors and
+        backbones. `maker` is then ignored.
 
-    Raises:
-        ValueError: the maker or the style is unknown.
+    Raises
+    ------
+    ValueError
+        The maker or the style is unknown.
     """
     if style not in _PLACES:
         raise ValueError(f"style must be one of {', '.join(_PLACES)}; got {style!r}")

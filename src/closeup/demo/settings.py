@@ -1,5 +1,7 @@
 """What a watch is worn on or kept in: a wrist with a sleeve, a cushion in an open box."""
 
+import math
+
 import numpy as np
 from PIL import Image, ImageFilter
 
@@ -41,7 +43,7 @@ def wrist(
     )
     bend = np.clip(y / width, -1, 1)
     lit = np.sqrt(1 - bend**2)
-    tone = 0.5 + 0.3 * (lit - 0.82) + 0.13 * bend * np.sin(light)
+    tone = 0.5 + 0.3 * (lit - 0.82) + 0.13 * bend * math.sin(light)
     tone += 0.018 * noise.fractal(rng, shape, (8, 20), 4, 0.7)
     tone += 0.008 * rng.standard_normal(shape, dtype=np.float32)
     red, green, blue = pick(rng, _SKINS)
@@ -72,7 +74,7 @@ def _sleeve(board: Board, rng: np.random.Generator, radius: float, side: float) 
     wide = radius * 1.24
     bend = np.clip(y / wide, -1, 1)
     folds = noise.fractal(rng, x.shape, (3, 16), 3, 0.6)
-    tone = 0.5 + 0.34 * (np.sqrt(1 - bend**2) - 0.8) + 0.1 * bend * np.sin(board.light)
+    tone = 0.5 + 0.34 * (np.sqrt(1 - bend**2) - 0.8) + 0.1 * bend * math.sin(board.light)
     tone += 0.06 * folds + 0.03 * np.sin(x * 60) * np.sin(y * 60)
     tone -= 0.1 * (np.abs(edge - 0.32) < 0.025)
     cover = np.clip(edge * board.scale, 0, 1) * np.clip((wide - np.abs(y)) * board.scale, 0, 1)
@@ -117,7 +119,7 @@ def case_box(
     pillow = board.stencil([superellipse(pillow_half, 5)])
     board.shadow(pillow, 0.22, 0.65)
     bend = np.clip(y / cushion, -1, 1)
-    puff = 0.42 + 0.26 * np.sqrt(1 - bend**2) + 0.1 * bend * np.sin(light)
+    puff = 0.42 + 0.26 * np.sqrt(1 - bend**2) + 0.1 * bend * math.sin(light)
     puff -= 0.2 * np.abs(np.clip(x / pillow_half[0], -1, 1)) ** 6
     puff += 0.018 * rng.standard_normal(shape, dtype=np.float32)
     board.paint(pillow, toned(puff.astype(np.float32), enamel_ramp(lining)))

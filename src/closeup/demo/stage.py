@@ -41,7 +41,9 @@ class Stage:
         """Cover the whole photo with a surface lying in the table's plane."""
         width, height = self.photo.size
         back = np.linalg.inv(self.camera.plane())
-        corners = project(back, np.array([(0, 0), (width, 0), (width, height), (0, height)], float))
+        corners = project(
+            back, np.array([(0, 0), (width, 0), (width, height), (0, height)], np.float64)
+        )
         low, high = corners.min(axis=0) - 0.05, corners.max(axis=0) + 0.05
         half = (high - low) / 2
         density = min(self.camera.scale, 1.0 * max(width, height) / (2 * float(half.max())))
@@ -106,7 +108,7 @@ class Stage:
             thing = draw_thing(rng, max(18.0, self.camera.scale * size), self.light - angle)
             reach = size * max(thing.half)
             for _ in range(6):
-                pixel = rng.uniform(-0.05, 1.05, 2) * (width, height)
+                pixel = np.asarray(rng.uniform(-0.05, 1.05, 2) * (width, height), float)
                 x, y = (float(v) for v in project(back, pixel[None])[0])
                 if all(math.hypot(x - a, y - b) > reach + r for a, b, r in self.taken):
                     self.taken.append((x, y, reach))
@@ -119,7 +121,7 @@ class Stage:
         """Lay a watch into the scene; return its head's true box, which may leave the photo."""
         scale = self.camera.scale * how.size
         pose = Pose(
-            scale=float(np.clip(1.2 * scale, 40, 250)),
+            scale=float(np.clip(1.2 * scale, 40, max(140.0, min(scale, 240.0)))),
             light=self.light - how.angle,
             wrap=how.wrap,
             strap_length=how.strap_length,
@@ -135,7 +137,7 @@ class Stage:
         if how.wrap == 0 or not how.worn:
             self.shade(alpha, half, place, how.base + sprite.thickness)
         self._raise(sprite.head, half, place, (base, top))
-        lay(self.photo, sprite.head, half, self.camera.plane(top) @ place)
+        lay(self.photo, sprite.head, half, self.camera.plane(top) @ place, sharp=True)
         edge = np.concatenate(
             [project(self.camera.plane(z) @ place, sprite.rim) for z in (base, top)]
         )
@@ -159,7 +161,7 @@ class Stage:
 
     def light_up(self, rng: np.random.Generator) -> None:
         """Lay the room's uneven light over the scene."""
-        self.photo = glow(self.photo, self.light, float(rng.uniform(0.1, 0.4)))
+        self.photo = glow(self.photo, self.light, float(rng.uniform(0.08, 0.34)))
         if rng.random() < 0.35:
             mask = backgrounds.patches_of_light(rng, self.photo.size)
             self.photo = ImageChops.multiply(self.photo, Image.merge("RGB", [mask] * 3))

@@ -1,5 +1,7 @@
 """Straps and bracelets, computed pixel by pixel from distance along and across."""
 
+import math
+
 import numpy as np
 from PIL import Image, ImageFilter
 
@@ -14,7 +16,8 @@ START_WIDTH = 0.56
 
 def _half_width(along: Field, taper: float) -> Field:
     """Half the strap's width at the distance ``along`` from the watch's middle (units), HxW."""
-    return START_WIDTH - taper * np.clip((along - 1.0) / 3.0, 0, 1)
+    half: Field = START_WIDTH - taper * np.clip((along - 1.0) / 3.0, 0, 1)
+    return half
 
 
 def _links(x: Field, along: Field, half: Field, kind: str, light: float) -> Field:
@@ -24,7 +27,8 @@ def _links(x: Field, along: Field, half: Field, kind: str, light: float) -> Fiel
         pitch = 2 * np.pi / 0.075
         weave = np.sin(pitch * x) * np.sin(pitch * along)
         diagonal = np.sin(pitch * (x + along))
-        return (0.52 + 0.22 * weave + 0.14 * diagonal).astype(np.float32)
+        mesh: Field = 0.52 + 0.22 * weave + 0.14 * diagonal
+        return mesh
     edges = (-1.0, -0.4, 0.4, 1.0) if kind == "three_link" else (-1.0, -0.5, -0.2, 0.2, 0.5, 1.0)
     pitch = 0.3 if kind == "three_link" else 0.2
     tone = np.zeros_like(x)
@@ -34,11 +38,11 @@ def _links(x: Field, along: Field, half: Field, kind: str, light: float) -> Fiel
         u = (across - centre) / width
         v = ((along / pitch + 0.5 * (i % 2)) % 1.0) * 2 - 1
         polished = i % 2 == 1
-        dome = 0.62 + (0.26 if polished else 0.14) * (np.cos(light) * u + np.sin(light) * v)
+        dome = 0.66 + (0.26 if polished else 0.14) * (math.cos(light) * u + math.sin(light) * v)
         if polished:
             dome = dome + 0.16 * np.cos(2.6 * u)
         gap = np.minimum((1 - np.abs(u)) * width * half, (1 - np.abs(v)) * pitch / 2)
-        dome = dome - 0.55 * np.clip(1 - gap / 0.022, 0, 1)
+        dome = dome - 0.5 * np.clip(1 - gap / 0.02, 0, 1)
         tone = np.where(inside, dome, tone)
     return tone.astype(np.float32)
 
@@ -54,7 +58,7 @@ def _hide(
     tone = (
         0.5 + 0.035 * noise.smooth(rng, shape, cells) + 0.03 * noise.fractal(rng, shape, (9, 4), 3)
     )
-    tone += 0.06 * np.cos(board.light) * across - 0.26 * np.abs(across) ** 6
+    tone += 0.06 * math.cos(board.light) * across - 0.26 * np.abs(across) ** 6
     stitches = np.zeros_like(x)
     if kind == "leather":
         if rng.random() < 0.4:
@@ -85,7 +89,7 @@ def draw_strap(board: Board, rng: np.random.Generator, finish: Finish, wrap: flo
         bend = np.clip(y / wrap, -0.999, 0.999)
         along = np.abs(np.arcsin(bend)) * wrap
         lit = np.sqrt(1 - bend**2)
-        shade = 0.42 * (lit - 1) + 0.16 * bend * np.sin(board.light)
+        shade = 0.42 * (lit - 1) + 0.16 * bend * math.sin(board.light)
     metal = finish.strap in ("three_link", "five_link", "mesh")
     half = _half_width(along.astype(np.float32), 0.0 if finish.strap == "nato" else 0.12)
     stitches = None
@@ -100,7 +104,7 @@ def draw_strap(board: Board, rng: np.random.Generator, finish: Finish, wrap: flo
         end = board.half[1] - 0.08 - 0.5 * (x / START_WIDTH) ** 4 * 0.3
         cover *= np.clip((end - np.abs(y)) * board.scale + 0.5, 0, 1)
     mask = Image.fromarray((cover * 255).astype(np.uint8))
-    board.paint(mask, toned((tone + shade).astype(np.float32), tones), solid=True)
+    board.paint(mask, toned(tone + shade, tones), solid=True)
     if stitches is not None:
         thread = Image.fromarray((stitches * cover * 210).astype(np.uint8))
         board.paint(thread, (214, 204, 184) if sum(finish.strap_colour) < 300 else (90, 74, 58))
