@@ -12,7 +12,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,10 +24,7 @@ from closeup.engine import open_graph
 from closeup.errors import NetworkDamaged, NetworkError, UsageError
 from closeup.preprocess import Placement, prepare
 from closeup.types import Box, Floats, Pixels
-from closeup.zoo.card import Card
-
-if TYPE_CHECKING:
-    from closeup.zoo import Network
+from closeup.zoo import Card, Network
 
 ANY = "any"
 """Stands for all of a detector's categories."""
@@ -238,5 +234,17 @@ def _unknown(card: Card, name: str, known: Mapping[str, str]) -> str:
     )
 
 
+# Checkpoints of transformers name these six as Pascal VOC does.
+_VOC_NAMES = {
+    "aeroplane": "airplane",
+    "diningtable": "dining table",
+    "motorbike": "motorcycle",
+    "pottedplant": "potted plant",
+    "sofa": "couch",
+    "tvmonitor": "tv",
+}
+
+
 def _plain(name: str) -> str:
-    return re.sub(r"[\s_-]+", " ", name).strip().casefold()
+    plain = re.sub(r"[\s_-]+", " ", name).strip().casefold()
+    return _VOC_NAMES.get(plain, plain)

@@ -66,14 +66,14 @@ def decode(outputs: Outputs, card: Card, floor: float) -> Candidates:
     Raises
     ------
     NetworkDamaged
-        Where the outputs are not pairs of such maps at strides 8, 16, 32 and perhaps 64.
+        Where the outputs are not such maps at strides 8, 16, 32 and 64, or the first of these.
     """
     maps = list(outputs.values())
     levels = len(maps) // 2
-    if len(maps) % 2 or not 3 <= levels <= len(STRIDES):
+    if len(maps) % 2 or not 1 <= levels <= len(STRIDES):
         raise NetworkDamaged(
-            f"the graph has {len(maps)} outputs, expected score maps and as many distance maps at "
-            "strides 8, 16, 32 and perhaps 64; export it without post-processing"
+            f"the graph has {len(maps)} outputs, expected score maps and as many distance maps, "
+            "at most one of each at the strides 8, 16, 32 and 64; export it without post-processing"
         )
     scores, logits = _stack(maps[:levels]), _stack(maps[levels:])
     require_classes(scores.shape[1], len(card.classes))

@@ -12,16 +12,16 @@ from closeup.errors import NetworkDamaged
 from closeup.zoo.card import Card
 
 NMS_IOU = 0.65
-STRIDES = (8, 16, 32)
+STRIDES = (8, 16, 32, 64)
 
 
-def grid(width: int, height: int) -> NDArray[np.float64]:
+def grid(width: int, height: int, levels: int) -> NDArray[np.float64]:
     """Column, row and stride of every cell: ``(cells, 3)``, finest level first, row by row."""
-    levels = []
-    for stride in STRIDES:
+    found = []
+    for stride in STRIDES[:levels]:
         rows, columns = np.indices((math.ceil(height / stride), math.ceil(width / stride)))
-        levels.append(np.stack([columns.ravel(), rows.ravel(), np.full(rows.size, stride)], 1))
-    return np.concatenate(levels).astype(np.float64)
+        found.append(np.stack([columns.ravel(), rows.ravel(), np.full(rows.size, stride)], 1))
+    return np.concatenate(found).astype(np.float64)
 
 
 def decode(outputs: Outputs, card: Card, floor: float) -> Candidates:
@@ -36,13 +36,15 @@ def decode(outputs: Outputs, card: Card, floor: float) -> Candidates:
         Where the output has another shape.
     """
     raw = next(iter(outputs.values()))
-    cells = grid(card.input.width, card.input.height)
-    if raw.ndim != 3 or raw.shape[:2] != (1, len(cells)) or raw.shape[2] < 6:
+    size = card.input.width, card.input.height
+    grids = {len(cells): cells for cells in (grid(*size, levels) for levels in (3, 4))}
+    if raw.ndim != 3 or len(raw) != 1 or raw.shape[1] not in grids or raw.shape[2] < 6:
         raise NetworkDamaged(
-            f"the output is {raw.shape}, expected (1, {len(cells)}, 5 + categories) for a "
-            f"{card.input.width}x{card.input.height} input with strides 8, 16, 32; "
+            f"the output is {raw.shape}, expected (1, {' or '.join(map(str, grids))}, 5 + "
+            f"categories) for a {size[0]}x{size[1]} input with strides 8, 16, 32 and perhaps 64; "
             "export it without decoding in the graph"
         )
+    cells = grids[raw.shape[1]]
     require_classes(raw.shape[2] - 5, len(card.classes))
     # A class score is at most 1, so a cell whose objectness is below the floor cannot reach it.
     likely = np.flatnonzero(raw[0, :, 4] >= floor)
