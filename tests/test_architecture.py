@@ -125,3 +125,10 @@ def test_public_names_resolve() -> None:
         assert getattr(closeup, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         _ = closeup.nonsense  # type: ignore[attr-defined]
+
+
+def test_no_public_name_is_a_module() -> None:
+    import closeup
+
+    # Importing such a module would put itself in the function's place.
+    assert not [n for n in closeup.__all__ if (PACKAGE / f"{n}.py").exists()]

@@ -75,7 +75,7 @@ def test_help_imports_nothing_heavy(words: list[str]) -> None:
         (["run", "nowhere", "--out", "x", "--pad", "-1"], 2, "crop.pad"),
         (["predict", "nowhere", "a.jpg"], 1, "no model folder"),
         (["train", "nowhere"], 1, "no Closeup project"),
-        (["run", "--out", "x"], 2, "photos.source"),
+        (["run", "--out", "x"], 2, "PHOTOS"),
     ],
 )
 def test_mistakes_have_exit_codes_and_no_traceback(

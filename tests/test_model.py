@@ -53,7 +53,7 @@ def test_the_model_answers_as_training_measured(project: Path, model: closeup.Mo
     for row in results.rows:
         answer = model.predict(paths[row.photo_id])
         assert (answer.label, answer.found) == (row.answer, row.found)
-        assert answer.objects[0].confidence == row.confidence
+        assert answer.objects[0].confidence == pytest.approx(row.confidence, abs=1e-6)
 
 
 def _photos(project: Path) -> list[closeup.types.Photo]:  # type: ignore[name-defined]

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from closeup.model import Model
     from closeup.pipeline.summary import RunResult
     from closeup.pipeline.verbs import CropResult
-    from closeup.scout import Scouting
+    from closeup.scouting import Scouting
 
 SECTIONS: dict[str, tuple[str, ...]] = {
     "photos": ("source", "test", "max_pixels"),
@@ -52,7 +52,13 @@ def settings(out: Path | None, options: dict[str, Any]) -> RunConfig:
         if name in ("source", "test", "boxes") and value:
             value = str(Path(value).absolute())
         flags.setdefault(known[name], {})[name] = value
-    return resolve(flags, out / CONFIG_FILE if out is not None else None)
+    file = out / CONFIG_FILE if out is not None else None
+    if not flags.get("photos", {}).get("source") and (file is None or not file.exists()):
+        raise UsageError(
+            f"no photos are named and {out} is no project that knows them; give PHOTOS, a folder "
+            "with one sub-folder per label"
+        )
+    return resolve(flags, file)
 
 
 def scout(

@@ -53,7 +53,7 @@ def _root(
 def main() -> None:
     """Run the command line and exit with its code."""
     try:
-        app()
+        app(prog_name="closeup")
     except UsageError as err:
         say(f"closeup: {err}")
         sys.exit(2)

@@ -14,7 +14,7 @@ from closeup.cli.output import print_json, progress_on_stderr, say
 if TYPE_CHECKING:
     from closeup.config import RunConfig
     from closeup.pipeline.summary import Counts, RunResult
-    from closeup.scout import Scouting
+    from closeup.scouting import Scouting
 
 
 def scout(

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageFilter
 
-from closeup.demo import noise
 from closeup.demo.paint import Points, scaled
 
 Matrix = NDArray[np.floating[Any]]
@@ -106,7 +105,8 @@ def cast_shadow(
     strength: float,
 ) -> None:
     """Darken the photo under a warped mask (mode L), softened by ``blur`` pixels."""
-    factor = 3 if blur > 4 else 2
+    # A blurred shadow holds nothing fine: the softer, the coarser the raster it is made on.
+    factor = 2 if blur < 3 else 3 if blur < 5 else 4 if blur < 9 else 6
     size = (photo.width // factor + 1, photo.height // factor + 1)
     small = np.diag([1 / factor, 1 / factor, 1.0]) @ matrix
     dim = mask.reduce(2) if min(mask.size) > 64 else mask
@@ -147,11 +147,11 @@ def blurred(photo: Image.Image, radius: float) -> Image.Image:
     """Return the photo out of focus by ``radius`` pixels; large radii on a smaller raster."""
     if radius < 0.3:
         return photo
-    factor = 1 if radius < 3 else 2 if radius < 7 else 4
+    factor = 1 if radius < 1.4 else 2 if radius < 4 else 4
     if factor == 1:
         return photo.filter(ImageFilter.GaussianBlur(radius))
     small = photo.reduce(factor).filter(ImageFilter.GaussianBlur(radius / factor))
-    return small.resize(photo.size, Image.Resampling.BICUBIC)
+    return small.resize(photo.size, Image.Resampling.BILINEAR)
 
 
 def shallow_focus(photo: Image.Image, line: float, radius: float) -> Image.Image:
@@ -176,50 +176,67 @@ def _shaken(photo: Image.Image, rng: np.random.Generator, length: float) -> Imag
     return result
 
 
-def _exposed(photo: Image.Image, bias: float) -> Image.Image:
-    """Expose as a camera does: dark scenes brighter, highlights rolled off, a little contrast."""
+def _exposed(photo: Image.Image, bias: float, balance: tuple[float, float, float]) -> Image.Image:
+    """Expose as a camera does: dark scenes brighter, highlights rolled off, a little contrast.
+
+    ``balance`` multiplies red, green and blue.
+    """
     small = np.asarray(photo.reduce(8))
     bright = float(np.percentile(small, 97))
     gain = float(np.clip((118 / max(float(small.mean()), 1.0)) ** 0.5, 0.98, 1.7))
     # Highlights decide: what is bright already must not burn out.
     gain = bias * min(gain, max(1.0, 236 / max(bright, 1.0)))
-    tone = np.linspace(0, 1, 256) * gain
-    rolled = np.where(tone > 0.8, 0.8 + 0.2 * np.tanh((tone - 0.8) / 0.2), tone)
-    curved = rolled + 0.03 * np.sin(2 * np.pi * (rolled - 0.5))
-    table = np.clip(255 * curved, 0, 255).astype(int).tolist()
-    return photo.point(table * 3)
+    table: list[int] = []
+    for channel in balance:
+        tone = np.linspace(0, 1, 256) * gain * channel
+        rolled = np.where(tone > 0.8, 0.8 + 0.2 * np.tanh((tone - 0.8) / 0.2), tone)
+        curved = rolled + 0.03 * np.sin(2 * np.pi * (rolled - 0.5))
+        table += np.clip(255 * curved, 0, 255).astype(int).tolist()
+    return photo.point(table)
 
 
-def develop(photo: Image.Image, rng: np.random.Generator, rough: float) -> NDArray[np.uint8]:
-    """Turn the ideal picture into a photo: blur, vignette, white balance, noise, compression.
+def _vignette(photo: Image.Image, depth: float) -> Image.Image:
+    """Darken the corners by ``depth`` (0 to 1)."""
+    line = np.linspace(-1, 1, 64)
+    fall = 255 * (1 - depth * (line[:, None] ** 2 + line[None, :] ** 2) / 2)
+    mask = Image.fromarray(fall.astype(np.uint8)).resize(photo.size, Image.Resampling.BILINEAR)
+    return ImageChops.multiply(photo, Image.merge("RGB", [mask] * 3))
 
-    ``rough`` (0 to 1) scales all of it. Returns HxWx3 uint8.
+
+def _grainy(photo: Image.Image, rng: np.random.Generator, level: float) -> NDArray[np.uint8]:
+    """Add a sensor's noise: fine in brightness, coarser in colour; ``level`` in grey levels."""
+    width, height = photo.size
+    pixels = np.asarray(photo).astype(np.int16)
+    grain = rng.standard_normal((height, width), dtype=np.float32)
+    pixels += (level * grain).astype(np.int16)[:, :, None]
+    coarse = rng.normal(128.0, 0.5 * level, (height // 3 + 1, width // 3 + 1)).astype(np.uint8)
+    tint = np.asarray(Image.fromarray(coarse).resize(photo.size, Image.Resampling.BILINEAR))
+    pixels[:, :, 0] += tint.astype(np.int16) - 128
+    pixels[:, :, 2] -= tint.astype(np.int16) - 128
+    return pixels.clip(0, 255, out=pixels).astype(np.uint8)
+
+
+def develop(
+    photo: Image.Image, rng: np.random.Generator, rough: float, *, plain: bool = False
+) -> NDArray[np.uint8]:
+    """Turn the ideal picture into a photo: exposure, blur, vignette, colour cast, noise, JPEG.
+
+    ``rough`` (0 to 1) scales all of it; ``plain`` keeps a studio's white white. Returns HxWx3
+    uint8.
     """
-    photo = _exposed(photo, float(rng.uniform(0.92, 1.08)))
+    warmth, green = float(rng.normal(0, 0.012 if plain else 0.035)), float(rng.normal(0, 0.01))
+    bias = float(rng.uniform(1.0, 1.16) if plain else rng.uniform(0.92, 1.08))
+    photo = _exposed(photo, bias, (1 + warmth, 1 + green, 1 - warmth))
     if rng.random() < 0.35 * rough:
         photo = blurred(photo, float(rng.uniform(0.4, 1.1)))
     if rng.random() < 0.15 * rough:
         photo = _shaken(photo, rng, float(rng.uniform(1.5, 4.5)))
-    width, height = photo.size
-    pixels = np.asarray(photo, dtype=np.float32)
-    ys, xs = np.linspace(-1, 1, height), np.linspace(-1, 1, width)
-    radius = ys[:, None] ** 2 + xs[None, :] ** 2
-    gain = (1 - rng.uniform(0, 0.2) * radius).astype(np.float32)
-    warmth = rng.normal(0, 0.035)
-    balance = np.array([1 + warmth, 1 + rng.normal(0, 0.01), 1 - warmth])
-    pixels = pixels * balance.astype(np.float32)
-    pixels *= gain[:, :, None]
-    level = rough * float(rng.gamma(2.0, 1.6))
-    if level > 0.5:
-        grain = level * rng.standard_normal((height, width), dtype=np.float32)
-        pixels += grain[:, :, None]
-        tint = noise.smooth(rng, (height, width), (height / 3, width / 3)) * (0.5 * level)
-        pixels[:, :, 0] += tint
-        pixels[:, :, 2] -= tint
-    result = np.clip(pixels, 0, 255).astype(np.uint8)
+    if not plain:
+        photo = _vignette(photo, float(rng.uniform(0, 0.3)))
+    pixels = _grainy(photo, rng, (0.4 if plain else 1.0) * rough * float(rng.gamma(2.0, 1.6)))
     if rng.random() < 0.5 * rough:
-        result = compressed(result, int(rng.integers(45, 92)))
-    return result
+        pixels = compressed(pixels, int(rng.integers(45, 92)))
+    return pixels
 
 
 def compressed(pixels: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:

@@ -129,7 +129,7 @@ def _emblem(kind: str, size: float) -> tuple[list[Points], list[Points]]:
         square = np.array([(0, -1.1), (0.8, 0), (0, 1.1), (-0.8, 0)]) * r
         return [square, square * 0.3], [square * 0.62]
     if kind == "wing":
-        rows = []
+        rows: list[Points] = []
         for y in (-0.7, 0.0, 0.7):
             w = 1.5 - 0.35 * (y + 0.7)
             half = [(-w, y - 0.42), (0, y + 0.1), (w, y - 0.42), (w, y - 0.1), (0, y + 0.42)]

@@ -144,10 +144,11 @@ class Board:
         x, y = self.grid
         return np.hypot(x, y), np.arctan2(y, x)
 
-    def to_pixels(self, points: Points, factor: int = OVERSAMPLE) -> list[tuple[float, float]]:
-        """Convert Nx2 units to pixels of the ``factor`` times oversampled raster."""
-        pixels = (points + np.asarray(self.half)) * (self.scale * factor) - 0.5
-        return [(float(x), float(y)) for x, y in pixels]
+    def to_pixels(self, points: Points) -> list[float]:
+        """Convert Nx2 units to pixels of the oversampled raster, as one list x, y, x, y …"""
+        pixels = (points + np.asarray(self.half)) * (self.scale * OVERSAMPLE) - 0.5
+        result: list[float] = pixels.ravel().tolist()
+        return result
 
     def stencil(self, shapes: Sequence[Points], holes: Sequence[Points] = ()) -> Image.Image:
         """Return an antialiased mask (mode L) of the union of polygons, less ``holes``."""

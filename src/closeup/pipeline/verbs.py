@@ -23,8 +23,8 @@ from closeup.pipeline.stages import (
 from closeup.pipeline.summary import Counts, RunResult, count
 from closeup.progress import Progress, silent
 from closeup.project import Project, Table
-from closeup.scout import Scouting
-from closeup.scout import scout as scout_tables
+from closeup.scouting import Scouting
+from closeup.scouting import scout as scout_tables
 from closeup.types import Crop, Photo, PhotoState
 from closeup.zoo import Network, find
 

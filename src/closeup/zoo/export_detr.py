@@ -59,12 +59,23 @@ D_FINE_N: dict[str, Any] = {
 
 
 def build(model_type: str, classes: tuple[str, ...], sizes: dict[str, Any]) -> nn.Module:
-    """A detector of transformers with random weights, in evaluation mode."""
+    """A detector of transformers with random weights, in evaluation mode.
+
+    Its heads are spread out: untrained ones score all queries alike, and boxes would come in the
+    order of rounding errors.
+    """
+    import torch
     from transformers import AutoConfig, AutoModelForObjectDetection
 
     labels = {"id2label": dict(enumerate(classes)), "num_labels": len(classes)}
     config = AutoConfig.for_model(model_type, **{**sizes, **labels})
     model: nn.Module = AutoModelForObjectDetection.from_config(config)
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if weight.ndim > 1 and ("class_embed" in name or "score_head" in name):
+                weight.normal_(0, 0.15)
+            elif weight.ndim > 1 and "bbox" in name and not weight.any():
+                weight.normal_(0, 0.02)
     return model.eval()
 
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from closeup.scout import THRESHOLDS, scout
+from closeup.scouting import THRESHOLDS, scout
 from closeup.types import Box, Detection, Photo, PhotoState
 
 LEFT, RIGHT = Box(0, 0, 50, 50), Box(50, 50, 100, 100)
