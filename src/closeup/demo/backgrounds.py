@@ -149,8 +149,8 @@ def room(rng: Rng, size: tuple[int, int]) -> Image.Image:
 
 def studio(rng: Rng, size: tuple[int, int]) -> Image.Image:
     """Draw the plain sweep of a marketplace photo, white to grey, rarely coloured, RGB ``size``."""
-    top = float(rng.uniform(0.8, 1.0)) if rng.random() < 0.8 else float(rng.uniform(0.05, 0.6))
-    foot = float(np.clip(top + rng.normal(0, 0.06), 0.03, 1.0))
+    top = float(rng.uniform(0.84, 1.05)) if rng.random() < 0.8 else float(rng.uniform(0.05, 0.6))
+    foot = float(np.clip(top + rng.normal(0, 0.06), 0.03, 1.05))
     ys = np.linspace(top, foot, 64, dtype=np.float32)[:, None]
     xs = np.linspace(-1, 1, 64, dtype=np.float32)[None, :]
     field = ys - 0.06 * rng.random() * xs**2

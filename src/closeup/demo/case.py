@@ -3,19 +3,17 @@
 import math
 
 import numpy as np
-from PIL import Image, ImageChops, ImageDraw, ImageFilter
+from PIL import Image, ImageChops, ImageFilter
 
 from closeup.demo import noise
 from closeup.demo.designs import Design, Finish
 from closeup.demo.noise import Field
 from closeup.demo.paint import (
-    OVERSAMPLE,
     Board,
     Points,
     bar,
     disc,
     enamel_ramp,
-    font,
     metal_ramp,
     scaled,
     spoke,
@@ -134,14 +132,12 @@ def _insert(board: Board, kind: str, ring: tuple[float, float], finish: Finish) 
         shapes.append(spoke([*map(tuple, triangle), (outer - 0.06 * width, -0.11)], 0.0))
         board.paint(board.stencil(shapes), ink)
         return
-    size = max(6, round(0.62 * width * board.scale * OVERSAMPLE))
-    mask = Image.new("L", (board.size[0] * OVERSAMPLE, board.size[1] * OVERSAMPLE), 0)
-    draw = ImageDraw.Draw(mask)
-    for i, speed in enumerate(("60", "400", "240", "180", "140", "110", "95", "85", "75", "65")):
-        turn = i * np.pi / 5
-        at = board.to_pixels(spoke(np.array([(middle, 0.0)]), turn))[0]
-        draw.text(at, speed, fill=255, font=font(size), anchor="mm")
-    board.paint(mask.reduce(OVERSAMPLE), ink)
+    speeds = ("60", "400", "240", "180", "140", "110", "95", "85", "75", "65")
+    texts = [
+        (speed, spoke(np.array([(middle, 0.0)]), i * np.pi / 5)[0])
+        for i, speed in enumerate(speeds)
+    ]
+    board.paint(board.lettering(texts, 0.66 * width, bold=True), ink)
     ticks = [
         spoke(bar(inner + 0.03 * width, inner + 0.16 * width, 0.012), i * np.pi / 50)
         for i in range(100)

@@ -176,9 +176,9 @@ def draw_finish(rng: np.random.Generator, *, wild: bool = False) -> Finish:
     metal = pick(rng, _METALS)
     dial = pick(rng, _DIALS)
     clock = wild and rng.random() < 0.08
-    if wild and rng.random() < 0.3:
+    if wild and rng.random() < 0.15:
         metal = _any_colour(rng)
-    if wild and rng.random() < 0.4:
+    if wild and rng.random() < 0.25:
         dial = _any_colour(rng)
     bright = sum(dial) > 380
     if bright:

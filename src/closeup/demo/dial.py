@@ -3,20 +3,18 @@
 import math
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from closeup.demo.designs import Design, Finish
 from closeup.demo.hands import small_hand
 from closeup.demo.markers import draw_markers
 from closeup.demo.noise import Field
 from closeup.demo.paint import (
-    OVERSAMPLE,
     Board,
     Points,
     bar,
     disc,
     enamel_ramp,
-    font,
     metal_ramp,
     spoke,
     toned,
@@ -153,11 +151,8 @@ def _emblem(kind: str, size: float) -> tuple[list[Points], list[Points]]:
 
 def _name(board: Board, text: str, y: float, finish: Finish) -> None:
     """Print the maker's name, too small to read in most photos, centred at height ``y``."""
-    size = max(6, round(0.062 * board.scale * OVERSAMPLE))
-    mask = Image.new("L", (board.size[0] * OVERSAMPLE, board.size[1] * OVERSAMPLE), 0)
-    at = board.to_pixels(np.array([[0.0, y]]))[0]
-    ImageDraw.Draw(mask).text(at, text, fill=255, font=font(size), anchor="mm")
-    board.paint(mask.reduce(OVERSAMPLE), finish.print_colour)
+    mask = board.lettering([(text, np.array([0.0, y]))], 0.062)
+    board.paint(mask, finish.print_colour)
 
 
 def _date(board: Board, rng: np.random.Generator, reach: float, hour: int) -> None:
@@ -168,12 +163,8 @@ def _date(board: Board, rng: np.random.Generator, reach: float, hour: int) -> No
     mask = board.stencil([frame + at])
     board.paint(mask, (244, 244, 240))
     board.edges(mask, -0.012, 0.0, 0.5)
-    text = Image.new("L", (board.size[0] * OVERSAMPLE, board.size[1] * OVERSAMPLE), 0)
-    size = max(6, round(0.105 * board.scale * OVERSAMPLE))
-    where = board.to_pixels(np.array([at]))[0]
     day = str(int(rng.integers(1, 32)))
-    ImageDraw.Draw(text).text(where, day, fill=255, font=font(size), anchor="mm")
-    board.paint(text.reduce(OVERSAMPLE), (24, 24, 28))
+    board.paint(board.lettering([(day, at)], 0.105), (24, 24, 28))
 
 
 def draw_dial(

@@ -61,7 +61,7 @@ def _coin(rng: Rng, scale: float, light: float) -> Thing:
     board.edges(body, 0.03)
     inner = board.stencil([disc(0.86 * r)])
     board.edges(inner, -0.02, 0.4, 0.4)
-    beads = board.stencil([spoke(disc(0.018, 0.91 * r, 0, 8), i * np.pi / 24) for i in range(48)])
+    beads = board.stencil([spoke(bar(0.89 * r, 0.93 * r, 0.03), i * np.pi / 20) for i in range(40)])
     board.edges(beads, 0.012, 0.5, 0.5)
     head = superellipse((0.3 * r, 0.4 * r), 2.2) + np.array((0, -0.12 * r))
     bust = np.array([(-0.45, 0.7), (-0.2, 0.2), (0.2, 0.2), (0.5, 0.7)]) * r

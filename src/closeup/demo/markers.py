@@ -3,16 +3,14 @@
 import math
 
 import numpy as np
-from PIL import Image, ImageChops, ImageDraw
+from PIL import Image, ImageChops
 
 from closeup.demo.designs import Finish
 from closeup.demo.paint import (
-    OVERSAMPLE,
     Board,
     Points,
     bar,
     disc,
-    font,
     metal_ramp,
     spoke,
     toned,
@@ -51,14 +49,9 @@ def _roman(text: str, height: float) -> list[Points]:
 
 def _numerals(board: Board, hours: list[int], radius: float, height: float) -> Image.Image:
     """Return a mask of upright Arabic numerals around the dial."""
-    mask = Image.new("L", (board.size[0] * OVERSAMPLE, board.size[1] * OVERSAMPLE), 0)
-    draw = ImageDraw.Draw(mask)
-    face = font(max(6, round(height * board.scale * OVERSAMPLE)))
-    for hour in hours:
-        spot = spoke(np.array([(radius, 0.0)]), hour * np.pi / 6)
-        at = board.to_pixels(spot)[0]
-        draw.text(at, str(hour or 12), fill=255, font=face, anchor="mm", stroke_width=1)
-    return mask.reduce(OVERSAMPLE)
+    spots = [spoke(np.array([(radius, 0.0)]), hour * np.pi / 6)[0] for hour in hours]
+    texts = [(str(hour or 12), spot) for hour, spot in zip(hours, spots, strict=True)]
+    return board.lettering(texts, height, bold=True)
 
 
 def _shape(kind: str, hour: int, rim: float) -> tuple[list[Points], list[Points]]:

@@ -160,6 +160,18 @@ class Board:
             draw.polygon(self.to_pixels(hole), fill=0)
         return big.reduce(OVERSAMPLE)
 
+    def lettering(
+        self, texts: Sequence[tuple[str, Points]], height: float, *, bold: bool = False
+    ) -> Image.Image:
+        """Return a mask (mode L) of upright texts, each centred on a point, ``height`` units."""
+        big = Image.new("L", (self.size[0] * OVERSAMPLE, self.size[1] * OVERSAMPLE), 0)
+        draw = ImageDraw.Draw(big)
+        face = font(max(6, round(height * self.scale * OVERSAMPLE)))
+        for text, point in texts:
+            x, y = self.to_pixels(point)
+            draw.text((x, y), text, 255, face, "mm", stroke_width=int(bold))
+        return big.reduce(OVERSAMPLE)
+
     def paint(
         self, mask: Image.Image, colour: Colour | Image.Image, *, solid: bool = False
     ) -> None:

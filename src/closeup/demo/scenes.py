@@ -84,7 +84,9 @@ def _on_wrist(rng: np.random.Generator, stage: Stage, clutter: float) -> Lie:
     if rng.random() < 0.3:
         angle += math.pi / 2 * float(pick(rng, (-1.0, 1.0)))
     radius = float(rng.uniform(1.45, 1.8))
-    arm, half = settings.wrist(rng, radius, stage.camera.scale, stage.light - angle)
+    # Long enough to leave the photo at both ends, wherever in it the watch is.
+    length = 2.4 * math.hypot(*stage.photo.size) / stage.camera.scale
+    arm, half = settings.wrist(rng, radius, length, stage.camera.scale, stage.light - angle)
     pose = placed(0, 0, angle)
     stage.shade(arm.getchannel("A"), half, pose, 0.9)
     lay(stage.photo, arm, half, stage.camera.plane() @ pose)
@@ -201,9 +203,10 @@ def render(
         boxes += _companions(rng, stage)
     if rng.random() < 0.1 * clutter and place is not _in_studio:
         _occlude(rng, stage)
-    if place is not _in_studio:
+    plain = place is _in_studio
+    if not plain:
         stage.light_up(rng)
-    pixels = develop(stage.photo, rng, float(rng.uniform(0.3, 1.0)))
+    pixels = develop(stage.photo, rng, float(rng.uniform(0.3, 1.0)), plain=plain)
     kept = tuple(box for box in (_clipped(b, photo_size) for b in boxes) if box is not None)
     return Scene(pixels, kept, name, design.ids())
 

@@ -27,13 +27,13 @@ _CLOTHS: tuple[Colour, ...] = (
 
 
 def wrist(
-    rng: np.random.Generator, radius: float, scale: float, light: float
+    rng: np.random.Generator, radius: float, length: float, scale: float, light: float
 ) -> tuple[Image.Image, tuple[float, float]]:
-    """Draw a forearm along x, half as thick as ``radius`` says, with a sleeve at one end.
+    """Draw a forearm along x, ``length`` long and twice ``radius`` thick, a sleeve at one end.
 
-    Returns an RGBA picture and its half sizes in case radii; ``light`` as in the arm's own frame.
+    Lengths are in case radii. Returns an RGBA picture and its half sizes; ``light`` as in the arm's own frame.
     """
-    half = (9.0, radius * 1.5)
+    half = (length / 2, radius * 1.5)
     board = Board(half, scale * 0.6, light)
     x, y = board.grid
     shape = x.shape

@@ -46,7 +46,7 @@ class Stage:
         )
         low, high = corners.min(axis=0) - 0.05, corners.max(axis=0) + 0.05
         half = (high - low) / 2
-        density = min(self.camera.scale, 1.0 * max(width, height) / (2 * float(half.max())))
+        density = min(self.camera.scale, 0.8 * max(width, height) / (2 * float(half.max())))
         raster = (max(32, round(2 * half[0] * density)), max(32, round(2 * half[1] * density)))
         picture = backgrounds.surface(rng, raster)
         if rng.random() < 0.5:
