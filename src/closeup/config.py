@@ -69,10 +69,11 @@ class SplitConfig(_Section):
 
 
 class TrainConfig(_Section):
-    """Backbone and head."""
+    """Backbone and head; `compare_photo` trains on the whole photos as well, to compare."""
 
     backbone: str = "dinov2-s"
     head: Literal["logistic", "mlp"] = "logistic"
+    compare_photo: bool = False
 
 
 class EngineConfig(_Section):

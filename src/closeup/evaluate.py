@@ -114,6 +114,15 @@ class Difference:
     b: float
     delta: Interval
 
+    def to_json(self) -> dict[str, Any]:
+        """As JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Difference:
+        """Read what :meth:`to_json` gave."""
+        return cls(value["a"], value["b"], Interval(**value["delta"]))
+
 
 def evaluate(
     truth: Sequence[str],

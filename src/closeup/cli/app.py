@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 import closeup
-from closeup.cli import doctor, models, predict, project
+from closeup.cli import demo, doctor, models, predict, project
 from closeup.cli.output import say
 from closeup.errors import CloseupError, UsageError
 
@@ -31,6 +31,7 @@ app.command("train")(project.train)
 app.command("report")(project.report)
 app.command("predict")(predict.predict)
 app.add_typer(models.app, name="models")
+app.command("demo")(demo.demo)
 app.command("doctor")(doctor.doctor)
 
 

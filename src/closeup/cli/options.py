@@ -85,6 +85,13 @@ Backbone = Annotated[
     str | None, typer.Option(help="Backbone's name (`closeup models list`). [dinov2-s]")
 ]
 Head = Annotated[HeadKind | None, typer.Option(help="Head on the embeddings. [logistic]")]
+ComparePhoto = Annotated[
+    bool | None,
+    typer.Option(
+        "--compare-photo/--no-compare-photo",
+        help="Train on the whole photos too, to see whether cropping helps. [no]",
+    ),
+]
 EngineName = Annotated[
     Engine | None, typer.Option("--engine", help="What runs the networks. [auto]")
 ]

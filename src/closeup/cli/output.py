@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
 _VERBS = {
+    "render": "making photos",
     "photos": "reading photos",
     "detect": "looking for the object",
     "crop": "cutting close-ups",

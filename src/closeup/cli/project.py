@@ -58,6 +58,7 @@ def run(
     detector: opt.Detector = None,
     backbone: opt.Backbone = None,
     head: opt.Head = None,
+    compare_photo: opt.ComparePhoto = None,
     test: opt.Test = None,
     boxes: opt.Boxes = None,
     threshold: opt.Threshold = None,
@@ -73,7 +74,7 @@ def run(
 ) -> None:
     """The whole job: photos -> close-ups -> classifier -> report."""
     given = dict(source=photos, parent=parent, detector=detector, backbone=backbone, head=head,
-                 test=test, boxes=boxes, threshold=threshold, which=which, pad=pad,
+                 compare_photo=compare_photo, test=test, boxes=boxes, threshold=threshold, which=which, pad=pad,
                  on_miss=on_miss, seed=seed, test_fraction=test_fraction, engine=engine,
                  precision=precision, threads=threads)  # fmt: skip
     _run(out, given, json)
@@ -83,6 +84,7 @@ def train(
     out: Annotated[Path, typer.Argument(metavar="DIR", help="A project folder.")],
     backbone: opt.Backbone = None,
     head: opt.Head = None,
+    compare_photo: opt.ComparePhoto = None,
     seed: opt.Seed = None,
     test_fraction: opt.TestFraction = None,
     engine: opt.EngineName = None,
@@ -92,7 +94,7 @@ def train(
 ) -> None:
     """Train (again) on the close-ups of a project, and measure."""
     _require_project(out)
-    given = dict(backbone=backbone, head=head, seed=seed, test_fraction=test_fraction,
+    given = dict(backbone=backbone, head=head, compare_photo=compare_photo, seed=seed, test_fraction=test_fraction,
                  engine=engine, precision=precision, threads=threads)  # fmt: skip
     _run(out, given, json)
 
@@ -165,7 +167,8 @@ def _run(out: Path, given: dict[str, Any], json: bool) -> None:
     if json:
         print_json(result.to_json())
     else:
-        _print_run(result)
+        print_result(result)
+        print(f"\nNext: closeup predict {shlex.quote(str(result.model))} PHOTO…")
 
 
 def _counts_line(counts: Counts) -> str:
@@ -176,7 +179,8 @@ def _counts_line(counts: Counts) -> str:
     )
 
 
-def _print_run(result: RunResult) -> None:
+def print_result(result: RunResult) -> None:
+    """The counts and scores of a run, for people."""
     s = result.scores
     print(_counts_line(result.counts))
     print(
@@ -185,7 +189,12 @@ def _print_run(result: RunResult) -> None:
         f"  accuracy    {s.accuracy}\n"
         f"  end to end  {s.macro_f1_end_to_end}   (macro-F1, an object not found counts as wrong)"
     )
+    if result.crop_gain is not None:
+        gain = result.crop_gain
+        print(
+            f"  whole photo {gain.a:.3f}   (macro-F1 without cropping; close-ups gain "
+            f"{gain.delta.value:+.3f}, {gain.delta.low:+.3f} to {gain.delta.high:+.3f})"
+        )
     taken = ", ".join(f"{stage} {s:.1f}" for stage, s in result.seconds.items() if s >= 0.05)
     print(f"seconds: {taken or 'nothing to do'}")
     print(f"model:   {result.model}\nreport:  {result.report}")
-    print(f"\nNext: closeup predict {shlex.quote(str(result.model))} PHOTO…")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,11 @@ from closeup import heads
 from closeup.dataset import folds
 from closeup.embed import content_key
 from closeup.errors import DatasetError, ModelError
-from closeup.evaluate import Scores, evaluate
+from closeup.evaluate import Difference, Scores, evaluate, paired_difference
 from closeup.model import ModelCard, Parts, read_card, save_model
 from closeup.pipeline.stages import Job, embeddings_stage
 from closeup.project import Table, key_of
-from closeup.types import Crop, Example, Floats, Photo, Result
+from closeup.types import Box, Crop, Example, Floats, Photo, Result
 from closeup.zoo import Network, find
 
 VERSION = 1
@@ -46,6 +46,8 @@ class Trained:
         How the head was chosen: its cross-validation or epoch table.
     results
         One row per test example that has an answer.
+    crop_gain
+        By how much close-ups beat whole photos; None where that was not asked for.
     model
         The model folder.
     """
@@ -53,6 +55,7 @@ class Trained:
     scores: Scores
     log: dict[str, Any]
     results: tuple[Result, ...]
+    crop_gain: Difference | None
     networks: Networks
     model: Path
 
@@ -97,11 +100,50 @@ def train_stage(
         train, test = (_part(used, vectors, side) for side in ("train", "test"))
         head, log = _fit(job, train)
         results, scores = _measure(job, head, test, examples.rows)
+    gain = None
+    if job.config.train.compare_photo:
+        gain = _compare_photo(
+            job, photos, [by_id[e.crop_id] for e in used], used, results, networks
+        )
     with job.timed("save"):
         model = _save(job, key, networks, head, scores, (len(train.examples), len(test.examples)))
         job.project.write("results", Result, results, key)
-        job.project.write_json(SCORES_FILE, {"key": key, "scores": scores.to_json(), "log": log})
-    return Trained(scores, log, tuple(results), networks, model)
+        stored = {"key": key, "scores": scores.to_json(), "log": log}
+        if gain is not None:
+            stored["crop_gain"] = gain.to_json()
+        job.project.write_json(SCORES_FILE, stored)
+    return Trained(scores, log, tuple(results), gain, networks, model)
+
+
+def _compare_photo(
+    job: Job,
+    photos: Table[Photo],
+    crops: Sequence[Crop],
+    used: Sequence[Example],
+    results: Sequence[Result],
+    networks: Networks,
+) -> Difference:
+    """Train on the whole photos too: same photos, split, folds, backbone and kind of head."""
+    photo_of = {p.id: p for p in photos.rows}
+    whole = []
+    for crop in crops:
+        photo = photo_of[crop.photo_id]
+        window = Box(0, 0, photo.width, photo.height)
+        whole.append(replace(crop, window=window, side=max(photo.width, photo.height)))
+    embeddings, _ = embeddings_stage(job, photos, whole, networks.backbone, "photo")
+    vector_of = embeddings.as_mapping()
+    vectors = {c.id: vector_of[content_key(photo_of[c.photo_id], c)] for c in whole}
+    with job.timed("train"):
+        train, test = (_part(used, vectors, side) for side in ("train", "test"))
+        head, _ = _fit(job, train)
+        best = head.probabilities(test.vectors).argmax(axis=1)
+        return paired_difference(
+            test.labels,
+            [head.labels[i] for i in best],
+            [result.answer for result in results],
+            [example.group for example in test.examples],
+            seed=job.config.split.seed,
+        )
 
 
 def _read_back(job: Job, key: str, networks: Networks) -> Trained | None:
@@ -117,7 +159,8 @@ def _read_back(job: Job, key: str, networks: Networks) -> Trained | None:
     if card.key != key or not all((folder / name).is_file() for name in card.files):
         return None
     scores = Scores.from_json(stored["scores"])
-    return Trained(scores, stored["log"], results.rows, networks, folder)
+    gain = Difference.from_json(stored["crop_gain"]) if "crop_gain" in stored else None
+    return Trained(scores, stored["log"], results.rows, gain, networks, folder)
 
 
 def _part(used: Sequence[Example], vectors: Mapping[str, Floats], side: str) -> _Part:

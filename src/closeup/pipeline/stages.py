@@ -179,12 +179,15 @@ def dataset_stage(job: Job, photos: Table[Photo], crops: Table[Crop]) -> Table[E
 
 
 def embeddings_stage(
-    job: Job, photos: Table[Photo], crops: Sequence[Crop], backbone: Network
+    job: Job, photos: Table[Photo], crops: Sequence[Crop], backbone: Network, view: str = "closeup"
 ) -> tuple[Embeddings, str]:
-    """The embeddings of `crops` (those with pixels) and the key of the way they were made."""
+    """The embeddings of `crops` (those with pixels) and the key of the way they were made.
+
+    Each `view` has a file of its own, which holds the crops of the last call.
+    """
     with job.timed("embed"):
         embedder = Embedder(backbone, job.config.engine)
-        name = f"embeddings/{embedder.key[:16]}.safetensors"
+        name = f"embeddings/{view}-{embedder.key[:16]}.safetensors"
         old = Embeddings.read(job.project.folder / name)
         known = old.as_mapping() if old else {}
         by_id = {p.id: p for p in photos.rows}

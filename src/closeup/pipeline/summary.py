@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from closeup.evaluate import Scores
+from closeup.evaluate import Difference, Scores
 from closeup.types import Crop, CropState, Photo, PhotoState
 
 
@@ -55,6 +55,7 @@ class RunResult:
 
     counts: Counts
     scores: Scores
+    crop_gain: Difference | None
     seconds: dict[str, float]
     notes: tuple[str, ...]
     model: Path
@@ -63,6 +64,7 @@ class RunResult:
     def to_json(self) -> dict[str, Any]:
         """The stable object of ``run --json`` (docs/formats.md)."""
         s = self.scores
+        gain = {} if self.crop_gain is None else {"crop_gain": self.crop_gain.to_json()}
         return {
             "photos": self.counts.photos,
             "cropped": self.counts.cropped,
@@ -78,6 +80,7 @@ class RunResult:
                 "accuracy": s.accuracy.value,
                 "macro_f1_end_to_end": s.macro_f1_end_to_end.value,
             },
+            **gain,
             "seconds": self.seconds,
             "notes": list(self.notes),
             "model": str(self.model),

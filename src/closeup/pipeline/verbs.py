@@ -114,4 +114,12 @@ def run(config: RunConfig, out: Path, *, progress: Progress = silent) -> RunResu
     counts = count(photos.rows, crops.rows)
     with job.timed("report"):
         report = write_report(job, (photos, crops, examples), counts, trained)
-    return RunResult(counts, trained.scores, job.seconds, tuple(job.notes), trained.model, report)
+    return RunResult(
+        counts,
+        trained.scores,
+        trained.crop_gain,
+        job.seconds,
+        tuple(job.notes),
+        trained.model,
+        report,
+    )
