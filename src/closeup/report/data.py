@@ -1,0 +1,154 @@
+"""What a report tells, as plain data; and which pictures are worth showing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from closeup.evaluate import Scores
+from closeup.types import Crop, CropState, Result
+
+MAX_SAMPLES = 24
+MAX_MISTAKES = 30
+
+
+@dataclass(frozen=True, slots=True)
+class PhotoCounts:
+    """Every photo by what became of it: `photos` is the sum of the other three."""
+
+    photos: int
+    cropped: int
+    not_found: int
+    unreadable: int
+
+
+@dataclass(frozen=True, slots=True)
+class LabelRow:
+    """One label: its readable photos, and the share (0 to 1) in which the object was found."""
+
+    label: str
+    photos: int
+    found: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One close-up to show.
+
+    `photo` (with the box drawn) and `crop` are data URIs made by :func:`thumbnail`, ``""`` for a
+    picture that there is none of.
+    """
+
+    file: str
+    label: str
+    photo: str
+    crop: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """One wrong answer on the test part; `confidence` is 0 to 1, pictures as in :class:`Sample`.
+
+    `found` is False where the whole photo stood in for an object that was not found.
+    """
+
+    file: str
+    truth: str
+    answer: str
+    confidence: float
+    found: bool
+    photo: str
+    crop: str
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """One file that was not used, with a stable code (possibly ``""``) and a reason."""
+
+    file: str
+    code: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkRow:
+    """A frozen network that took part; `role` is ``"detector"`` or ``"backbone"``."""
+
+    role: str
+    name: str
+    licence: str
+    source: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReportData:
+    """All that the page shows. No sequence needs to be cut to length: the page does that.
+
+    Attributes
+    ----------
+    title
+        What the photos are of, usually the project folder's name.
+    scores
+        Measured on the test part.
+    head_log
+        How the head was chosen: ``Fitted.log``.
+    samples, mistakes
+        In the order to show; see :func:`pick_samples` and :func:`worst_mistakes`.
+    mistakes_total
+        Wrong answers in all, of which `mistakes` are the ones with pictures.
+    skipped
+        Files that were not used, in the order to show.
+    facts
+        Further ``(name, value)`` lines about the photos: sizes of the parts, identical photos …
+    notes
+        What a reader should be warned of, one sentence each.
+    seconds
+        Wall-clock seconds of each stage, in order.
+    commands
+        ``(purpose, command line)``, the one that reproduces the run first.
+    made
+        When and with what, for the page's last line.
+    """
+
+    title: str
+    scores: Scores
+    counts: PhotoCounts
+    labels: Sequence[LabelRow]
+    head_log: Mapping[str, Any]
+    samples: Sequence[Sample] = ()
+    mistakes: Sequence[Mistake] = ()
+    mistakes_total: int = 0
+    skipped: Sequence[Skipped] = ()
+    networks: Sequence[NetworkRow] = ()
+    facts: Sequence[tuple[str, str]] = ()
+    notes: Sequence[str] = ()
+    seconds: Mapping[str, float] | None = None
+    commands: Sequence[tuple[str, str]] = ()
+    config_toml: str = ""
+    made: str = ""
+
+
+def worst_mistakes(results: Sequence[Result], limit: int = MAX_MISTAKES) -> list[Result]:
+    """The wrong answers that were given with the most confidence, at most `limit`, surest first."""
+    wrong = [result for result in results if result.answer != result.truth]
+    return sorted(wrong, key=lambda r: (-r.confidence, r.crop_id))[:limit]
+
+
+def pick_samples(crops: Sequence[Crop], limit: int = MAX_SAMPLES) -> list[Crop]:
+    """Close-ups to show, at most `limit`: labels in turn, each spread from sure to unsure.
+
+    Objects that were found only; none where there is none. Labels are shown in order, so that a
+    page with few labels shows several close-ups of each.
+    """
+    by_label: dict[str, list[Crop]] = {}
+    for crop in sorted(crops, key=lambda c: (-c.score, c.id)):
+        if crop.state is CropState.CROPPED:
+            by_label.setdefault(crop.label, []).append(crop)
+    chosen: list[Crop] = []
+    for place, label in enumerate(sorted(by_label)):
+        mine = by_label[label]
+        share = min(len(mine), -(-(limit - len(chosen)) // (len(by_label) - place)))
+        chosen += [mine[int((i + 0.5) * len(mine) / share)] for i in range(share)]
+    return chosen

@@ -1,0 +1,133 @@
+"""The page itself: data into HTML that needs nothing beside it, no script and no network."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+
+from closeup.evaluate import Scores
+from closeup.report.charts import Line, line_chart
+from closeup.report.data import MAX_MISTAKES, MAX_SAMPLES, ReportData
+
+MAX_ROWS = 200
+"""Rows of a table (labels, skipped files, notes) that are shown; the rest is counted."""
+MAX_MATRIX = 40
+"""Labels up to which the confusion matrix is drawn; more do not fit a page."""
+MAX_PAIRS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """`count` of the `support` test close-ups of `truth` were answered `answer`."""
+
+    truth: str
+    answer: str
+    count: int
+    support: int
+
+
+def render_report(data: ReportData) -> str:
+    """The report as one HTML file, of bounded size whatever the number of photos.
+
+    Every text of the data is escaped; the page may load nothing (its own content policy says so).
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("closeup", "report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(percent=percent, duration=duration, score=score)
+    return environment.get_template("page.html").render(
+        data=data,
+        scores=data.scores,
+        chart=head_chart(data.head_log),
+        pairs=confused_pairs(data.scores),
+        guess=majority_share(data.scores),
+        MAX_ROWS=MAX_ROWS,
+        MAX_MATRIX=MAX_MATRIX,
+        MAX_SAMPLES=MAX_SAMPLES,
+        MAX_MISTAKES=MAX_MISTAKES,
+    )
+
+
+def confused_pairs(scores: Scores, limit: int = MAX_PAIRS) -> list[Pair]:
+    """The most frequent wrong answers, by count and then by share; single ones are left out."""
+    pairs = [
+        Pair(truth, answer, count, sum(row))
+        for truth, row in zip(scores.labels, scores.confusion, strict=True)
+        for answer, count in zip(scores.labels, row, strict=True)
+        if count > 1 and truth != answer
+    ]
+    return sorted(pairs, key=lambda p: (-p.count, p.support, p.truth, p.answer))[:limit]
+
+
+def majority_share(scores: Scores) -> float:
+    """Accuracy of always answering the test part's most frequent label."""
+    return max((sum(row) for row in scores.confusion), default=0) / max(scores.n, 1)
+
+
+def head_chart(log: dict[str, Any] | Any) -> Markup:
+    """The head's cross-validation or epochs as a chart; nothing where there is no table."""
+    table: Sequence[dict[str, float]] = log.get("table", ())
+    if not table:
+        return Markup("")
+    if log["kind"] == "logistic":
+        points = [(math.log10(row["c"]), row["macro_f1"]) for row in table]
+        errors = [row["error"] for row in table]
+        whole = [x for x, _ in points if abs(x - round(x)) < 1e-6]
+        ticks = [(x, f"{10 ** round(x):g}") for x in whole]
+        line = Line("macro-F1", "one", points, errors)
+        return line_chart(
+            [line], ticks, "C (weaker regularisation to the right)", math.log10(log["c"]),
+            f"Macro-F1 in cross-validation for each C; C = {log['c']:g} was chosen",
+        )  # fmt: skip
+    lines = [
+        Line("validation", "one", [(row["epoch"], row["validation_loss"]) for row in table]),
+        Line("training", "two", [(row["epoch"], row["loss"]) for row in table]),
+    ]
+    step = max(1, len(table) // 8)
+    ticks = [(row["epoch"], f"{row['epoch']:g}") for row in table[::step]]
+    return line_chart(
+        lines, ticks, "epoch; the lines are losses", log["best_epoch"],
+        f"Loss of training and validation by epoch; epoch {log['best_epoch']} was kept",
+    )  # fmt: skip
+
+
+def percent(share: float) -> str:
+    """A share as a percentage that says 0 or 100 only where that is exact.
+
+    >>> percent(0.9996), percent(1.0), percent(0.123)
+    ('99.9 %', '100 %', '12.3 %')
+    """
+    if share in (0, 1):
+        return f"{share:.0%}".replace("%", "\N{NO-BREAK SPACE}%")
+    bounded = min(max(round(share * 100, 1), 0.1), 99.9)
+    return f"{bounded:.1f}\N{NO-BREAK SPACE}%"
+
+
+def score(value: float) -> str:
+    """A score from 0 to 1 with three decimals."""
+    return f"{value:.3f}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people.
+
+    >>> duration(0.04), duration(7.25), duration(187)
+    ('0.04 s', '7.2 s', '3 min 7 s')
+    """
+    space = "\N{NO-BREAK SPACE}"
+    if seconds < 1:
+        return f"{seconds:.2f}{space}s"
+    if seconds < 60:
+        return f"{seconds:.1f}{space}s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}{space}min {rest}{space}s"

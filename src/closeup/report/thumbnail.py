@@ -1,0 +1,42 @@
+"""Small pictures that travel inside the page."""
+
+from __future__ import annotations
+
+import base64
+import io
+
+from PIL import Image, ImageDraw
+
+from closeup.types import Box, Pixels
+
+
+def thumbnail(pixels: Pixels, box: Box | None = None, size: int = 240) -> str:
+    """A small picture as a ``data:image/webp`` URI.
+
+    Parameters
+    ----------
+    pixels
+        ``(height, width, 3)`` uint8 RGB.
+    box
+        Drawn onto the picture, in pixels of `pixels`; None or an empty box draws nothing.
+    size
+        The longer side in pixels, at most; a smaller picture keeps its size.
+    """
+    picture = Image.fromarray(pixels)
+    width, height = picture.size
+    picture.thumbnail((size, size), Image.Resampling.LANCZOS)
+    if box is not None and box.area > 0:
+        _draw(picture, box, picture.width / width, picture.height / height)
+    stream = io.BytesIO()
+    picture.save(stream, "WEBP", quality=80, method=4)
+    return "data:image/webp;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
+
+
+def _draw(picture: Image.Image, box: Box, scale_x: float, scale_y: float) -> None:
+    """A light line between two dark ones: it shows on any ground."""
+    inside = Box(box.x1 * scale_x, box.y1 * scale_y, box.x2 * scale_x, box.y2 * scale_y)
+    x1, y1, x2, y2 = (round(v) for v in inside.clip(picture.width - 1, picture.height - 1))
+    pen = ImageDraw.Draw(picture)
+    for inset, colour in ((0, "#14202b"), (1, "#ffd34d"), (2, "#ffd34d"), (3, "#14202b")):
+        if x2 - x1 > 2 * inset and y2 - y1 > 2 * inset:
+            pen.rectangle((x1 + inset, y1 + inset, x2 - inset, y2 - inset), outline=colour)
