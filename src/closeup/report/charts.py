@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-WIDTH, HEIGHT = 640, 230
-LEFT, RIGHT, TOP, BOTTOM = 44, 96, 14, 34
+WIDTH, HEIGHT = 580, 240
+LEFT, RIGHT, TOP, BOTTOM = 46, 90, 14, 46
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +50,8 @@ def line_chart(
         )
         for step in steps
     ]
-    parts += [_text(x_of(x), HEIGHT - BOTTOM + 16, text, "middle") for x, text in ticks]
-    parts.append(_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 3, x_title, "middle"))
+    parts += [_text(x_of(x), HEIGHT - BOTTOM + 18, text, "middle") for x, text in ticks]
+    parts.append(_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 6, x_title, "middle"))
     parts.append(
         Markup('<line class="mark" x1="{x}" x2="{x}" y1="{}" y2="{}"/>').format(
             TOP - 6, HEIGHT - BOTTOM, x=round(x_of(mark), 1)

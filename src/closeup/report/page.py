@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,16 @@ MAX_ROWS = 200
 MAX_MATRIX = 40
 """Labels up to which the confusion matrix is drawn; more do not fit a page."""
 MAX_PAIRS = 10
+HEADINGS = {
+    "c": "C",
+    "macro_f1": "macro-F1",
+    "error": "standard error",
+    "loss": "training loss",
+    "validation_loss": "validation loss",
+    "validation_accuracy": "validation accuracy",
+    "rate": "learning rate",
+}
+"""Names of the head log's columns, for people."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +54,14 @@ def render_report(data: ReportData) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(percent=percent, duration=duration, score=score)
+    environment.filters.update(percent=percent, duration=duration, score=score, count=count)
     return environment.get_template("page.html").render(
         data=data,
         scores=data.scores,
         chart=head_chart(data.head_log),
         pairs=confused_pairs(data.scores),
         guess=majority_share(data.scores),
+        HEADINGS=HEADINGS,
         MAX_ROWS=MAX_ROWS,
         MAX_MATRIX=MAX_MATRIX,
         MAX_SAMPLES=MAX_SAMPLES,
@@ -74,7 +85,7 @@ def majority_share(scores: Scores) -> float:
     return max((sum(row) for row in scores.confusion), default=0) / max(scores.n, 1)
 
 
-def head_chart(log: dict[str, Any] | Any) -> Markup:
+def head_chart(log: Mapping[str, Any]) -> Markup:
     """The head's cross-validation or epochs as a chart; nothing where there is no table."""
     table: Sequence[dict[str, float]] = log.get("table", ())
     if not table:
@@ -111,6 +122,15 @@ def percent(share: float) -> str:
         return f"{share:.0%}".replace("%", "\N{NO-BREAK SPACE}%")
     bounded = min(max(round(share * 100, 1), 0.1), 99.9)
     return f"{bounded:.1f}\N{NO-BREAK SPACE}%"
+
+
+def count(number: int) -> str:
+    """A whole number with its thousands set apart.
+
+    >>> count(12345)
+    '12,345'
+    """
+    return f"{number:,}"
 
 
 def score(value: float) -> str:

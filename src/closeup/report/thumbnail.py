@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 from closeup.types import Box, Pixels
 
 
-def thumbnail(pixels: Pixels, box: Box | None = None, size: int = 240) -> str:
+def thumbnail(pixels: Pixels, box: Box | None = None, size: int = 320) -> str:
     """A small picture as a ``data:image/webp`` URI.
 
     Parameters
@@ -33,10 +33,10 @@ def thumbnail(pixels: Pixels, box: Box | None = None, size: int = 240) -> str:
 
 
 def _draw(picture: Image.Image, box: Box, scale_x: float, scale_y: float) -> None:
-    """A light line between two dark ones: it shows on any ground."""
+    """A light line with a dark one around it: it shows on any ground."""
     inside = Box(box.x1 * scale_x, box.y1 * scale_y, box.x2 * scale_x, box.y2 * scale_y)
     x1, y1, x2, y2 = (round(v) for v in inside.clip(picture.width - 1, picture.height - 1))
     pen = ImageDraw.Draw(picture)
-    for inset, colour in ((0, "#14202b"), (1, "#ffd34d"), (2, "#ffd34d"), (3, "#14202b")):
+    for inset, colour in ((0, "#14202b"), (1, "#ffc933"), (2, "#ffc933")):
         if x2 - x1 > 2 * inset and y2 - y1 > 2 * inset:
             pen.rectangle((x1 + inset, y1 + inset, x2 - inset, y2 - inset), outline=colour)
