@@ -234,9 +234,9 @@ class _Resampler:
         group, true, answer = self._group[: len(true)][use], true[use], answer[use]
         per_group = np.zeros((self._times.shape[1], 3, k))
         right, named = true == answer, answer < k
-        np.add.at(per_group, (group[right], 0, true[right]), 1)
-        np.add.at(per_group, (group, 1, true), 1)
-        np.add.at(per_group, (group[named], 2, answer[named]), 1)
+        np.add.at(per_group[:, 0], (group[right], true[right]), 1)
+        np.add.at(per_group[:, 1], (group, true), 1)
+        np.add.at(per_group[:, 2], (group[named], answer[named]), 1)
         drawn = self._times.astype(np.float64) @ per_group.reshape(len(per_group), -1)
         return per_group.sum(axis=0)[None], drawn.reshape(-1, 3, k)
 

@@ -50,8 +50,11 @@ class Trained:
         By how much close-ups beat whole photos; None where that was not asked for.
     model
         The model folder.
+    key
+        Changes with anything that goes into training.
     """
 
+    key: str
     scores: Scores
     log: dict[str, Any]
     results: tuple[Result, ...]
@@ -112,7 +115,7 @@ def train_stage(
         if gain is not None:
             stored["crop_gain"] = gain.to_json()
         job.project.write_json(SCORES_FILE, stored)
-    return Trained(scores, log, tuple(results), gain, networks, model)
+    return Trained(key, scores, log, tuple(results), gain, networks, model)
 
 
 def _compare_photo(
@@ -160,7 +163,7 @@ def _read_back(job: Job, key: str, networks: Networks) -> Trained | None:
         return None
     scores = Scores.from_json(stored["scores"])
     gain = Difference.from_json(stored["crop_gain"]) if "crop_gain" in stored else None
-    return Trained(scores, stored["log"], results.rows, gain, networks, folder)
+    return Trained(key, scores, stored["log"], results.rows, gain, networks, folder)
 
 
 def _part(used: Sequence[Example], vectors: Mapping[str, Floats], side: str) -> _Part:

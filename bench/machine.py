@@ -1,0 +1,17 @@
+"""What the figures were measured on."""
+
+from __future__ import annotations
+
+import platform
+from importlib import metadata
+
+
+def describe() -> str:
+    """Processor, processors available and the versions that matter, as one line."""
+    import openvino
+
+    from closeup.engine import available_cpus
+
+    name = str(openvino.Core().get_property("CPU", "FULL_DEVICE_NAME")).strip()
+    versions = ", ".join(f"{n} {metadata.version(n)}" for n in ("closeup", "openvino", "numpy"))
+    return f"{name}, {available_cpus()} processors, Python {platform.python_version()}, {versions}"

@@ -1,0 +1,168 @@
+"""Gather what the report tells from the tables of a project, and write the page."""
+
+from __future__ import annotations
+
+import platform
+import shlex
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import closeup
+from closeup.config import RunConfig, to_toml
+from closeup.crops import cut
+from closeup.images import read_again
+from closeup.parallel import ordered_map
+from closeup.pipeline.fit import Trained
+from closeup.pipeline.stages import Job
+from closeup.pipeline.summary import Counts
+from closeup.project import Table, key_of
+from closeup.report import (
+    LabelRow,
+    Mistake,
+    NetworkRow,
+    PhotoCounts,
+    ReportData,
+    Sample,
+    Skipped,
+    pick_samples,
+    render_report,
+    thumbnail,
+    worst_mistakes,
+)
+from closeup.types import Crop, CropState, Example, Photo, PhotoState
+
+VERSION = 1
+REPORT_FILE = "report.html"
+
+Tables = tuple[Table[Photo], Table[Crop], Table[Example]]
+
+
+def write_report(job: Job, tables: Tables, counts: Counts, trained: Trained) -> Path:
+    """Write ``report.html``, unless it stands there already for just these tables.
+
+    The seconds on the page are those of the run that wrote it.
+    """
+    file = job.project.folder / REPORT_FILE
+    key = key_of("report", VERSION, [t.key for t in tables], trained.key, job.config.model_dump(),
+                 job.notes, closeup.__version__)  # fmt: skip
+    mark = f"<!-- closeup {key} -->\n".encode()
+    if not (file.is_file() and file.read_bytes().endswith(mark)):
+        page = render_report(_gather(job, tables, counts, trained))
+        job.project.write_bytes(REPORT_FILE, page.encode() + b"\n" + mark)
+    return file
+
+
+def _gather(job: Job, tables: Tables, counts: Counts, trained: Trained) -> ReportData:
+    photos, crops, examples = tables[0].rows, tables[1].rows, tables[2].rows
+    by_id = {crop.id: crop for crop in crops}
+    worst = worst_mistakes(trained.results)
+    pictured = [by_id[result.crop_id] for result in worst]
+    pairs = _pictures({p.id: p for p in photos}, [*pick_samples(crops), *pictured])
+    samples, mistakes = pairs[: len(pairs) - len(worst)], pairs[len(pairs) - len(worst) :]
+    names = {p.id: p.path for p in photos}
+    return ReportData(
+        title=job.project.folder.absolute().name,
+        scores=trained.scores,
+        counts=PhotoCounts(counts.photos, counts.cropped, counts.not_found, counts.unreadable),
+        labels=[LabelRow(label, n, counts.found_per_label[label])
+                for label, n in counts.labels.items()],
+        head_log=trained.log,
+        samples=[Sample(names[crop.photo_id], crop.label, photo, closeup_)
+                 for crop, photo, closeup_ in samples],
+        mistakes=[Mistake(names[r.photo_id], r.truth, r.answer, r.confidence, r.found, photo, cut_)
+                  for r, (_, photo, cut_) in zip(worst, mistakes, strict=True)],
+        mistakes_total=sum(r.answer != r.truth for r in trained.results),
+        skipped=_skipped(photos, crops, examples),
+        networks=[
+            NetworkRow(n.card.kind, n.card.name, n.card.licence, n.card.source, n.card.sha256)
+            for n in (trained.networks.detector, trained.networks.backbone)
+            if n is not None
+        ],
+        facts=_facts(photos, examples, trained),
+        notes=tuple(job.notes),
+        seconds=job.seconds,
+        commands=[
+            ("the same run again", command_of(job.config, job.project.folder)),
+            ("answers for new photos", f"closeup predict {shlex.quote(str(trained.model))} PHOTO…"),
+        ],
+        config_toml=to_toml(job.config),
+        made=f"Closeup {closeup.__version__}, Python {platform.python_version()} on "
+        f"{platform.system()} {platform.machine()}",
+    )  # fmt: skip
+
+
+def _pictures(photos: dict[str, Photo], crops: Sequence[Crop]) -> list[tuple[Crop, str, str]]:
+    """Each crop with its photo (the box drawn) and its close-up as small pictures."""
+
+    def picture(crop: Crop) -> tuple[Crop, str, str]:
+        pixels = read_again(photos[crop.photo_id])
+        box = crop.box if crop.state is CropState.CROPPED else None
+        return crop, thumbnail(pixels, box), thumbnail(cut(pixels, crop.window, crop.side))
+
+    return list(ordered_map(picture, crops))
+
+
+def _skipped(
+    photos: Sequence[Photo], crops: Sequence[Crop], examples: Sequence[Example]
+) -> list[Skipped]:
+    """Files that could not be read, objects not found, and rows left out of the dataset."""
+    names = {p.id: p.path for p in photos}
+    rows = [Skipped(p.path, p.code, p.reason) for p in photos if p.state is PhotoState.UNREADABLE]
+    rows += [
+        Skipped(names[c.photo_id], "not_found", c.reason
+                + (" (the whole photo stands in)" if c.stand_in else ""))
+        for c in crops
+        if c.state is CropState.NOT_FOUND
+    ]  # fmt: skip
+    known = {row.file for row in rows}
+    rows += [
+        Skipped(names[e.photo_id], "left_out", e.reason)
+        for e in examples
+        if not e.split and e.reason and names[e.photo_id] not in known
+    ]
+    return rows
+
+
+def _facts(
+    photos: Sequence[Photo], examples: Sequence[Example], trained: Trained
+) -> list[tuple[str, str]]:
+    sizes = Counter(e.split for e in examples if e.split)
+    copies = Counter(p.sha256 for p in photos if p.sha256)
+    same = sum(n for n in copies.values() if n > 1)
+    facts = [
+        ("training part", f"{sizes['train']} close-ups"),
+        ("test part", f"{sizes['test']} close-ups, never seen in training"),
+        ("identical photos", f"{same} files in {sum(n > 1 for n in copies.values())} sets; "
+         "a set never stands on two sides of the split"),
+    ]  # fmt: skip
+    if trained.crop_gain is not None:
+        gain = trained.crop_gain
+        facts.append(
+            ("does cropping help?", f"macro-F1 {gain.b:.3f} on close-ups, {gain.a:.3f} on whole "
+             f"photos: {gain.delta.value:+.3f} ({gain.delta.low:+.3f} to {gain.delta.high:+.3f}), "
+             "same photos, split, backbone and head")
+        )  # fmt: skip
+    return facts
+
+
+def command_of(config: RunConfig, out: Path) -> str:
+    """The command that makes this run, with every option that differs from its default."""
+    words = ["closeup", "run", config.photos.source]
+    plain = RunConfig(photos=config.photos)
+    for section in ("detect", "crop", "split", "train", "engine"):
+        given, default = getattr(config, section), getattr(plain, section)
+        for name in type(given).model_fields:
+            value = getattr(given, name)
+            if value != getattr(default, name) and (value or not isinstance(value, str)):
+                words += _option(name, value)
+    if config.photos.test:
+        words += ["--test", config.photos.test]
+    return shlex.join([*words, "--out", str(out)])
+
+
+def _option(name: str, value: object) -> list[str]:
+    flag = f"--{name.replace('_', '-')}"
+    if isinstance(value, bool):
+        return [flag]
+    return [flag, ",".join(value) if isinstance(value, tuple) else str(value)]
