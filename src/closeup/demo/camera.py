@@ -230,7 +230,7 @@ def develop(
     if rng.random() < 0.35 * rough:
         photo = blurred(photo, float(rng.uniform(0.4, 1.1)))
     if rng.random() < 0.15 * rough:
-        photo = _shaken(photo, rng, float(rng.uniform(1.5, 4.5)))
+        photo = _shaken(photo, rng, float(rng.uniform(1.2, 3.2)))
     if not plain:
         photo = _vignette(photo, float(rng.uniform(0, 0.3)))
     pixels = _grainy(photo, rng, (0.4 if plain else 1.0) * rough * float(rng.gamma(2.0, 1.6)))

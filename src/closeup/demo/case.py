@@ -105,7 +105,7 @@ def _crown(board: Board, design: Design, finish: Finish) -> None:
     board.edges(mask, 0.02)
     if design.crown == "cabochon":
         jewel = board.stencil([disc(0.062, at + 0.105)])
-        board.paint(jewel, (40, 70, 170), solid=True)
+        board.paint(jewel, finish.insert, solid=True)
         board.edges(jewel, 0.02, 0.8, 0.5)
     if guards:
         mask = board.stencil(guards)

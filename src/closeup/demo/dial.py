@@ -194,9 +194,9 @@ def draw_dial(
         taken.add(hour)
     draw_markers(board, design.indices, finish, frozenset(taken))
     if 12 not in places:
-        shapes, holes = _emblem(design.glyph, 0.15 * reach / 0.78)
+        shapes, holes = _emblem(design.glyph, 0.22 * reach)
         lift = np.array([0.0, -0.46 * reach])
         if shapes:
             emblem = board.stencil([s + lift for s in shapes], [h + lift for h in holes])
             board.relief(emblem, finish.trim, 0.014)
-        _name(board, design.name, -0.3 * reach, finish)
+        _name(board, design.name, -0.285 * reach, finish)

@@ -122,8 +122,8 @@ def draw_hands(board: Board, design: Design, finish: Finish, *, sweep: bool) -> 
     hour, minute, second = finish.times
     reach = finish.dial_radius
     make = _OUTLINES[design.hands]
-    _lay(board, make(0.56 * reach, 0.066), hour, finish, 0.022)
-    _lay(board, make(0.88 * reach, 0.054), minute, finish, 0.034)
+    _lay(board, make(0.57 * reach, 0.078), hour, finish, 0.022)
+    _lay(board, make(0.88 * reach, 0.064), minute, finish, 0.034)
     if sweep:
         thin = [spoke(bar(-0.2, 0.92 * reach, 0.02, 0.011), second)]
         thin.append(spoke(disc(0.032, -0.16), second))

@@ -31,7 +31,8 @@ def wrist(
 ) -> tuple[Image.Image, tuple[float, float]]:
     """Draw a forearm along x, ``length`` long and twice ``radius`` thick, a sleeve at one end.
 
-    Lengths are in case radii. Returns an RGBA picture and its half sizes; ``light`` as in the arm's own frame.
+    Lengths are in case radii, ``light`` in the arm's own frame. Returns an RGBA picture and its
+    half sizes.
     """
     half = (length / 2, radius * 1.5)
     board = Board(half, scale * 0.6, light)
