@@ -61,10 +61,11 @@ D_FINE_N: dict[str, Any] = {
 def build(model_type: str, classes: tuple[str, ...], sizes: dict[str, Any]) -> nn.Module:
     """A detector of transformers with random weights, in evaluation mode.
 
-    Its heads are spread out: untrained ones score all queries alike, and boxes would come in the
-    order of rounding errors.
+    Its weights are spread out: as transformers draws them, hardly anything of the picture reaches
+    the heads, all queries score alike, and rounding errors would decide which boxes are given.
     """
     import torch
+    from torch import nn
     from transformers import AutoConfig, AutoModelForObjectDetection
 
     labels = {"id2label": dict(enumerate(classes)), "num_labels": len(classes)}
@@ -72,10 +73,14 @@ def build(model_type: str, classes: tuple[str, ...], sizes: dict[str, Any]) -> n
     model: nn.Module = AutoModelForObjectDetection.from_config(config)
     with torch.no_grad():
         for name, weight in model.named_parameters():
-            if weight.ndim > 1 and ("class_embed" in name or "score_head" in name):
+            if weight.ndim == 4:
+                nn.init.kaiming_normal_(weight)
+            elif weight.ndim == 2 and ("class_embed" in name or "score_head" in name):
                 weight.normal_(0, 0.15)
-            elif weight.ndim > 1 and "bbox" in name and not weight.any():
+            elif weight.ndim == 2 and not weight.any():
                 weight.normal_(0, 0.02)
+            elif weight.ndim == 2:
+                nn.init.xavier_uniform_(weight)
     return model.eval()
 
 
