@@ -1,6 +1,8 @@
-"""Heads: from embeddings to class probabilities, stored as arrays and JSON."""
+"""Heads: from a backbone's embeddings to a probability for each label."""
 
-from closeup.heads.base import Fitted, Head
-from closeup.heads.registry import KINDS, fit, restore
+from __future__ import annotations
 
-__all__ = ["KINDS", "Fitted", "Head", "fit", "restore"]
+from closeup.heads.fitting import fit
+from closeup.heads.head import Fitted, Head, restore
+
+__all__ = ["Fitted", "Head", "fit", "restore"]

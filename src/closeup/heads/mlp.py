@@ -1,177 +1,159 @@
-"""The blog post's head: Dense 128 ReLU, softmax, trained with Adam on the cached embeddings."""
+"""A small network on the embeddings: Dense 128, ReLU, softmax; Adam on the cross-entropy.
+
+A few lines of NumPy, so that no PyTorch is needed. (scikit-learn's MLPClassifier takes no
+validation rows, which grouped photos need, and cannot lower its rate by them.)
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from closeup.heads.base import Fitted, Scaler, softmax
+from closeup.heads.head import Dense, Fitted, Head, Standardiser, single_threaded, softmax
 from closeup.types import Floats
 
-UNITS = 128
-EPOCHS = 50
+HIDDEN = 128
 BATCH = 32
-RATE = 1e-3
-PLATEAU = 3
-"""Epochs without a better validation loss after which the rate is halved."""
-PATIENCE = 8
-"""Epochs without a better validation loss after which training stops."""
+MAX_EPOCHS = 50
+LEARNING_RATE = 1e-3
+LOWER_BY, LOWER_AFTER = 0.5, 3
+"""The learning rate is halved after this many epochs in a row without a lower validation loss."""
+STOP_AFTER = 8
+"""Training ends after this many epochs without a lower validation loss."""
 
-Layers = tuple[
-    NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]
-]
-"""Weights and bias of the hidden layer, then of the output layer."""
+Parameters = list[NDArray[Any]]
+"""Weights ``(hidden, d)``, bias ``(hidden,)``, weights ``(k, hidden)``, bias ``(k,)``."""
 
-
-@dataclass(frozen=True, slots=True)
-class MlpHead:
-    """One hidden layer of rectified units; weights are ``(in, out)``."""
-
-    labels: tuple[str, ...]
-    scaler: Scaler
-    layers: Layers
-    kind: str = "mlp"
-
-    def probabilities(self, embeddings: Floats) -> NDArray[np.float64]:
-        """See :meth:`closeup.heads.Head.probabilities`."""
-        return softmax(_forward(self.layers, self.scaler(embeddings))[1])
-
-    def arrays(self) -> dict[str, NDArray[np.float32]]:
-        """See :meth:`closeup.heads.Head.arrays`."""
-        names = ("weights1", "bias1", "weights2", "bias2")
-        scaler = {"mean": self.scaler.mean, "scale": self.scaler.scale}
-        return scaler | dict(zip(names, self.layers, strict=True))
-
-    def settings(self) -> dict[str, Any]:
-        """Nothing: the arrays say it all."""
-        return {}
+Rows = tuple[Floats, NDArray[np.int64]]
+"""Standardised embeddings ``(n, d)`` and classes ``(n,)``."""
 
 
 def fit_mlp(
-    embeddings: Floats, labels: Sequence[str], folds: NDArray[np.int64], seed: int
+    embeddings: Floats,
+    labels: tuple[str, ...],
+    classes: NDArray[np.int64],
+    folds: NDArray[np.int64],
+    seed: int,
 ) -> Fitted:
-    """Train, keeping the epoch with the lowest validation loss.
+    """Train on all folds but the first; the parameters of the lowest validation loss are kept.
 
-    The first fold of the training part is the validation part; the test part is never seen.
-
-    Parameters
-    ----------
-    embeddings
-        ``(n, dim)``.
-    folds
-        ``(n,)``: the fold of each row; groups are whole in them.
-    seed
-        Of the first weights and the order of the batches.
-
-    Returns
-    -------
-    fitted
-        Its log holds ``best_epoch`` and ``table``, a row for each epoch: losses, accuracy, rate.
+    See :func:`closeup.heads.fit`, which checks the arguments; `classes` are ``(n,)`` positions in
+    `labels`.
     """
-    names, truth = np.unique(np.asarray(labels), return_inverse=True)
     held = folds == folds.min()
-    scaler = Scaler.of(embeddings[~held])
-    rows, rows_held = scaler(embeddings[~held]), scaler(embeddings[held])
+    standardise = Standardiser.of(embeddings[~held])
+    train = standardise(embeddings[~held]), classes[~held]
+    validation = standardise(embeddings[held]), classes[held]
     rng = np.random.default_rng(seed)
-    layers = _first_layers(rows.shape[1], len(names), rng)
-    adam = _Adam(layers)
-    best, best_layers, best_loss = 0, layers, np.inf
+    start = _start(embeddings.shape[1], len(labels), rng)
+    with single_threaded():
+        best, best_epoch, table = _train(start, train, validation, rng)
+    layers = (standardise.fold_into(best[0], best[1]), Dense(best[2], best[3]))
+    log = {"kind": "mlp", "best_epoch": best_epoch, "train": len(train[1]),
+           "validation": len(validation[1]), "table": table}  # fmt: skip
+    return Fitted(Head("mlp", labels, layers, {"best_epoch": best_epoch}), log)
+
+
+def _train(
+    parameters: Parameters, train: Rows, validation: Rows, rng: np.random.Generator
+) -> tuple[Parameters, int, list[dict[str, float]]]:
+    """The parameters of the best epoch, its number from 1, and one line for each epoch."""
+    optimiser = Adam([np.zeros_like(p) for p in parameters], [np.zeros_like(p) for p in parameters])
+    best, best_loss, best_epoch = parameters, np.inf, 0
     table: list[dict[str, float]] = []
-    rate = RATE
-    for epoch in range(EPOCHS):
-        loss = _epoch(layers, (rows, truth[~held]), adam, rate, rng)
-        chances = softmax(_forward(layers, rows_held)[1])
-        held_loss = _cross_entropy(chances, truth[held])
-        accuracy = float((chances.argmax(axis=1) == truth[held]).mean())
-        table.append({"epoch": epoch + 1, "loss": loss, "validation_loss": held_loss,
+    for epoch in range(1, MAX_EPOCHS + 1):
+        rate = optimiser.rate
+        train_loss = _epoch(parameters, optimiser, train, rng)
+        loss, accuracy = _validate(parameters, validation)
+        table.append({"epoch": epoch, "loss": train_loss, "validation_loss": loss,
                       "validation_accuracy": accuracy, "rate": rate})  # fmt: skip
-        if held_loss < best_loss:
-            best, best_loss = epoch, held_loss
-            w1, b1, w2, b2 = layers
-            best_layers = (w1.copy(), b1.copy(), w2.copy(), b2.copy())
-        elif epoch - best >= PATIENCE:
+        if loss < best_loss:
+            best, best_loss, best_epoch = [p.copy() for p in parameters], loss, epoch
+        elif epoch - best_epoch == STOP_AFTER:
             break
-        elif (epoch - best) % PLATEAU == 0:
-            rate /= 2
-    head = MlpHead(tuple(str(n) for n in names), scaler, best_layers)
-    return Fitted(head, {"kind": "mlp", "best_epoch": best + 1, "table": table})
+        elif (epoch - best_epoch) % LOWER_AFTER == 0:
+            optimiser.rate *= LOWER_BY
+    return best, best_epoch, table
 
 
-def _first_layers(dim: int, classes: int, rng: np.random.Generator) -> Layers:
-    """Glorot-uniform weights (Glorot and Bengio 2010) and zero biases, Keras' defaults."""
+@dataclass
+class Adam:
+    """Adam (Kingma and Ba, 2015), with its usual decay rates.
 
-    def glorot(rows: int, columns: int) -> NDArray[np.float32]:
-        limit = np.sqrt(6 / (rows + columns))
-        return rng.uniform(-limit, limit, (rows, columns)).astype(np.float32)
+    Attributes
+    ----------
+    mean, square
+        Running means of the gradients and of their squares, one array per parameter.
+    """
 
-    return (glorot(dim, UNITS), np.zeros(UNITS, np.float32),
-            glorot(UNITS, classes), np.zeros(classes, np.float32))  # fmt: skip
+    mean: Parameters
+    square: Parameters
+    rate: float = LEARNING_RATE
+    steps: int = field(default=0, init=False)
 
-
-def _epoch(
-    layers: Layers,
-    data: tuple[Floats, NDArray[np.int64]],
-    adam: _Adam,
-    rate: float,
-    rng: np.random.Generator,
-) -> float:
-    """One pass in random order; changes `layers` in place and returns the mean loss."""
-    from threadpoolctl import threadpool_limits
-
-    rows, truth = data
-    total = 0.0
-    with threadpool_limits(1):  # small products: handing them out costs more than it saves
-        for batch in np.split(rng.permutation(len(rows)), range(BATCH, len(rows), BATCH)):
-            loss, gradients = loss_and_gradients(layers, rows[batch], truth[batch])
-            adam.step(layers, gradients, rate)
-            total += loss * len(batch)
-    return total / len(rows)
-
-
-def _forward(layers: Layers, rows: Floats) -> tuple[Floats, Floats]:
-    """Hidden activations ``(n, units)`` and scores ``(n, classes)``."""
-    hidden = np.maximum(rows @ layers[0] + layers[1], 0)
-    return hidden, hidden @ layers[2] + layers[3]
-
-
-def _cross_entropy(chances: NDArray[np.float64], truth: NDArray[np.int64]) -> float:
-    mine = chances[np.arange(len(truth)), truth]
-    return float(-np.log(np.maximum(mine, 1e-12)).mean())
+    def step(self, parameters: Parameters, gradients: Parameters) -> None:
+        """Change the parameters in place."""
+        self.steps += 1
+        b1, b2 = 0.9, 0.999
+        rate = np.float32(self.rate * np.sqrt(1 - b2**self.steps) / (1 - b1**self.steps))
+        for p, g, m, s in zip(parameters, gradients, self.mean, self.square, strict=True):
+            m += np.float32(1 - b1) * (g - m)
+            s += np.float32(1 - b2) * (g * g - s)
+            p -= rate * m / (np.sqrt(s) + np.float32(1e-7))
 
 
 def loss_and_gradients(
-    layers: Layers, rows: Floats, truth: NDArray[np.int64]
-) -> tuple[float, Layers]:
-    """Mean cross-entropy of a batch, and its gradients with respect to `layers`."""
-    hidden, scores = _forward(layers, rows)
-    chances = softmax(scores)
-    slope = chances.copy()
-    slope[np.arange(len(truth)), truth] -= 1
-    out = (slope / len(truth)).astype(rows.dtype)
-    inner = (out @ layers[2].T) * (hidden > 0)
-    gradients = (rows.T @ inner, inner.sum(axis=0), hidden.T @ out, out.sum(axis=0))
-    return _cross_entropy(chances, truth), gradients
+    parameters: Parameters, embeddings: NDArray[Any], classes: NDArray[np.int64]
+) -> tuple[float, Parameters]:
+    """Mean cross-entropy of ``(n, d)`` rows, n at least 1, and its gradient for each parameter."""
+    weights1, bias1, weights2, bias2 = parameters
+    hidden = np.maximum(embeddings @ weights1.T + bias1, 0)
+    error = softmax(hidden @ weights2.T + bias2)
+    rows = np.arange(len(classes))
+    loss = -float(np.log(np.maximum(error[rows, classes], 1e-30)).mean())
+    error[rows, classes] -= 1
+    error /= len(classes)
+    back = (error @ weights2) * (hidden > 0)
+    return loss, [back.T @ embeddings, back.sum(axis=0), error.T @ hidden, error.sum(axis=0)]
 
 
-class _Adam:
-    """Adam (Kingma and Ba 2015, https://arxiv.org/abs/1412.6980) with its usual constants."""
+def _start(dim: int, k: int, rng: np.random.Generator) -> Parameters:
+    """Uniform as by Glorot and Bengio (2010), biases 0."""
 
-    def __init__(self, layers: Layers) -> None:
-        self._first = [np.zeros_like(layer) for layer in layers]
-        self._second = [np.zeros_like(layer) for layer in layers]
-        self._steps = 0
+    def glorot(outputs: int, inputs: int) -> NDArray[Any]:
+        limit = np.sqrt(6 / (inputs + outputs))
+        return rng.uniform(-limit, limit, (outputs, inputs)).astype(np.float32)
 
-    def step(self, layers: Layers, gradients: Layers, rate: float) -> None:
-        """Change `layers` in place."""
-        self._steps += 1
-        size = rate * np.sqrt(1 - 0.999**self._steps) / (1 - 0.9**self._steps)
-        for layer, slope, first, second in zip(
-            layers, gradients, self._first, self._second, strict=True
-        ):
-            first += 0.1 * (slope - first)
-            second += 0.001 * (slope * slope - second)
-            layer -= (size * first / (np.sqrt(second) + 1e-7)).astype(layer.dtype)
+    hidden, last = glorot(HIDDEN, dim), glorot(k, HIDDEN)
+    return [hidden, np.zeros(HIDDEN, np.float32), last, np.zeros(k, np.float32)]
+
+
+def _epoch(
+    parameters: Parameters,
+    optimiser: Adam,
+    rows: Rows,
+    rng: np.random.Generator,
+) -> float:
+    """Every row once, in random batches; the mean loss as it was met on the way."""
+    embeddings, classes = rows
+    order = rng.permutation(len(classes))
+    total = 0.0
+    for start in range(0, len(order), BATCH):
+        chosen = order[start : start + BATCH]
+        loss, gradients = loss_and_gradients(parameters, embeddings[chosen], classes[chosen])
+        optimiser.step(parameters, gradients)
+        total += loss * len(chosen)
+    return total / len(order)
+
+
+def _validate(parameters: Parameters, rows: Rows) -> tuple[float, float]:
+    """Mean cross-entropy and accuracy."""
+    embeddings, classes = rows
+    weights1, bias1, weights2, bias2 = parameters
+    logits = np.maximum(embeddings @ weights1.T + bias1, 0) @ weights2.T + bias2
+    chosen = softmax(logits)[np.arange(len(classes)), classes]
+    loss = -float(np.log(np.maximum(chosen, 1e-30)).mean())
+    return loss, float((logits.argmax(axis=1) == classes).mean())
