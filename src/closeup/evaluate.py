@@ -164,8 +164,9 @@ def evaluate(
     plain = resampler.tallies(true, answer, everything, k)
     on_found = resampler.tallies(true, answer, seen, k)
     all_true = np.concatenate([true, np.array([place[label] for label, _ in missed], np.int64)])
-    with_misses = np.full(len(all_true), k)  # no class: wrong, but nobody's false alarm
-    with_misses[: len(true)][seen] = answer[seen]
+    # A stand-in's wrong answer stays what it is; a right one was luck, and becomes no class.
+    with_misses = np.full(len(all_true), k)
+    with_misses[: len(true)] = np.where(~seen & (answer == true), k, answer)
     end_to_end = resampler.tallies(all_true, with_misses, np.ones(len(all_true), bool), k)
     confusion = np.zeros((k, k), np.int64)
     np.add.at(confusion, (true, answer), 1)
