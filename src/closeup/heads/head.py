@@ -123,6 +123,7 @@ def single_threaded() -> Iterator[None]:
     To be entered by the thread that starts the others, never by them: the limit is the
     process's, and whichever thread left first would lift it for all.
     """
+    import scipy.linalg  # noqa: F401  (it brings a BLAS of its own; the limit holds for loaded ones)
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(limits=1, user_api="blas"):
