@@ -22,6 +22,7 @@ from closeup.detect.candidates import Candidates, Outputs
 from closeup.detect.nms import nms
 from closeup.engine import open_graph
 from closeup.errors import NetworkDamaged, NetworkError, UsageError
+from closeup.parallel import ordered_map
 from closeup.preprocess import Placement, prepare
 from closeup.types import Box, Floats, Pixels
 from closeup.zoo import Card, Network
@@ -147,10 +148,13 @@ class Detector:
         """
         waiting: deque[tuple[Placement, int, int]] = deque()
 
+        def ready(pixels: Pixels) -> tuple[Floats, Placement, int, int]:
+            return *prepare(pixels, self.card.input), pixels.shape[1], pixels.shape[0]
+
         def feeds() -> Iterator[dict[str, Floats | NDArray[np.int64]]]:
-            for pixels in photos:
-                values, placement = prepare(pixels, self.card.input)
-                waiting.append((placement, pixels.shape[1], pixels.shape[0]))
+            # Resizing in threads: one alone would keep a small network waiting.
+            for values, placement, width, height in ordered_map(ready, photos):
+                waiting.append((placement, width, height))
                 yield {self._image: values[None], **self._constant}
 
         for outputs in self._graph.stream(feeds()):
