@@ -1,12 +1,13 @@
 """Scores with intervals, from the answers on an untouched test part.
 
 Intervals are 95 % percentile bootstrap intervals (Efron 1979). Whole groups are drawn, not single
-photos, because copies and shots of one scene are right or wrong together.
+photos, because copies and shots of one scene are right or wrong together. A draw in which a score
+is not defined (no photo of the class) is left out of that score's interval.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -40,7 +41,10 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class ClassScore:
-    """One class on the test part; `support` is its number of test close-ups."""
+    """One class on the test part; `support` is its number of test close-ups.
+
+    A score that is not defined (nothing answered, no support) is 0.
+    """
 
     label: str
     precision: float
@@ -60,12 +64,14 @@ class Scores:
     accuracy, macro_f1
         Over these. Macro-F1 is the mean F1 of the classes that occur in the test part.
     n_found, macro_f1_found
-        Over those whose object was found.
+        Over those whose object was found; 0 where none was.
     n_end_to_end, macro_f1_end_to_end
         Over all test objects, where one that was not found counts as answered wrongly: also where
         the whole photo stood in for it, and where there was nothing to answer for.
     labels, confusion
-        ``confusion[i][j]`` close-ups of ``labels[i]`` were answered ``labels[j]``.
+        ``confusion[i][j]`` close-ups of ``labels[i]`` were answered ``labels[j]``. Labels that the
+        head does not know (all close-ups of training are missing) come last; they are never
+        answered.
     """
 
     n: int
@@ -144,7 +150,9 @@ def evaluate(
     probabilities
         ``(n, len(labels))``; the answer is the most probable label, the first of equal ones.
     missed
-        ``(label, group)`` of test objects that have no close-up at all.
+        ``(label, group)`` of test objects that have no close-up at all; wrong end to end.
+    seed, resamples
+        Of the bootstrap; the same input gives the same intervals.
 
     Raises
     ------
@@ -153,6 +161,8 @@ def evaluate(
     """
     if not len(truth):
         raise DatasetError("the test part is empty; give more photos or another --test folder")
+    unknown = {*truth, *(label for label, _ in missed)} - set(labels)
+    labels = (*labels, *sorted(unknown))
     place = {label: number for number, label in enumerate(labels)}
     k = len(labels)
     true = np.array([place[label] for label in truth])
@@ -210,8 +220,8 @@ def paired_difference(
     whole_a, drawn_a = resampler.tallies(true, a, everything, len(names))
     whole_b, drawn_b = resampler.tallies(true, b, everything, len(names))
     point_a, point_b = float(_macro_f1(whole_a)[0]), float(_macro_f1(whole_b)[0])
-    low, high = np.percentile(_macro_f1(drawn_b) - _macro_f1(drawn_a), [_LOW, _HIGH])
-    return Difference(point_a, point_b, Interval(point_b - point_a, float(low), float(high)))
+    delta = _bounded(point_b - point_a, _macro_f1(drawn_b) - _macro_f1(drawn_a))
+    return Difference(point_a, point_b, delta)
 
 
 class _Resampler:
@@ -219,9 +229,7 @@ class _Resampler:
 
     def __init__(self, groups: Sequence[str], seed: int, resamples: int) -> None:
         self._group = np.unique(np.asarray(groups), return_inverse=True)[1]
-        count = int(self._group.max()) + 1
-        rng = np.random.default_rng(seed)
-        self._times = rng.multinomial(count, np.full(count, 1 / count), size=resamples)
+        self._seed, self._resamples = seed, resamples
 
     def tallies(
         self, true: NDArray[np.int64], answer: NDArray[np.int64], use: NDArray[np.bool_], k: int
@@ -232,49 +240,72 @@ class _Resampler:
         An answer of k is none of the classes. `true` and `answer` belong to the first groups;
         `use` selects rows.
         """
+        from scipy.sparse import coo_array
+
         group, true, answer = self._group[: len(true)][use], true[use], answer[use]
-        per_group = np.zeros((self._times.shape[1], 3, k))
         right, named = true == answer, answer < k
-        np.add.at(per_group[:, 0], (group[right], true[right]), 1)
-        np.add.at(per_group[:, 1], (group, true), 1)
-        np.add.at(per_group[:, 2], (group[named], answer[named]), 1)
-        drawn = self._times.astype(np.float64) @ per_group.reshape(len(per_group), -1)
-        return per_group.sum(axis=0)[None], drawn.reshape(-1, 3, k)
+        rows = np.concatenate([group[right], group, group[named]])
+        columns = np.concatenate([true[right], k + true, 2 * k + answer[named]])
+        count = int(self._group.max()) + 1
+        per_group = coo_array((np.ones(len(rows)), (rows, columns)), (count, 3 * k)).tocsr()
+        drawn = np.concatenate([times @ per_group for times in self._draws(count)])
+        return per_group.sum(axis=0).reshape(1, 3, k), drawn.reshape(-1, 3, k)
+
+    def _draws(self, count: int) -> Iterator[NDArray[np.int64]]:
+        """How often each group is drawn, ``(m, count)`` at a time so that memory stays small."""
+        rng = np.random.default_rng(self._seed)
+        step = max(1, 500_000 // count)
+        for start in range(0, self._resamples, step):
+            size = min(step, self._resamples - start)
+            yield rng.multinomial(count, np.full(count, 1 / count), size=size)
 
 
 def _interval(tallies: tuple[Tallies, Tallies], score: Callable[[Tallies], Values]) -> Interval:
-    low, high = np.percentile(score(tallies[1]), [_LOW, _HIGH])
-    return Interval(float(score(tallies[0])[0]), float(low), float(high))
+    return _bounded(float(score(tallies[0])[0]), score(tallies[1]))
+
+
+def _bounded(value: float, drawn: Values) -> Interval:
+    """The interval of one score; `value` is NaN where the score is not defined, which gives 0."""
+    defined = drawn[~np.isnan(drawn)]
+    if np.isnan(value) or not defined.size:
+        value = 0.0 if np.isnan(value) else value
+        return Interval(value, value, value)
+    low, high = np.percentile(defined, [_LOW, _HIGH])
+    return Interval(value, float(low), float(high))
+
+
+def _ratio(top: Values, bottom: Values) -> Values:
+    """``top / bottom``, NaN where `bottom` is 0."""
+    result = np.full(top.shape, np.nan)
+    np.divide(top, bottom, out=result, where=bottom > 0)
+    return result
 
 
 def _accuracy(tallies: Tallies) -> Values:
-    right: Values = tallies[:, 0].sum(axis=1) / np.maximum(tallies[:, 1].sum(axis=1), 1)
-    return right
+    return _ratio(tallies[:, 0].sum(axis=1), tallies[:, 1].sum(axis=1))
 
 
 def _class_f1(tallies: Tallies) -> Values:
-    """``(m, k)`` F1 of each class; 0 where it neither occurs nor is answered."""
-    f1: Values = 2 * tallies[:, 0] / np.maximum(tallies[:, 1] + tallies[:, 2], 1)
-    return f1
+    """``(m, k)`` F1 of each class; NaN where it does not occur."""
+    right, occurs, answered = tallies[:, 0], tallies[:, 1], tallies[:, 2]
+    return _ratio(2 * right, np.where(occurs > 0, occurs + answered, 0))
 
 
 def _macro_f1(tallies: Tallies) -> Values:
-    """``(m,)`` mean F1 over the classes that occur; 0 where none does."""
-    occurs = tallies[:, 1] > 0
-    mean: Values = (_class_f1(tallies) * occurs).sum(axis=1) / np.maximum(occurs.sum(axis=1), 1)
-    return mean
+    """``(m,)`` mean F1 over the classes that occur; NaN where none does."""
+    f1 = _class_f1(tallies)
+    return _ratio(np.nansum(f1, axis=1), (~np.isnan(f1)).sum(axis=1).astype(np.float64))
 
 
 def _per_class(tallies: tuple[Tallies, Tallies], labels: Sequence[str]) -> tuple[ClassScore, ...]:
     right, support, answered = tallies[0][0]
-    f1 = _class_f1(tallies[0])[0]
-    low, high = np.percentile(_class_f1(tallies[1]), [_LOW, _HIGH], axis=0)
+    f1, drawn = _class_f1(tallies[0])[0], _class_f1(tallies[1])
     return tuple(
         ClassScore(
             label,
             precision=float(right[i] / max(answered[i], 1)),
             recall=float(right[i] / max(support[i], 1)),
-            f1=Interval(float(f1[i]), float(low[i]), float(high[i])),
+            f1=_bounded(float(f1[i]), drawn[:, i]),
             support=int(support[i]),
         )
         for i, label in enumerate(labels)

@@ -1,0 +1,189 @@
+"""Scores with intervals."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from closeup.errors import DatasetError
+from closeup.evaluate import Difference, Interval, Scores, evaluate, paired_difference
+
+LABELS = ("apple", "pear", "plum")
+
+
+def certain(answers: Sequence[str], labels: Sequence[str] = LABELS) -> NDArray[np.float64]:
+    """Probabilities that give just these answers."""
+    return np.array([[float(label == answer) for label in labels] for answer in answers])
+
+
+def simple(
+    truth: Sequence[str],
+    answers: Sequence[str],
+    found: Sequence[bool] | None = None,
+    missed: Sequence[tuple[str, str]] = (),
+) -> Scores:
+    groups = [f"g{i}" for i in range(len(truth))]
+    found = [True] * len(truth) if found is None else found
+    return evaluate(truth, certain(answers), LABELS, groups, found, missed=missed, resamples=200)
+
+
+def random_case(n: int, seed: int = 0) -> tuple[list[str], list[str]]:
+    rng = np.random.default_rng(seed)
+    truth = rng.choice(LABELS, n, p=[0.6, 0.3, 0.1])
+    answers = np.where(rng.random(n) < 0.6, truth, rng.choice(LABELS, n))
+    return list(truth), list(answers)
+
+
+def test_nothing_to_score_is_an_error() -> None:
+    with pytest.raises(DatasetError, match="test part is empty"):
+        evaluate([], np.zeros((0, 3)), LABELS, [], [], missed=[("apple", "g")])
+
+
+def test_one_photo() -> None:
+    scores = simple(["pear"], ["pear"])
+    assert scores.n == 1
+    assert scores.macro_f1 == scores.accuracy == Interval(1.0, 1.0, 1.0)
+    assert scores.confusion == ((0, 0, 0), (0, 1, 0), (0, 0, 0))
+    assert [c.support for c in scores.per_class] == [0, 1, 0]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_points_are_those_of_scikit_learn(seed: int) -> None:
+    from sklearn.metrics import (
+        accuracy_score,
+        confusion_matrix,
+        f1_score,
+        precision_recall_fscore_support,
+    )
+
+    truth, answers = random_case(80, seed)
+    scores = simple(truth, answers)
+    assert scores.macro_f1.value == pytest.approx(f1_score(truth, answers, average="macro"))
+    assert scores.accuracy.value == pytest.approx(accuracy_score(truth, answers))
+    assert np.array_equal(scores.confusion, confusion_matrix(truth, answers, labels=LABELS))
+    expected = precision_recall_fscore_support(truth, answers, labels=LABELS, zero_division=0)
+    found = [(c.precision, c.recall, c.f1.value, c.support) for c in scores.per_class]
+    assert np.allclose(np.transpose(found), expected)
+
+
+def test_macro_f1_is_over_the_classes_that_occur() -> None:
+    # By hand: apple has precision 1, recall 1/2; pear has 1/2 and 1; plum does not occur.
+    scores = simple(["apple", "apple", "pear", "pear"], ["apple", "plum", "pear", "pear"])
+    assert scores.macro_f1.value == pytest.approx((2 / 3 + 1) / 2)
+    assert scores.per_class[2].f1 == Interval(0.0, 0.0, 0.0)
+
+
+def test_a_missed_object_is_wrong_end_to_end() -> None:
+    truth = ["apple", "apple", "pear", "pear"]
+    scores = simple(truth, truth, [True, False, True, True], missed=[("pear", "other")])
+    assert scores.macro_f1.value == 1
+    assert (scores.n_found, scores.macro_f1_found.value) == (3, 1.0)
+    # apple: 1 of 2, pear: 2 of 3, and nothing is answered wrongly, so precision stays 1.
+    assert scores.n_end_to_end == 5
+    assert scores.macro_f1_end_to_end.value == pytest.approx((2 / 3 + 4 / 5) / 2)
+
+
+def test_nothing_found() -> None:
+    scores = simple(["apple", "pear"], ["apple", "pear"], [False, False])
+    assert (scores.n_found, scores.macro_f1_found) == (0, Interval(0.0, 0.0, 0.0))
+    assert scores.macro_f1_end_to_end.value == 0
+
+
+def test_a_missed_label_that_the_head_does_not_know_counts() -> None:
+    scores = simple(["apple", "pear"], ["apple", "pear"], missed=[("quince", "other")])
+    assert scores.labels == (*LABELS, "quince")
+    assert scores.macro_f1.value == 1
+    assert scores.macro_f1_end_to_end.value == pytest.approx(2 / 3)
+
+
+def test_equal_probabilities_give_the_first_label() -> None:
+    scores = evaluate(["apple"], np.full((1, 3), 1 / 3), LABELS, ["g"], [True], resamples=10)
+    assert scores.accuracy.value == 1
+
+
+def test_intervals_hold_the_score_and_repeat() -> None:
+    truth, answers = random_case(200)
+    groups = [str(i) for i in range(200)]
+    found = [True] * 200
+
+    def run(seed: int) -> Scores:
+        return evaluate(truth, certain(answers), LABELS, groups, found, seed=seed)
+
+    scores = run(3)
+    for s in (scores.macro_f1, scores.accuracy, *(c.f1 for c in scores.per_class)):
+        assert s.low < s.value < s.high
+    assert run(3) == scores
+    assert run(4).macro_f1.low != scores.macro_f1.low
+    # The standard error of a share, twice on each side.
+    p = scores.accuracy.value
+    width = scores.accuracy.high - scores.accuracy.low
+    assert width == pytest.approx(2 * 1.96 * np.sqrt(p * (1 - p) / 200), rel=0.1)
+
+
+def test_copies_do_not_narrow_the_interval() -> None:
+    truth, answers = random_case(60)
+    once = evaluate(truth, certain(answers), LABELS, [str(i) for i in range(60)], [True] * 60)
+    copied = evaluate(
+        truth * 4, certain(answers * 4), LABELS, [str(i) for i in range(60)] * 4, [True] * 240
+    )
+    assert copied.accuracy == pytest.approx(once.accuracy)
+    assert copied.macro_f1 == once.macro_f1
+
+
+def test_draws_without_a_class_do_not_count_against_it() -> None:
+    # A class of one photo is missing from a third of the draws; where it is drawn, it is right.
+    truth = ["apple"] * 9 + ["pear"]
+    scores = simple(truth, truth)
+    assert scores.per_class[1].f1 == Interval(1.0, 1.0, 1.0)
+    assert scores.macro_f1 == Interval(1.0, 1.0, 1.0)
+
+
+def test_memory_stays_small_with_many_groups() -> None:
+    import tracemalloc
+
+    n = 20_000
+    truth, answers = random_case(n)
+    tracemalloc.start()
+    scores = evaluate(truth, certain(answers), LABELS, [str(i) for i in range(n)], [True] * n,
+                      resamples=300)  # fmt: skip
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert scores.macro_f1.low < scores.macro_f1.value
+    assert peak < n * 300 * 8  # all draws at once would take this, and their floats as much again
+
+
+def test_json_round_trip() -> None:
+    truth, answers = random_case(30)
+    scores = simple(truth, answers, missed=[("quince", "other")])
+    assert Scores.from_json(json.loads(json.dumps(scores.to_json()))) == scores
+
+
+def test_difference_of_nothing_is_an_error() -> None:
+    with pytest.raises(DatasetError, match="no example"):
+        paired_difference([], [], [], [])
+
+
+def test_difference_of_equal_answers_is_exactly_nothing() -> None:
+    truth, answers = random_case(50)
+    same = paired_difference(truth, answers, answers, [str(i) for i in range(50)])
+    assert same.a == same.b
+    assert same.delta == Interval(0.0, 0.0, 0.0)
+
+
+def test_difference_is_b_less_a_and_its_interval_is_paired() -> None:
+    truth, a = random_case(300)
+    rng = np.random.default_rng(1)
+    b = [t if rng.random() < 0.15 else w for t, w in zip(truth, a, strict=True)]
+    groups = [str(i) for i in range(300)]
+    found = paired_difference(truth, a, b, groups, seed=0)
+    assert found.delta.value == pytest.approx(found.b - found.a)
+    assert 0 < found.delta.low < found.delta.value < found.delta.high
+    alone = simple(truth, a).macro_f1
+    assert found.delta.high - found.delta.low < alone.high - alone.low
+    turned = paired_difference(truth, b, a, groups, seed=0)
+    assert turned.delta.value == -found.delta.value
+    assert Difference.from_json(json.loads(json.dumps(found.to_json()))) == found
