@@ -74,8 +74,8 @@ def run(
 ) -> None:
     """The whole job: photos -> close-ups -> classifier -> report."""
     given = dict(source=photos, parent=parent, detector=detector, backbone=backbone, head=head,
-                 compare_photo=compare_photo, test=test, boxes=boxes, threshold=threshold, which=which, pad=pad,
-                 on_miss=on_miss, seed=seed, test_fraction=test_fraction, engine=engine,
+                 compare_photo=compare_photo, test=test, boxes=boxes, threshold=threshold,
+                 which=which, pad=pad, on_miss=on_miss, seed=seed, test_fraction=test_fraction, engine=engine,
                  precision=precision, threads=threads)  # fmt: skip
     _run(out, given, json)
 
@@ -94,8 +94,8 @@ def train(
 ) -> None:
     """Train (again) on the close-ups of a project, and measure."""
     _require_project(out)
-    given = dict(backbone=backbone, head=head, compare_photo=compare_photo, seed=seed, test_fraction=test_fraction,
-                 engine=engine, precision=precision, threads=threads)  # fmt: skip
+    given = dict(backbone=backbone, head=head, compare_photo=compare_photo, seed=seed,
+                 test_fraction=test_fraction, engine=engine, precision=precision, threads=threads)  # fmt: skip
     _run(out, given, json)
 
 
