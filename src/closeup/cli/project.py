@@ -75,8 +75,8 @@ def run(
     """The whole job: photos -> close-ups -> classifier -> report."""
     given = dict(source=photos, parent=parent, detector=detector, backbone=backbone, head=head,
                  compare_photo=compare_photo, test=test, boxes=boxes, threshold=threshold,
-                 which=which, pad=pad, on_miss=on_miss, seed=seed, test_fraction=test_fraction, engine=engine,
-                 precision=precision, threads=threads)  # fmt: skip
+                 which=which, pad=pad, on_miss=on_miss, seed=seed, test_fraction=test_fraction,
+                 engine=engine, precision=precision, threads=threads)  # fmt: skip
     _run(out, given, json)
 
 
@@ -95,7 +95,8 @@ def train(
     """Train (again) on the close-ups of a project, and measure."""
     _require_project(out)
     given = dict(backbone=backbone, head=head, compare_photo=compare_photo, seed=seed,
-                 test_fraction=test_fraction, engine=engine, precision=precision, threads=threads)  # fmt: skip
+                 test_fraction=test_fraction, engine=engine, precision=precision,
+                 threads=threads)  # fmt: skip
     _run(out, given, json)
 
 
