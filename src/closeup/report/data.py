@@ -64,7 +64,7 @@ class Mistake:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """One file that was not used, with a stable code (possibly ``""``) and a reason."""
+    """One file that was not used as planned, with a stable code (possibly ``""``) and a reason."""
 
     file: str
     code: str
@@ -99,7 +99,7 @@ class ReportData:
     mistakes_total
         Wrong answers in all, of which `mistakes` are the ones with pictures.
     skipped
-        Files that were not used, in the order to show.
+        Files that could not be read, show no found object, or were left out, in the order to show.
     facts
         Further ``(name, value)`` lines about the photos: sizes of the parts, identical photos …
     notes

@@ -113,10 +113,10 @@ def head_chart(log: Mapping[str, Any]) -> Markup:
 
 
 def percent(share: float) -> str:
-    """A share as a percentage that says 0 or 100 only where that is exact.
+    r"""A share as a percentage that says 0 or 100 only where that is exact.
 
     >>> percent(0.9996), percent(1.0), percent(0.123)
-    ('99.9 %', '100 %', '12.3 %')
+    ('99.9\xa0%', '100\xa0%', '12.3\xa0%')
     """
     if share in (0, 1):
         return f"{share:.0%}".replace("%", "\N{NO-BREAK SPACE}%")
@@ -139,10 +139,10 @@ def score(value: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds for people.
+    r"""Seconds for people.
 
     >>> duration(0.04), duration(7.25), duration(187)
-    ('0.04 s', '7.2 s', '3 min 7 s')
+    ('0.04\xa0s', '7.2\xa0s', '3\xa0min 7\xa0s')
     """
     space = "\N{NO-BREAK SPACE}"
     if seconds < 1:

@@ -1,0 +1,348 @@
+"""The page: complete, escaped, self-contained, bounded."""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from closeup.evaluate import Scores, evaluate
+from closeup.report import (
+    LabelRow,
+    Mistake,
+    NetworkRow,
+    PhotoCounts,
+    ReportData,
+    Sample,
+    Skipped,
+    pick_samples,
+    render_report,
+    thumbnail,
+    worst_mistakes,
+)
+from closeup.report.charts import Line, line_chart
+from closeup.report.data import MAX_MISTAKES, MAX_SAMPLES
+from closeup.report.page import MAX_MATRIX, MAX_ROWS, confused_pairs, duration, percent
+from closeup.types import Box, Crop, CropState, Result
+
+VOID = {"meta", "img", "br", "link", "hr", "input"}
+LOGISTIC: dict[str, Any] = {
+    "kind": "logistic", "c": 0.1, "folds": 5, "iterations": 40, "converged": True,
+    "table": [{"c": 0.01, "macro_f1": 0.5, "error": 0.02},
+              {"c": 0.1, "macro_f1": 0.6, "error": 0.0}],
+}  # fmt: skip
+MLP: dict[str, Any] = {
+    "kind": "mlp", "best_epoch": 2, "train": 80, "validation": 20,
+    "table": [{"epoch": e, "loss": 1 / e, "validation_loss": 1.5, "validation_accuracy": 0.5,
+               "rate": 0.001} for e in range(1, 51)],
+}  # fmt: skip
+
+
+class Page(HTMLParser):
+    """Collects tags, texts and what would be loaded; checks that tags close in order."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[str] = []
+        self.text: list[str] = []
+        self.loaded: list[str] = []
+        self.ids: list[str] = []
+        self.links: list[str] = []
+        self.feed(html)
+        self.close()
+        assert not self.open, f"never closed: {self.open}"
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        if tag not in VOID:
+            self.open.append(tag)
+        for name, value in attrs:
+            assert not name.startswith("on"), f"a script in {name}"
+            if name in {"src", "srcset", "poster", "data", "action"}:
+                self.loaded.append(value or "")
+            if name == "id":
+                self.ids.append(value or "")
+            if name == "href":
+                self.links.append(value or "")
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)  # <line/> and its like in SVG
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open, f"</{tag}> closes nothing"
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if "style" not in self.open:
+            self.text.append(data)
+
+    @property
+    def words(self) -> str:
+        return " ".join(" ".join(self.text).replace("\N{NO-BREAK SPACE}", " ").split())
+
+
+def scores(truth: list[str], answers: list[str], labels: list[str]) -> Scores:
+    probabilities = np.array([[float(label == a) for label in labels] for a in answers])
+    n = len(truth)
+    return evaluate(truth, probabilities, labels, [str(i) for i in range(n)], [True] * n,
+                    resamples=50)  # fmt: skip
+
+
+def picture(shade: int = 128, size: tuple[int, int] = (40, 30)) -> np.ndarray[Any, Any]:
+    return np.full((size[1], size[0], 3), shade, np.uint8)
+
+
+def bare(**changes: Any) -> ReportData:
+    """The least that a report can be about."""
+    data = ReportData(
+        title="watches",
+        scores=scores(["a", "b"], ["a", "b"], ["a", "b"]),
+        counts=PhotoCounts(2, 2, 0, 0),
+        labels=[LabelRow("a", 1, 1.0), LabelRow("b", 1, 1.0)],
+        head_log=LOGISTIC,
+    )
+    return replace(data, **changes)
+
+
+def full(word: str = "rolex") -> ReportData:
+    """Every field filled, with `word` in each text."""
+    uri = thumbnail(picture(), Box(5, 5, 30, 25))
+    labels = [word, "omega"]
+    return ReportData(
+        title=word,
+        scores=scores([word] * 4 + ["omega"] * 4, [word, word, "omega", "omega"] * 2, labels),
+        counts=PhotoCounts(1951, 1890, 52, 9),
+        labels=[LabelRow(word, 150, 0.9), LabelRow("omega", 150, 1.0)],
+        head_log=LOGISTIC,
+        samples=[Sample(f"{word}/1.jpg", word, uri, uri)],
+        mistakes=[Mistake(f"{word}/2.jpg", word, "omega", 0.87, False, uri, "")],
+        mistakes_total=4,
+        skipped=[Skipped(f"{word}/3.jpg", word, f"{word} cannot be read")],
+        networks=[NetworkRow("detector", word, word, f"https://example.org/{word}", "ab" * 32)],
+        facts=[(word, word)],
+        notes=[f"{word} is rare"],
+        seconds={"photos": 1.5, "embed": 70.0},
+        commands=[("Make this again", f"closeup run {word}")],
+        config_toml=f'source = "{word}"',
+        made=f"Closeup of {word}",
+    )
+
+
+def test_a_bare_page_is_whole() -> None:
+    page = Page(render_report(bare()))
+    assert "macro-F1 of 1.000" in page.words
+    assert "None: every answer on the test part was right." in page.words
+    assert "Nothing: every photo was read" in page.words
+    assert "No two labels were confused more than once." in page.words
+    assert "img" not in page.tags
+    assert len(page.ids) == len(set(page.ids))
+
+
+def test_a_full_page_tells_all() -> None:
+    page = Page(render_report(full()))
+    for words in (
+        "1,951 photos", "97.3 %", "1,890 with the object found", "52 without", "9 unreadable",
+        "rolex taken for omega", "87.0 %", "the whole photo stood in", "rolex/3.jpg",
+        "rolex cannot be read", "rolex is rare", "closeup run rolex", 'source = "rolex"',
+        "https://example.org/rolex", "abababababab", "1 min 12 s", "no picture", "C = 0.1",
+        "rolex taken for omega : 2 of 4",
+    ):  # fmt: skip
+        assert words in page.words, words
+    assert page.tags.count("img") == 3
+
+
+@pytest.mark.parametrize("data", [bare(), full(), full("a"), bare(head_log=MLP)])
+def test_nothing_is_loaded_and_nothing_runs(data: ReportData) -> None:
+    html = render_report(data)
+    page = Page(html)
+    assert all(uri.startswith("data:image/webp;base64,") for uri in page.loaded)
+    assert all(link.startswith("#") and link[1:] in page.ids for link in page.links)
+    assert not {"script", "link", "iframe", "object", "embed", "form", "base"} & set(page.tags)
+    style = html[html.index("<style>") : html.index("</style>")]
+    assert not re.search(r"url\(|@import|https?:", style)
+    assert "default-src 'none'" in html
+
+
+@pytest.mark.parametrize(
+    "word",
+    ["<script>alert(1)</script>", "\"><img src=x onerror='alert(1)'>", "{{ 7*7 }}", "]]></style>"],
+)
+def test_every_text_is_escaped(word: str) -> None:
+    page = Page(render_report(full(word)))
+    assert "script" not in page.tags
+    assert page.tags.count("img") == 3
+    assert page.words.count(word) > 12  # it is shown just as it is
+    assert "49" not in page.words
+
+
+def test_the_head_of_the_post_has_its_epochs() -> None:
+    page = Page(render_report(bare(head_log=MLP)))
+    assert "Of 50 epochs, epoch 2 had the lowest validation loss" in page.words
+    assert "svg" in page.tags
+    assert "learning rate" in page.words
+
+
+def test_a_log_without_a_table_has_no_chart() -> None:
+    page = Page(render_report(bare(head_log={"kind": "knn"})))
+    assert "svg" not in page.tags
+
+
+def test_a_label_without_test_photos_has_no_score() -> None:
+    found = scores(["a", "a"], ["a", "b"], ["a", "b", "c"])
+    page = Page(render_report(bare(scores=found)))
+    assert page.words.count("not in the test part") == 2
+
+
+def test_nothing_found_and_nothing_readable() -> None:
+    nothing = evaluate(["a"], np.array([[1.0, 0.0]]), ["a", "b"], ["g"], [False], resamples=5)
+    page = Page(render_report(bare(scores=nothing, counts=PhotoCounts(0, 0, 0, 0), labels=[])))
+    assert "made from 0 photos." in page.words
+
+
+def test_mistakes_without_pictures_are_counted() -> None:
+    page = Page(render_report(bare(mistakes_total=3)))
+    assert "3 answers were wrong; none is shown." in page.words
+
+
+def test_big_input_gives_a_bounded_page() -> None:
+    labels = [f"label {i}" for i in range(1000)]
+    uri = thumbnail(picture())
+    data = replace(
+        full(),
+        scores=scores(labels, labels, labels),
+        labels=[LabelRow(label, 10, 0.5) for label in labels],
+        samples=[Sample(f"{i}.jpg", "a", uri, uri) for i in range(1000)],
+        mistakes=[Mistake(f"{i}.jpg", "a", "b", 0.5, True, uri, uri) for i in range(1000)],
+        mistakes_total=5000,
+        skipped=[Skipped(f"{i}.jpg", "empty", "no bytes") for i in range(10_000)],
+        notes=[f"note {i}" for i in range(1000)],
+    )
+    html = render_report(data)
+    page = Page(html)
+    assert page.tags.count("img") == 2 * (MAX_SAMPLES + MAX_MISTAKES)
+    assert f"and {10_000 - MAX_ROWS:,} more files" in page.words
+    assert "and 800 more labels" in page.words
+    assert f"drawn for up to {MAX_MATRIX} labels" in page.words
+    assert "Of 5,000 wrong answers, the 30 given with the most confidence." in page.words
+    assert len(html) < 600_000
+
+
+def test_confused_pairs_are_the_most_frequent() -> None:
+    truth = ["a"] * 6 + ["b"] * 4 + ["c"]
+    found = scores(truth, ["a", "b", "b", "b", "c", "c", "b", "a", "a", "a", "a"], ["a", "b", "c"])
+    pairs = [(p.truth, p.answer, p.count, p.support) for p in confused_pairs(found)]
+    assert pairs == [("b", "a", 3, 4), ("a", "b", 3, 6), ("a", "c", 2, 6)]
+    assert len(confused_pairs(found, limit=1)) == 1
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [(0.0, "0 %"), (1.0, "100 %"), (0.00001, "0.1 %"), (0.99999, "99.9 %"), (0.5, "50.0 %")],
+)
+def test_percentages_say_all_only_for_all(share: float, text: str) -> None:
+    assert percent(share).replace("\N{NO-BREAK SPACE}", " ") == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "0.00 s"), (59.94, "59.9 s"), (120, "2 min 0 s")]
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert duration(seconds).replace("\N{NO-BREAK SPACE}", " ") == text
+
+
+def crop(number: int, label: str, state: CropState = CropState.CROPPED) -> Crop:
+    box = Box(0, 0, 10, 10)
+    return Crop(f"{label}{number}", f"{label}{number}", label, state, "", False, box, box, 10,
+                "clock", number / 100, "")  # fmt: skip
+
+
+def test_no_crops_give_no_samples() -> None:
+    assert pick_samples([]) == []
+    assert pick_samples([crop(1, "a", CropState.NOT_FOUND)]) == []
+
+
+def test_samples_are_spread_over_labels_and_scores() -> None:
+    crops = [crop(i, label) for label in "abc" for i in range(100)] + [crop(1, "d")]
+    chosen = pick_samples(crops)
+    assert len(chosen) == len({c.id for c in chosen}) == 6 + 6 + 6 + 1
+    of_a = [c.score for c in chosen if c.label == "a"]
+    assert of_a == sorted(of_a, reverse=True)
+    assert max(of_a) - min(of_a) > 0.7
+
+
+def test_samples_of_many_labels_stay_few() -> None:
+    chosen = pick_samples([crop(i, f"label {n}") for n in range(100) for i in range(3)])
+    assert len(chosen) == MAX_SAMPLES
+    assert len({c.label for c in chosen}) == MAX_SAMPLES
+
+
+def test_the_worst_mistakes_are_the_surest() -> None:
+    def result(number: int, answer: str, confidence: float) -> Result:
+        return Result(f"c{number}", f"p{number}", "a", answer, confidence, True)
+
+    results = [result(1, "a", 0.99), result(2, "b", 0.5), result(3, "c", 0.9), result(4, "b", 0.9)]
+    assert [r.crop_id for r in worst_mistakes(results)] == ["c3", "c4", "c2"]
+    assert [r.crop_id for r in worst_mistakes(results, limit=1)] == ["c3"]
+    assert worst_mistakes([]) == []
+
+
+def opened(uri: str) -> Image.Image:
+    return Image.open(io.BytesIO(base64.b64decode(uri.removeprefix("data:image/webp;base64,"))))
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [((1, 1), (1, 1)), ((40, 30), (40, 30)), ((800, 400), (320, 160)), ((3, 5000), (1, 320))],
+)
+def test_thumbnails_shrink_and_never_grow(size: tuple[int, int], expected: tuple[int, int]) -> None:
+    assert opened(thumbnail(picture(size=size), Box(0, 0, *size))).size == expected
+
+
+def test_the_box_is_drawn_where_it_is() -> None:
+    photo = picture(0, (800, 400))
+    drawn = np.asarray(opened(thumbnail(photo, Box(200, 100, 600, 300))).convert("RGB")).astype(int)
+    red = drawn[:, :, 0] > 150
+    ys, xs = np.nonzero(red)
+    assert abs(xs.min() - 80) <= 3
+    assert abs(xs.max() - 240) <= 3
+    assert abs(ys.min() - 40) <= 3
+    assert abs(ys.max() - 120) <= 3
+    assert not red[60:100, 100:220].any()
+
+
+@pytest.mark.parametrize("box", [None, Box(0, 0, 0, 0), Box(30, 20, 10, 5)])
+def test_no_box_draws_nothing(box: Box | None) -> None:
+    assert thumbnail(picture(), box) == thumbnail(picture())
+
+
+@pytest.mark.parametrize("box", [Box(-50, -50, 500, 500), Box(39, 29, 40, 30), Box(4, 4, 5, 5)])
+def test_boxes_beyond_the_photo_or_tiny_do_no_harm(box: Box) -> None:
+    assert opened(thumbnail(picture(), box)).size == (40, 30)
+
+
+@pytest.mark.parametrize(
+    "points",
+    [[(0.0, 0.5)], [(0.0, 0.5), (1.0, 0.5)], [(0.0, 0.0), (1.0, 1e-9)], [(1.0, 3.0), (9.0, 1e6)]],
+)
+def test_charts_of_few_or_flat_points_stay_inside(points: list[tuple[float, float]]) -> None:
+    svg = line_chart([Line("x", "one", points)], [(points[0][0], "0")], "x", points[0][0], "x")
+    Page(str(svg))
+    numbers = [float(v) for v in re.findall(r'\b[xy]\d?="([^"]+)"', svg)]
+    assert all(math.isfinite(v) and -1 <= v <= 700 for v in numbers)
+
+
+def test_names_at_the_ends_of_lines_do_not_overlap() -> None:
+    lines = [Line(name, name, [(0.0, 1.0), (1.0, 0.5)]) for name in ("one", "two", "three")]
+    svg = line_chart(lines, [], "x", 0, "x")
+    heights = sorted(float(y) for y in re.findall(r'y="([\d.]+)" text-anchor="start"', svg))
+    assert len(heights) == 3
+    assert min(np.diff(heights)) >= 14
