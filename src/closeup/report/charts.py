@@ -41,8 +41,8 @@ def line_chart(
     xs = [x for line in lines for x, _ in line.points]
     lows, highs = _reach(lines)
     steps = _steps(min(lows), max(highs))
-    x_of = _scale(min(xs), max(xs), LEFT + 8, WIDTH - RIGHT)
-    y_of = _scale(steps[0], steps[-1], HEIGHT - BOTTOM, TOP)
+    x_of = _Scale(min(xs), max(xs), LEFT + 8, WIDTH - RIGHT)
+    y_of = _Scale(steps[0], steps[-1], HEIGHT - BOTTOM, TOP)
     parts = [
         _text(LEFT - 6, y_of(step) + 4, f"{step:g}", "end")
         + Markup('<line class="grid" x1="{}" x2="{}" y1="{y}" y2="{y}"/>').format(
@@ -83,7 +83,7 @@ def _reach(lines: Sequence[Line]) -> tuple[list[float], list[float]]:
     return lows, highs
 
 
-class _scale:
+class _Scale:
     """A linear map from ``[low, high]`` to ``[start, end]``; to the middle where low is high."""
 
     def __init__(self, low: float, high: float, start: float, end: float) -> None:
