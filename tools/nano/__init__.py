@@ -1,0 +1,1 @@
+"""How the networks in `closeup/zoo/builtin` are trained and measured."""
