@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from .clock_pictures import MOST, Pictures
 
-SHARES = {"scenes": 0.36, "watches": 0.2, "pasted": 0.22, "negatives": 0.14, "empty_scenes": 0.08}
+SHARES = {"scenes": 0.36, "watches": 0.18, "pasted": 0.18, "negatives": 0.12, "empty_scenes": 0.16}
 """How often each kind of picture is drawn."""
 _MOSAIC = 0.2  # share of pictures made of four at half size
 _LEAST_SIDE, _LEAST_SEEN = 7.0, 0.4  # pixels, share of area: smaller remains are no objects

@@ -60,7 +60,7 @@ class Amounts:
     """How many pictures of each kind are made; photos of watches are taken as they come."""
 
     scenes: int = 5000
-    empty_scenes: int = 1000
+    empty_scenes: int = 2500
     pasted: int = 2500
     negatives: int = 4000
 
@@ -174,7 +174,7 @@ def _all_pasted(
     watches = kinds["watches"]
     alone = np.isfinite(watches.boxes[:, 0]).all(1) & np.isnan(watches.boxes[:, 1]).all(1)
     cutouts = [cut_out(watches.pixels[i], watches.boxes[i, 0]) for i in np.flatnonzero(alone)]
-    grounds = np.concatenate([kinds["negatives"].pixels[::4], kinds["empty_scenes"].pixels])
+    grounds = np.concatenate([kinds["negatives"].pixels[::4], kinds["empty_scenes"].pixels[::3]])
     return (_pasted(series, cutouts, grounds, index) for index in range(count))
 
 
