@@ -180,3 +180,17 @@ def test_scout_finds_the_category(cache: Path, photos: Path) -> None:
 
 def _files(folder: Path) -> list[Path]:
     return sorted(p for p in folder.rglob("*") if p.is_file())
+
+
+def test_close_ups_are_compared_with_whole_photos_on_one_split(
+    tmp_path: Path, cache: Path, photos: Path
+) -> None:
+    plain = closeup.run(photos, out=tmp_path / "plain", **TINY)
+    result = closeup.run(photos, out=tmp_path / "out", compare_photo=True, **TINY)
+    assert plain.crop_gain is None
+    assert result.scores == plain.scores
+    gain = result.crop_gain
+    assert gain is not None
+    assert gain.b == pytest.approx(result.scores.macro_f1.value)
+    assert gain.delta.low <= gain.delta.value <= gain.delta.high
+    assert closeup.run(out=tmp_path / "out").crop_gain == gain
