@@ -22,6 +22,7 @@ from closeup.config import EngineConfig
 from closeup.crops import cut, window
 from closeup.demo.scenes import MAKERS, render
 from closeup.embed import Embedder
+from closeup.heads.head import single_threaded
 from closeup.types import Box, Pixels
 from closeup.zoo import Network
 
@@ -113,14 +114,15 @@ def held_out(rows: NDArray[np.float32], labels: NDArray[np.str_], seeds: int = 5
 def _fitted(rows: NDArray[np.float32], labels: NDArray[np.str_]):  # type: ignore[no-untyped-def]
     inner = StratifiedKFold(3, shuffle=True, random_state=0)
     best, chosen = -1.0, STRENGTHS[0]
-    for strength in STRENGTHS:
-        found = []
-        for inside, held in inner.split(rows, labels):
-            head = _head(strength).fit(rows[inside], labels[inside])
-            found.append(f1_score(labels[held], head.predict(rows[held]), average="macro"))
-        if np.mean(found) > best:
-            best, chosen = float(np.mean(found)), strength
-    return _head(chosen).fit(rows, labels)
+    with single_threaded():
+        for strength in STRENGTHS:
+            found = []
+            for inside, held in inner.split(rows, labels):
+                head = _head(strength).fit(rows[inside], labels[inside])
+                found.append(f1_score(labels[held], head.predict(rows[held]), average="macro"))
+            if np.mean(found) > best:
+                best, chosen = float(np.mean(found)), strength
+        return _head(chosen).fit(rows, labels)
 
 
 def _head(strength: float):  # type: ignore[no-untyped-def]
