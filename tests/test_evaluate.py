@@ -46,7 +46,7 @@ def test_nothing_to_score_is_an_error() -> None:
 def test_one_photo() -> None:
     scores = simple(["pear"], ["pear"])
     assert scores.n == 1
-    assert scores.macro_f1 == scores.accuracy == Interval(1.0, 1.0, 1.0)
+    assert scores.macro_f1 == scores.accuracy == Interval(1.0, 0.025, 1.0)
     assert scores.confusion == ((0, 0, 0), (0, 1, 0), (0, 0, 0))
     assert [c.support for c in scores.per_class] == [0, 1, 0]
 
@@ -138,7 +138,7 @@ def test_draws_without_a_class_do_not_count_against_it() -> None:
     # A class of one photo is missing from a third of the draws; where it is drawn, it is right.
     truth = ["apple"] * 9 + ["pear"]
     scores = simple(truth, truth)
-    assert scores.per_class[1].f1 == Interval(1.0, 1.0, 1.0)
+    assert scores.per_class[1].f1 == Interval(1.0, 0.025, 1.0)
     assert scores.macro_f1 == Interval(1.0, 1.0, 1.0)
 
 
@@ -187,3 +187,15 @@ def test_difference_is_b_less_a_and_its_interval_is_paired() -> None:
     turned = paired_difference(truth, b, a, groups, seed=0)
     assert turned.delta.value == -found.delta.value
     assert Difference.from_json(json.loads(json.dumps(found.to_json()))) == found
+
+
+def test_all_right_is_not_certain() -> None:
+    truth = ["a", "b"] * 20
+    chances = np.array([[1.0, 0.0], [0.0, 1.0]] * 20)
+    groups = [str(n) for n in range(40)]
+    scores = evaluate(truth, chances, ["a", "b"], groups, [True] * 40)
+    assert (scores.macro_f1.value, scores.macro_f1.high) == (1, 1)
+    assert scores.macro_f1.low == pytest.approx(0.025 ** (1 / 40))  # 0.912: Clopper and Pearson
+    assert scores.per_class[0].f1.low == pytest.approx(0.025 ** (1 / 20))
+    wrong = evaluate(truth, chances[:, ::-1], ["a", "b"], groups, [True] * 40)
+    assert wrong.accuracy.high == pytest.approx(1 - 0.025 ** (1 / 40))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -180,14 +181,17 @@ def evaluate(
     end_to_end = resampler.tallies(all_true, with_misses, np.ones(len(all_true), bool), k)
     confusion = np.zeros((k, k), np.int64)
     np.add.at(confusion, (true, answer), 1)
+    several = len(set(groups))
     return Scores(
         n=len(true),
-        accuracy=_interval(plain, _accuracy),
-        macro_f1=_interval(plain, _macro_f1),
+        accuracy=_interval(plain, _accuracy, several),
+        macro_f1=_interval(plain, _macro_f1, several),
         n_found=int(seen.sum()),
-        macro_f1_found=_interval(on_found, _macro_f1),
+        macro_f1_found=_interval(on_found, _macro_f1, len(set(compress(groups, seen)))),
         n_end_to_end=len(all_true),
-        macro_f1_end_to_end=_interval(end_to_end, _macro_f1),
+        macro_f1_end_to_end=_interval(
+            end_to_end, _macro_f1, len({*groups, *(group for _, group in missed)})
+        ),
         per_class=_per_class(plain, labels),
         labels=tuple(labels),
         confusion=tuple(tuple(int(v) for v in row) for row in confusion),
@@ -260,8 +264,23 @@ class _Resampler:
             yield rng.multinomial(count, np.full(count, 1 / count), size=size)
 
 
-def _interval(tallies: tuple[Tallies, Tallies], score: Callable[[Tallies], Values]) -> Interval:
-    return _bounded(float(score(tallies[0])[0]), score(tallies[1]))
+def _interval(
+    tallies: tuple[Tallies, Tallies], score: Callable[[Tallies], Values], groups: int
+) -> Interval:
+    """The interval of a score that 0 and 1 bound, from `groups` independent groups."""
+    value = float(score(tallies[0])[0])
+    return _certain(_bounded(value, score(tallies[1])), groups)
+
+
+def _certain(interval: Interval, groups: int) -> Interval:
+    """`interval`, or the exact binomial one where the bootstrap saw no variation at 0 or 1."""
+    if groups > 0 and interval.low == interval.high == interval.value:
+        least = (_LOW / 100) ** (1 / groups)
+        if interval.value == 1:
+            return Interval(1.0, least, 1.0)
+        if interval.value == 0:
+            return Interval(0.0, 0.0, 1 - least)
+    return interval
 
 
 def _bounded(value: float, drawn: Values) -> Interval:
@@ -305,7 +324,7 @@ def _per_class(tallies: tuple[Tallies, Tallies], labels: Sequence[str]) -> tuple
             label,
             precision=float(right[i] / max(answered[i], 1)),
             recall=float(right[i] / max(support[i], 1)),
-            f1=_bounded(float(f1[i]), drawn[:, i]),
+            f1=_certain(_bounded(float(f1[i]), drawn[:, i]), int(support[i])),
             support=int(support[i]),
         )
         for i, label in enumerate(labels)

@@ -62,10 +62,10 @@ def demo(
     best = answer.objects[0] if answer.objects else None
     said = f"{best.label}, {best.confidence:.0%} sure" if best else "nothing found"
     print(
-        f"\nA fresh photo of a {maker}: {said} (drawn in {out / 'fresh-answer.jpg'})\n"
+        f"\nA fresh photo of a watch by {maker}: {said} (drawn in {out / 'fresh-answer.jpg'})\n"
         f"All in {seconds} s. Open the report: {result.report}\n\n"
         "Next, with a folder of your own photos, one sub-folder per label:\n"
-        "  closeup scout PHOTOS --detector nano-clock    # or pull a real detector first:\n"
-        "  closeup models pull d-fine-n dinov2-s\n"
+        "  closeup models pull d-fine-n dinov2-s    # once; needs pip install 'closeup[torch]'\n"
+        "  closeup scout PHOTOS                     # which parent category suits them?\n"
         f"Or ask this model: closeup predict {shlex.quote(str(result.model))} PHOTO…"
     )
