@@ -20,7 +20,8 @@ _VERBS = {
     "photos": "reading photos",
     "detect": "looking for the object",
     "crop": "cutting close-ups",
-    "embed": "embedding close-ups",
+    "embed closeup": "embedding close-ups",
+    "embed photo": "embedding whole photos",
     "predict": "answering",
 }
 

@@ -191,7 +191,11 @@ def embeddings_stage(
         old = Embeddings.read(job.project.folder / name)
         known = old.as_mapping() if old else {}
         by_id = {p.id: p for p in photos.rows}
-        new = embed_crops(by_id, crops, embedder, known, job.progress)
+
+        def progress(_: str, done: int, total: int) -> None:
+            job.progress(f"embed {view}", done, total)
+
+        new = embed_crops(by_id, crops, embedder, known, progress)
         if old is None or old.keys != new.keys:
             job.project.write_bytes(name, new.to_bytes())
         return new, embedder.key
