@@ -8,7 +8,6 @@ from closeup.preprocess import InputSpec
 from closeup.zoo.card import Card
 
 from .clock_model import SIDE
-from .clock_pictures import renderer_hash
 from .graphs import write_card
 from .versions import made_with
 
@@ -24,8 +23,11 @@ _DESCRIPTION = (
 )
 
 
-def write(folder: Path, seed: int, steps: int, minutes: float) -> Card:
-    """Write the card beside ``folder/graph.onnx``; the scores are added by the evaluation."""
+def write(folder: Path, seed: int, steps: int, minutes: float, scenes: str) -> Card:
+    """Write the card beside ``folder/graph.onnx``; the scores are added by the evaluation.
+
+    `scenes` is :func:`clock_pictures.renderer_hash` as it was when the pictures were made.
+    """
     command = (
         "python tools/train_nano_clock.py --caltech caltech101_144.zip --grocery grocery_144.zip "
         f"--teachers weights --out OUT --seed {seed} --steps {steps}"
@@ -50,7 +52,7 @@ def write(folder: Path, seed: int, steps: int, minutes: float) -> Card:
         ),
         "made_with": {
             **made_with(command, seed),
-            "scenes": renderer_hash(),
+            "scenes": scenes,
             "minutes": f"{minutes:.0f} on 4 cores",
         },
     }
