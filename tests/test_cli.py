@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -176,6 +177,22 @@ def test_scout_for_people_and_programs(base: Path) -> None:
     assert {"name", "hit_rate", "per_label", "median_area"} <= set(value["categories"][0])
     done = closeup("scout", base / "photos", "--detector", "tiny-box")
     assert "Next: closeup run" in done.stdout
+
+
+def test_ctrl_c_ends_with_a_word_and_without_a_traceback(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "closeup", "demo", "--per-maker", "200", "--out", tmp_path / "d"],
+        stderr=subprocess.PIPE, text=True,
+        # A background job would ignore Ctrl-C, and its children with it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509
+    )  # fmt: skip
+    assert process.stderr is not None
+    assert "Making" in process.stderr.readline()
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=60)[1]
+    assert process.returncode == 130
+    assert "interrupted" in said
+    assert "Traceback" not in said
 
 
 def test_models_list_shows_what_is_there(base: Path) -> None:

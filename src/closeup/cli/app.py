@@ -16,6 +16,8 @@ from closeup.cli import demo, doctor, models, predict, project
 from closeup.cli.output import say
 from closeup.errors import CloseupError, UsageError
 
+INTERRUPTED = 130
+
 app = typer.Typer(
     name="closeup",
     help="Turn a small pile of labelled photos into a fine-grained image classifier.",
@@ -61,6 +63,7 @@ def main() -> None:
     except CloseupError as err:
         say(f"closeup: {err}")
         sys.exit(1)
-    except KeyboardInterrupt:
-        say("closeup: interrupted; run the same command again to go on from here")
-        sys.exit(130)
+    except SystemExit as done:
+        if done.code == INTERRUPTED:  # typer has turned Ctrl-C into this, without a word
+            say("closeup: interrupted; run the same command again to go on from here")
+        raise
