@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
@@ -74,6 +75,10 @@ class OpenvinoGraph:
         finally:
             for request in running:
                 request.cancel()
+            # A request that still runs must outlive neither its feed nor the process.
+            for request in (*idle, *running):
+                with contextlib.suppress(RuntimeError):
+                    request.wait()
 
     def _start(self, request: InferRequest, feeds: Feeds) -> InferRequest:
         try:
