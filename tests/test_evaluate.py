@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from closeup.errors import DatasetError
+from closeup.errors import DatasetError, UsageError
 from closeup.evaluate import Difference, Interval, Scores, evaluate, paired_difference
 
 LABELS = ("apple", "pear", "plum")
@@ -25,10 +28,13 @@ def simple(
     answers: Sequence[str],
     found: Sequence[bool] | None = None,
     missed: Sequence[tuple[str, str]] = (),
+    resamples: int = 200,
 ) -> Scores:
     groups = [f"g{i}" for i in range(len(truth))]
     found = [True] * len(truth) if found is None else found
-    return evaluate(truth, certain(answers), LABELS, groups, found, missed=missed, resamples=200)
+    return evaluate(
+        truth, certain(answers), LABELS, groups, found, missed=missed, resamples=resamples
+    )
 
 
 def random_case(n: int, seed: int = 0) -> tuple[list[str], list[str]]:
@@ -51,8 +57,12 @@ def test_one_photo() -> None:
     assert [c.support for c in scores.per_class] == [0, 1, 0]
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_points_are_those_of_scikit_learn(seed: int) -> None:
+PAIRS = st.lists(st.tuples(st.sampled_from(LABELS), st.sampled_from(LABELS)), min_size=1)
+
+
+@given(PAIRS)
+@settings(max_examples=60, deadline=None)
+def test_points_are_those_of_scikit_learn(pairs: list[tuple[str, str]]) -> None:
     from sklearn.metrics import (
         accuracy_score,
         confusion_matrix,
@@ -60,9 +70,10 @@ def test_points_are_those_of_scikit_learn(seed: int) -> None:
         precision_recall_fscore_support,
     )
 
-    truth, answers = random_case(80, seed)
-    scores = simple(truth, answers)
-    assert scores.macro_f1.value == pytest.approx(f1_score(truth, answers, average="macro"))
+    truth, answers = map(list, zip(*pairs, strict=True))
+    scores = simple(truth, answers, resamples=20)
+    macro = f1_score(truth, answers, labels=sorted(set(truth)), average="macro", zero_division=0)
+    assert scores.macro_f1.value == pytest.approx(macro)
     assert scores.accuracy.value == pytest.approx(accuracy_score(truth, answers))
     assert np.array_equal(scores.confusion, confusion_matrix(truth, answers, labels=LABELS))
     expected = precision_recall_fscore_support(truth, answers, labels=LABELS, zero_division=0)
@@ -85,6 +96,27 @@ def test_a_missed_object_is_wrong_end_to_end() -> None:
     # apple: 1 of 2, pear: 2 of 3, and nothing is answered wrongly, so precision stays 1.
     assert scores.n_end_to_end == 5
     assert scores.macro_f1_end_to_end.value == pytest.approx((2 / 3 + 4 / 5) / 2)
+
+
+def test_a_stand_ins_wrong_answer_stays_wrong() -> None:
+    # Its "pear" costs pear precision: 2 * 1 / (1 + 2); apple's own F1 is 0.
+    scores = simple(["apple", "pear"], ["pear", "pear"], [False, True])
+    assert scores.macro_f1_end_to_end.value == pytest.approx((0 + 2 / 3) / 2)
+    assert scores.macro_f1_found == Interval(1.0, 0.025, 1.0)
+
+
+def test_a_missed_photo_widens_by_its_group() -> None:
+    # The missed object shares a group with a right one: the two are drawn together.
+    truth = ["apple"] * 8
+    groups = [str(i) for i in range(8)]
+    found = [True] * 8
+    own, shared = (
+        evaluate(truth, certain(truth), LABELS, groups, found, missed=[("apple", group)])
+        for group in ("new", "0")
+    )
+    assert own.macro_f1 == Interval(1.0, own.macro_f1.low, 1.0)
+    assert own.macro_f1_end_to_end.value == shared.macro_f1_end_to_end.value == 2 * 8 / (9 + 8)
+    assert own.macro_f1_end_to_end.low != shared.macro_f1_end_to_end.low
 
 
 def test_nothing_found() -> None:
@@ -132,6 +164,77 @@ def test_copies_do_not_narrow_the_interval() -> None:
     )
     assert copied.accuracy == pytest.approx(once.accuracy)
     assert copied.macro_f1 == once.macro_f1
+    assert [c.f1 for c in copied.per_class] == [c.f1 for c in once.per_class]
+    # Where they pass for photos of their own, they do.
+    apart = evaluate(
+        truth * 4, certain(answers * 4), LABELS, [str(i) for i in range(240)], [True] * 240
+    )
+    once_width, apart_width = (s.macro_f1.high - s.macro_f1.low for s in (once, apart))
+    assert apart_width < 0.7 * once_width
+
+
+def test_copies_of_right_answers_do_not_raise_the_bound() -> None:
+    truth = ["apple", "pear"] * 5
+    groups = [str(i) for i in range(10)]
+    once = evaluate(truth, certain(truth), LABELS, groups, [True] * 10)
+    copied = evaluate(truth * 4, certain(truth * 4), LABELS, groups * 4, [True] * 40)
+    assert copied.accuracy == once.accuracy
+    assert [c.f1 for c in copied.per_class] == [c.f1 for c in once.per_class]
+    assert once.per_class[0].f1.low == pytest.approx(0.025 ** (1 / 5))
+
+
+def test_the_order_of_rows_does_not_matter() -> None:
+    truth, answers = random_case(60)
+    groups = [str(i // 2) for i in range(60)]
+    found = [i % 7 > 0 for i in range(60)]
+    order = np.random.default_rng(5).permutation(60)
+    columns = (truth, answers, groups, found)
+    turned = [[column[i] for i in order] for column in columns]
+    a, b = (evaluate(t, certain(w), LABELS, g, f) for t, w, g, f in (columns, turned))
+    assert a == b
+
+
+def test_one_group_says_nothing_of_others() -> None:
+    truth, answers = random_case(20)
+    scores = evaluate(truth, certain(answers), LABELS, ["one"] * 20, [True] * 20)
+    assert 0 < scores.accuracy.value < 1
+    for interval in (scores.accuracy, scores.macro_f1, scores.macro_f1_end_to_end):
+        assert (interval.low, interval.high) == (0, 1)
+    gain = paired_difference(truth, answers, truth, ["one"] * 20)
+    assert gain.delta == Interval(1 - gain.a, -1.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"groups": ["g"] * 3}, UsageError, "2 true labels do not go with 3 groups"),
+        ({"found": [True]}, UsageError, "1 found"),
+        ({"probabilities": np.eye(3)}, UsageError, "3 probabilities"),
+        ({"probabilities": np.ones((2, 4)) / 4}, UsageError, r"\(2, 4\) do not go with 3 labels"),
+        ({"probabilities": np.ones(2)}, UsageError, "do not go with 3 labels"),
+        ({"probabilities": np.full((2, 3), np.nan)}, DatasetError, "not finite"),
+    ],
+)
+def test_what_cannot_be_scored(
+    change: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    good = {
+        "truth": ["apple", "pear"],
+        "probabilities": certain(["apple", "pear"]),
+        "labels": LABELS,
+        "groups": ["g", "h"],
+        "found": [True, True],
+    }
+    with pytest.raises(error, match=message):
+        evaluate(**(good | change))
+
+
+@pytest.mark.parametrize("short", range(1, 4))
+def test_a_difference_needs_equal_lengths(short: int) -> None:
+    columns = [["apple", "pear"] for _ in range(4)]
+    columns[short] = ["apple"]
+    with pytest.raises(UsageError, match="2 true labels do not go with 1 "):
+        paired_difference(*columns)
 
 
 def test_draws_without_a_class_do_not_count_against_it() -> None:

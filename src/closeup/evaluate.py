@@ -3,11 +3,16 @@
 Intervals are 95 % percentile bootstrap intervals (Efron 1979). Whole groups are drawn, not single
 photos, because copies and shots of one scene are right or wrong together. A draw in which a score
 is not defined (no photo of the class) is left out of that score's interval.
+
+Where no draw differs from another, the bootstrap would claim certainty. A score of 0 or 1 then has
+the exact binomial bound of Clopper and Pearson (1934) over its groups, and one measured on a
+single group, which says nothing of how groups differ, any value.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from dataclasses import asdict, dataclass
 from itertools import compress
 from typing import Any
@@ -15,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from closeup.errors import DatasetError
+from closeup.errors import DatasetError, UsageError
 
 RESAMPLES = 2000
 _LOW, _HIGH = 2.5, 97.5  # percentiles of a 95 % interval
@@ -157,11 +162,21 @@ def evaluate(
 
     Raises
     ------
+    UsageError
+        Where the lengths or the columns do not go together.
     DatasetError
-        Where there is no close-up to score.
+        Where there is no close-up to score, or a probability is not finite.
     """
     if not len(truth):
         raise DatasetError("the test part is empty; give more photos or another --test folder")
+    _check_lengths(truth, probabilities=probabilities, groups=groups, found=found)
+    if probabilities.shape[1:] != (len(labels),):
+        raise UsageError(f"probabilities {probabilities.shape} do not go with {len(labels)} labels")
+    if not np.isfinite(probabilities).all():
+        raise DatasetError(
+            "a probability of the test part is not finite; check the backbone, or run it with "
+            "`--precision fp32`"
+        )
     unknown = {*truth, *(label for label, _ in missed)} - set(labels)
     labels = (*labels, *sorted(unknown))
     place = {label: number for number, label in enumerate(labels)}
@@ -192,7 +207,7 @@ def evaluate(
         macro_f1_end_to_end=_interval(
             end_to_end, _macro_f1, len({*groups, *(group for _, group in missed)})
         ),
-        per_class=_per_class(plain, labels),
+        per_class=_per_class(plain, labels, set(zip(truth, groups, strict=True))),
         labels=tuple(labels),
         confusion=tuple(tuple(int(v) for v in row) for row in confusion),
     )
@@ -211,11 +226,14 @@ def paired_difference(
 
     Raises
     ------
+    UsageError
+        Where the lengths differ.
     DatasetError
         Where there is no example.
     """
     if not len(truth):
         raise DatasetError("there is no example to compare on")
+    _check_lengths(truth, answers_a=answers_a, answers_b=answers_b, groups=groups)
     names = sorted({*truth, *answers_a, *answers_b})
     place = {label: number for number, label in enumerate(names)}
     true, a, b = (np.array([place[v] for v in values]) for values in (truth, answers_a, answers_b))
@@ -225,7 +243,15 @@ def paired_difference(
     whole_b, drawn_b = resampler.tallies(true, b, everything, len(names))
     point_a, point_b = float(_macro_f1(whole_a)[0]), float(_macro_f1(whole_b)[0])
     delta = _bounded(point_b - point_a, _macro_f1(drawn_b) - _macro_f1(drawn_a))
+    if len(set(groups)) == 1 and delta.value != 0:
+        delta = Interval(delta.value, -1.0, 1.0)
     return Difference(point_a, point_b, delta)
+
+
+def _check_lengths(truth: Sequence[str], **others: Sized) -> None:
+    for name, values in others.items():
+        if len(values) != len(truth):
+            raise UsageError(f"{len(truth)} true labels do not go with {len(values)} {name}")
 
 
 class _Resampler:
@@ -273,13 +299,15 @@ def _interval(
 
 
 def _certain(interval: Interval, groups: int) -> Interval:
-    """`interval`, or the exact binomial one where the bootstrap saw no variation at 0 or 1."""
+    """`interval`, or a wider one where the bootstrap saw no variation."""
     if groups > 0 and interval.low == interval.high == interval.value:
         least = (_LOW / 100) ** (1 / groups)
         if interval.value == 1:
             return Interval(1.0, least, 1.0)
         if interval.value == 0:
             return Interval(0.0, 0.0, 1 - least)
+        if groups == 1:
+            return Interval(interval.value, 0.0, 1.0)
     return interval
 
 
@@ -316,7 +344,11 @@ def _macro_f1(tallies: Tallies) -> Values:
     return _ratio(np.nansum(f1, axis=1), (~np.isnan(f1)).sum(axis=1).astype(np.float64))
 
 
-def _per_class(tallies: tuple[Tallies, Tallies], labels: Sequence[str]) -> tuple[ClassScore, ...]:
+def _per_class(
+    tallies: tuple[Tallies, Tallies], labels: Sequence[str], pairs: Iterable[tuple[str, str]]
+) -> tuple[ClassScore, ...]:
+    """`pairs` are the different pairs of a label and a group that has it."""
+    groups = Counter(label for label, _ in pairs)
     right, support, answered = tallies[0][0]
     f1, drawn = _class_f1(tallies[0])[0], _class_f1(tallies[1])
     return tuple(
@@ -324,7 +356,7 @@ def _per_class(tallies: tuple[Tallies, Tallies], labels: Sequence[str]) -> tuple
             label,
             precision=float(right[i] / max(answered[i], 1)),
             recall=float(right[i] / max(support[i], 1)),
-            f1=_certain(_bounded(float(f1[i]), drawn[:, i]), int(support[i])),
+            f1=_certain(_bounded(float(f1[i]), drawn[:, i]), groups[label]),
             support=int(support[i]),
         )
         for i, label in enumerate(labels)

@@ -112,6 +112,44 @@ def test_equal_embeddings_give_the_most_frequent_label(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_differences_too_small_for_float32_count_as_none(kind: str) -> None:
+    rows, labels, folds = clouds(40, 6, ("a", "b"))
+    tiny = (rows - 100) * np.float32(1e-41)
+    shares = heads.fit(kind, tiny, labels, folds, seed=0).head.probabilities(tiny)
+    assert np.allclose(shares, 0.5, atol=0.01)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_constant_dimension_tells_nothing(kind: str) -> None:
+    rows, labels, folds = clouds(spread=4)
+    wider = np.concatenate([rows, np.full((len(rows), 1), 1e4, np.float32)], axis=1)
+    head = heads.fit(kind, wider, labels, folds, seed=0).head
+    right = [head.labels[i] for i in head.probabilities(wider).argmax(axis=1)] == np.array(labels)
+    assert right.mean() > 0.8
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_row_per_label(kind: str) -> None:
+    names = tuple("abcdef")
+    rows, labels, _ = clouds(6, 8, names)
+    head = heads.fit(kind, rows, labels, np.array([0, 1] * 3), seed=0).head
+    assert head.labels == names
+    assert np.isfinite(head.probabilities(rows)).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_head_does_not_depend_on_the_number_of_threads(kind: str) -> None:
+    from threadpoolctl import threadpool_limits
+
+    rows, labels, folds = clouds(600, 256, spread=9)
+    arrays = []
+    for threads in (1, 4):
+        with threadpool_limits(threads, user_api="blas"):
+            arrays.append(heads.fit(kind, rows, labels, folds, seed=0).head.arrays())
+    assert all(np.array_equal(array, arrays[1][name]) for name, array in arrays[0].items())
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_label_may_be_missing_from_folds(kind: str) -> None:
     rows, labels, _ = clouds(12, 4, ("a", "b"))
     # In turn, one label or the other is all that is left to train on.
@@ -132,6 +170,7 @@ def test_more_dimensions_than_rows() -> None:
         ({"kind": "forest"}, UsageError, "unknown head 'forest'"),
         ({"labels": ["a"] * 89}, UsageError, "89 labels do not go with embeddings"),
         ({"folds": np.zeros(3, np.int64)}, UsageError, r"folds \(3,\)"),
+        ({"embeddings": np.zeros((90, 0), np.float32)}, UsageError, r"embeddings \(90, 0\)"),
         ({"labels": ["a"] * 90}, DatasetError, "at least 2 labels"),
         ({"folds": np.zeros(90, np.int64)}, DatasetError, "at least 2 folds"),
         ({"embeddings": np.full((90, 12), np.nan, np.float32)}, DatasetError, "90 of 90"),
@@ -222,6 +261,18 @@ def test_folding_changes_nothing() -> None:
     layer = standardise.fold_into(weights, bias)
     raw = rows @ layer.weights.T + layer.bias
     assert np.allclose(raw, standardise(rows) @ weights.T + bias, atol=1e-3)
+
+
+def test_folding_far_from_the_origin_keeps_precision() -> None:
+    rng = np.random.default_rng(1)
+    weights, bias = rng.standard_normal((4, 500)), rng.standard_normal(4)
+    rows = rng.standard_normal((60, 500)) + 100
+    standardise = Standardiser.of(rows.astype(np.float64))
+    layer = standardise.fold_into(weights, bias)
+    raw = rows @ layer.weights.T.astype(np.float64) + layer.bias
+    expected = (rows - standardise.mean) / standardise.scale @ weights.T + bias
+    # The bias, here thousands, is all that is still rounded: by half of its last place.
+    assert np.abs(raw - expected).max() < np.spacing(np.abs(layer.bias).max())
 
 
 def test_answering_needs_numpy_only() -> None:

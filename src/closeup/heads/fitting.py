@@ -39,17 +39,16 @@ def fit(
     Raises
     ------
     UsageError
-        Where the kind is unknown or the lengths differ.
+        Where the kind is unknown, the lengths differ, or the embeddings have no dimension.
     DatasetError
         Where there are fewer than two labels or two folds, or an embedding is not finite.
     """
     if kind not in FITTERS:
         raise UsageError(f"unknown head {kind!r}; choose one of {', '.join(sorted(FITTERS))}")
     n = len(labels)
-    if embeddings.ndim != 2 or embeddings.shape[0] != n or folds.shape != (n,):
-        raise UsageError(
-            f"{n} labels do not go with embeddings {embeddings.shape} and folds {folds.shape}"
-        )
+    shape = embeddings.shape
+    if len(shape) != 2 or shape[0] != n or shape[1] == 0 or folds.shape != (n,):
+        raise UsageError(f"{n} labels do not go with embeddings {shape} and folds {folds.shape}")
     names, classes = np.unique(np.array(labels, dtype=object), return_inverse=True)
     if len(names) < 2:
         raise DatasetError(

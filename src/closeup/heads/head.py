@@ -36,10 +36,13 @@ class Standardiser(NamedTuple):
 
     @classmethod
     def of(cls, embeddings: Floats) -> Standardiser:
-        """Of ``(n, d)`` embeddings, n at least 1; the scale is 1 where all rows are equal."""
+        """Of ``(n, d)`` embeddings, n and d at least 1; the scale is 1 where all rows are equal.
+
+        Differences below 1e-30 count as none: the folded weights would not fit into float32.
+        """
         mean = embeddings.mean(axis=0, dtype=np.float64)
         scale = float(np.sqrt(np.mean((embeddings - mean) ** 2)))
-        return cls(mean, scale if scale > 0 else 1.0)
+        return cls(mean, scale if scale > 1e-30 else 1.0)
 
     def __call__(self, embeddings: Floats) -> Floats:
         """The standardised ``(n, d)`` embeddings."""
@@ -47,9 +50,10 @@ class Standardiser(NamedTuple):
 
     def fold_into(self, weights: NDArray[Any], bias: NDArray[Any]) -> Dense:
         """The layer that does to raw embeddings what the given one does to standardised ones."""
-        folded = weights.astype(np.float64) / self.scale
-        shifted = bias - folded @ self.mean
-        return Dense(folded.astype(np.float32), shifted.astype(np.float32))
+        folded = (weights / self.scale).astype(np.float32)
+        # By the rounded weights, so that their rounding is not multiplied by the mean.
+        shifted = bias - folded.astype(np.float64) @ self.mean
+        return Dense(folded, shifted.astype(np.float32))
 
 
 @dataclass(frozen=True, eq=False)

@@ -51,7 +51,7 @@ def fit_mlp(
     start = _start(embeddings.shape[1], len(labels), rng)
     with single_threaded():
         best, best_epoch, table = _train(start, train, validation, rng)
-    layers = (standardise.fold_into(best[0], best[1]), Dense(best[2], best[3]))
+        layers = (standardise.fold_into(best[0], best[1]), Dense(best[2], best[3]))
     log = {"kind": "mlp", "best_epoch": best_epoch, "train": len(train[1]),
            "validation": len(validation[1]), "table": table}  # fmt: skip
     return Fitted(Head("mlp", labels, layers, {"best_epoch": best_epoch}), log)
