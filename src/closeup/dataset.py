@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from closeup.config import SplitConfig
 from closeup.errors import DatasetError
+from closeup.folding import grouped_folds
 from closeup.groups import find_conflicts
 from closeup.types import Crop, CropState, Example, Photo, PhotoState
 
@@ -203,22 +203,7 @@ def _on_both(groups: set[str], held: set[str]) -> bool:
 
 
 def _grouped_folds(rows: Sequence[Example], wanted: int, seed: int) -> NDArray[np.int64]:
-    """Number the rows 0 to ``wanted - 1``, stratified by label; a group has one number.
-
-    scikit-learn works on sorted groups and labels, so the order of the rows does not matter.
-    """
-    from sklearn.model_selection import StratifiedGroupKFold
-
-    labels = [row.label for row in rows]
-    groups = [row.group for row in rows]
-    splitter = StratifiedGroupKFold(wanted, shuffle=True, random_state=seed)
-    numbers = np.zeros(len(rows), np.int64)
-    with warnings.catch_warnings():
-        # A class smaller than the number of folds is expected, and seen to by the callers.
-        warnings.filterwarnings("ignore", message="The least populated class", module="sklearn")
-        for number, (_, held) in enumerate(splitter.split(labels, labels, groups)):
-            numbers[held] = number
-    return numbers
+    return grouped_folds([row.label for row in rows], [row.group for row in rows], wanted, seed)
 
 
 def _groups_by_label(rows: Sequence[Example], split: str) -> dict[str, set[str]]:

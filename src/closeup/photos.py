@@ -142,7 +142,7 @@ def _parquet(file: Path) -> tuple[list[str], list[TableRow]]:
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(file)
+        table = pq.ParquetFile(file, pre_buffer=False).read(use_threads=False)
     except pa.ArrowException as err:
         raise PhotosError(f"{file} is not a readable Parquet file: {err}; write it anew") from err
     header = [str(name).strip().lower() for name in table.column_names]

@@ -242,11 +242,10 @@ def read_table(file: Path, row: type[R]) -> Table[R]:
         Where the file is damaged, holds other rows, or is of a later format.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     again = "delete it and run again: it will be made anew"
     try:
-        table = pq.read_table(pa.BufferReader(file.read_bytes()))
+        table = _whole_table(file)
         facts = json.loads((table.schema.metadata or {})[b"closeup"])
         found, kind = int(facts["format"]), str(facts["row"])
     except (pa.ArrowException, OSError, KeyError, ValueError, TypeError) as err:
@@ -262,6 +261,19 @@ def read_table(file: Path, row: type[R]) -> Table[R]:
         raise ProjectError(f"{file} does not hold {row.__name__} rows ({err}); {again}") from err
     rows = tuple(row(*items) for items in zip(*values, strict=True))
     return Table(rows, str(facts["key"]), dict(facts["meta"]))
+
+
+def _whole_table(file: Path) -> Any:
+    """All of a Parquet file, read by this thread alone.
+
+    ``pyarrow.parquet.read_table`` scans with threads that may still hold the file's Python bytes
+    when the interpreter ends; letting go of them then aborts the process.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    source = pa.BufferReader(file.read_bytes())
+    return pq.ParquetFile(source, pre_buffer=False).read(use_threads=False)
 
 
 def _decode(columns: dict[str, list[Any]], name: str, kind: type) -> list[Any]:
