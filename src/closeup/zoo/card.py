@@ -29,8 +29,9 @@ class Card(BaseModel):
         What to feed; `batch` is the graph's fixed batch size, or 0 where it is free.
     classes
         A detector's category names in its own order; ``""`` marks an unused number.
-    dim
-        Length of a backbone's embedding.
+    dim, blocks
+        Length of a backbone's embedding, and of the parts it is put together from, in order;
+        empty where it is one piece.
     licence, source, trained_on
         Of the weights, as their makers state them.
     scores
@@ -52,6 +53,7 @@ class Card(BaseModel):
     batch: int = Field(default=0, ge=0)
     classes: tuple[str, ...] = ()
     dim: int = Field(default=0, ge=0)
+    blocks: tuple[int, ...] = ()
     description: str = ""
     licence: str = "unknown"
     source: str = ""

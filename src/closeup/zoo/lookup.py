@@ -11,6 +11,7 @@ from typing import Literal
 from closeup.errors import NetworkMissing, UsageError
 from closeup.progress import Progress, silent
 from closeup.zoo.cache import Network, builtin, installed, load, networks_folder, save
+from closeup.zoo.derive import derive, split_name
 from closeup.zoo.names import ALIASES
 
 Kind = Literal["detector", "backbone"]
@@ -21,6 +22,9 @@ def find(
     name: str, kind: Kind, *, progress: Progress = silent, offline: bool | None = None
 ) -> Network:
     """The network called `name`: from the cache, else the package, else converted now.
+
+    A backbone's name may end in a variant, which is made on the spot; see
+    :mod:`closeup.zoo.derive`.
 
     Parameters
     ----------
@@ -44,6 +48,9 @@ def find(
         Where the conversion fails.
     """
     check_name(name)
+    base, variant = split_name(name) if kind == "backbone" else (name, None)
+    if variant is not None:
+        return derive(find(base, kind, progress=progress, offline=offline), variant)
     for folder in (networks_folder() / name, builtin(name)):
         if folder.is_dir():
             network = load(folder)
