@@ -14,9 +14,9 @@ def grouped_folds(
     """Number the rows 0 to ``wanted - 1``, stratified by label; a group has one number.
 
     The groups are shuffled, those with the most uneven classes go first, and each goes where the
-    classes' shares then differ least between the folds. These are the very folds of scikit-learn's
-    ``StratifiedGroupKFold(wanted, shuffle=True, random_state=seed)``, found without the seconds that
-    importing it takes. The order of the rows does not matter.
+    classes' shares then differ least between the folds. These are the very folds of
+    scikit-learn's ``StratifiedGroupKFold(wanted, shuffle=True, random_state=seed)``, found without
+    the seconds that importing it takes. The order of the rows does not matter.
 
     Parameters
     ----------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from closeup.heads.fitting import fit
+from closeup.heads.fitting import cross_probabilities, fit
 from closeup.heads.head import Fitted, Head, restore
 
-__all__ = ["Fitted", "Head", "fit", "restore"]
+__all__ = ["Fitted", "Head", "cross_probabilities", "fit", "restore"]

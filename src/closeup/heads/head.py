@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from closeup.errors import ModelError
 from closeup.types import Floats
 
-LAYERS = {"logistic": 1, "mlp": 2}
+LAYERS = {"logistic": 1, "mlp": 2, "prototype": 1, "ridge": 1}
 """Every kind of head, with its number of dense layers."""
 
 
@@ -25,24 +25,38 @@ class Dense(NamedTuple):
 
 
 class Standardiser(NamedTuple):
-    """Centre an embedding and divide it by one common scale.
+    """Centre an embedding and divide each of its blocks by one common scale.
 
-    One scale for all dimensions, not one for each: dividing every dimension by its own deviation
-    lifts those that hardly vary, which scores and calibrates worse on real photos.
+    One scale for a block, not one for each dimension: dividing every dimension by its own
+    deviation lifts those that hardly vary, which scores and calibrates worse on real photos.
+    Blocks (the stages of a backbone, the close-up and the photo) come out with the same variance
+    in all, however long they are: a few numbers of an early stage say as much as the many of the
+    last one.
+
+    Attributes
+    ----------
+    mean, scale
+        ``(d,)`` each.
     """
 
     mean: NDArray[np.float64]
-    scale: float
+    scale: NDArray[np.float64]
 
     @classmethod
-    def of(cls, embeddings: Floats) -> Standardiser:
-        """Of ``(n, d)`` embeddings, n and d at least 1; the scale is 1 where all rows are equal.
+    def of(cls, embeddings: Floats, blocks: Sequence[int] = ()) -> Standardiser:
+        """Of ``(n, d)`` embeddings, n and d at least 1.
 
-        Differences below 1e-30 count as none: the folded weights would not fit into float32.
+        The result has a mean square of 1. A block whose rows are all equal is left unscaled;
+        differences below 1e-30 count as none: the folded weights would not fit into float32.
         """
+        dim = embeddings.shape[1]
+        sizes = np.array(blocks or (dim,))
         mean = embeddings.mean(axis=0, dtype=np.float64)
-        scale = float(np.sqrt(np.mean((embeddings - mean) ** 2)))
-        return cls(mean, scale if scale > 1e-30 else 1.0)
+        spread = np.array([np.mean((column - m) ** 2) for column, m in zip(
+            embeddings.T.astype(np.float64), mean, strict=True)])  # fmt: skip
+        total = np.add.reduceat(spread, np.concatenate([[0], np.cumsum(sizes)[:-1]]))
+        scale = np.sqrt(total * len(sizes) / dim)
+        return cls(mean, np.repeat(np.where(scale > 1e-30, scale, 1.0), sizes))
 
     def __call__(self, embeddings: Floats) -> Floats:
         """The standardised ``(n, d)`` embeddings."""
@@ -63,7 +77,7 @@ class Head:
     Attributes
     ----------
     kind
-        ``"logistic"`` (one layer) or ``"mlp"`` (two): how it was fitted.
+        How it was fitted; see :func:`closeup.heads.fit`.
     labels
         The k classes, in the order of the probabilities.
     layers
@@ -138,10 +152,13 @@ def single_threaded() -> Iterator[None]:
 class Fitted:
     """A fitted head, and how it came about as JSON values.
 
-    The `log` has the key ``kind`` and, for ``logistic``, ``c``, ``folds``, ``iterations``,
-    ``converged`` and a ``table`` with ``c``, ``macro_f1`` and its standard ``error`` for each C
-    tried; for ``mlp``, ``best_epoch``, ``train``, ``validation`` (numbers of rows) and a
-    ``table`` with ``epoch``, ``loss``, ``validation_loss``, ``validation_accuracy``, ``rate``.
+    The `log` has the key ``kind`` and, where settings were tried, a ``table`` of them. For
+    ``ridge`` and ``logistic`` it has ``folds``, ``class_weight`` and the chosen ``penalty`` or
+    ``c``, and each row of the table has that, ``macro_f1`` and its standard ``error``; for
+    ``logistic`` also ``iterations`` and ``converged``. For ``mlp`` there are ``best_epoch``,
+    ``train``, ``validation`` (numbers of rows), and rows with ``epoch``, ``loss``,
+    ``validation_loss``, ``validation_accuracy``, ``rate``. ``table`` is empty where there were too
+    few photos to try anything.
     """
 
     head: Head

@@ -12,12 +12,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from closeup.heads.head import Dense, Fitted, Head, Standardiser, single_threaded, softmax
+from closeup.heads.head import Dense, Fitted, Head, single_threaded, softmax
+from closeup.heads.problem import Problem
 from closeup.types import Floats
 
 HIDDEN = 128
 BATCH = 32
 MAX_EPOCHS = 50
+BLIND_EPOCHS = 20
+"""How long to train where there is no validation row to choose by."""
 LEARNING_RATE = 1e-3
 LOWER_BY, LOWER_AFTER = 0.5, 3
 """The learning rate is halved after this many epochs in a row without a lower validation loss."""
@@ -31,30 +34,37 @@ Rows = tuple[Floats, NDArray[np.int64]]
 """Standardised embeddings ``(n, d)`` and classes ``(n,)``."""
 
 
-def fit_mlp(
-    embeddings: Floats,
-    labels: tuple[str, ...],
-    classes: NDArray[np.int64],
-    folds: NDArray[np.int64],
-    seed: int,
-) -> Fitted:
+def fit_mlp(problem: Problem) -> Fitted:
     """Train on all folds but the first; the parameters of the lowest validation loss are kept.
 
-    See :func:`closeup.heads.fit`, which checks the arguments; `classes` are ``(n,)`` positions in
-    `labels`.
+    Where nothing can be held out, it trains on all rows for a fixed number of epochs. See
+    :func:`closeup.heads.fit`.
     """
-    held = folds == folds.min()
-    standardise = Standardiser.of(embeddings[~held])
-    train = standardise(embeddings[~held]), classes[~held]
-    validation = standardise(embeddings[held]), classes[held]
-    rng = np.random.default_rng(seed)
-    start = _start(embeddings.shape[1], len(labels), rng)
     with single_threaded():
-        best, best_epoch, table = _train(start, train, validation, rng)
-        layers = (standardise.fold_into(best[0], best[1]), Dense(best[2], best[3]))
+        return _fit(problem)
+
+
+def refit_mlp(problem: Problem, chosen: dict[str, Any]) -> Head:
+    """A head trained anew; what an earlier fit chose does not carry over."""
+    del chosen
+    return _fit(problem).head
+
+
+def _fit(problem: Problem) -> Fitted:
+    held = problem.folds == problem.folds.min()
+    if not problem.can_hold_out:
+        held = np.zeros(len(held), bool)
+    used = problem.only(~held)
+    standardise = used.standardiser()
+    train = standardise(used.embeddings), used.classes
+    validation = standardise(problem.embeddings[held]), problem.classes[held]
+    rng = np.random.default_rng(problem.seed)
+    start = _start(problem.embeddings.shape[1], len(problem.labels), rng)
+    best, best_epoch, table = _train(start, train, validation, rng)
+    layers = (standardise.fold_into(best[0], best[1]), Dense(best[2], best[3]))
     log = {"kind": "mlp", "best_epoch": best_epoch, "train": len(train[1]),
            "validation": len(validation[1]), "table": table}  # fmt: skip
-    return Fitted(Head("mlp", labels, layers, {"best_epoch": best_epoch}), log)
+    return Fitted(Head("mlp", problem.labels, layers, {"best_epoch": best_epoch}), log)
 
 
 def _train(
@@ -64,6 +74,10 @@ def _train(
     optimiser = Adam([np.zeros_like(p) for p in parameters], [np.zeros_like(p) for p in parameters])
     best, best_loss, best_epoch = parameters, np.inf, 0
     table: list[dict[str, float]] = []
+    if not len(validation[1]):
+        for _ in range(BLIND_EPOCHS):
+            _epoch(parameters, optimiser, train, rng)
+        return parameters, BLIND_EPOCHS, table
     for epoch in range(1, MAX_EPOCHS + 1):
         rate = optimiser.rate
         train_loss = _epoch(parameters, optimiser, train, rng)
