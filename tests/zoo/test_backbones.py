@@ -13,7 +13,7 @@ from closeup.config import EngineConfig
 from closeup.engine import open_graph
 from closeup.errors import NetworkDamaged, NetworkError, NetworkMissing, UsageError
 from closeup.preprocess import InputSpec
-from closeup.zoo import InputOverrides, Network, add_checkpoint, find, load
+from closeup.zoo import InputOverrides, Network, add_checkpoint, file_hash, find, load
 from closeup.zoo.export import Architecture, build, read_weights
 from closeup.zoo.inputs import IMAGENET_MEAN, IMAGENET_STD
 from closeup.zoo.names import ALIASES
@@ -82,6 +82,20 @@ def test_a_checkpoint_becomes_a_backbone(tiny_file: Path, cache: Path) -> None:
     agree(network, module.eval())
     # The exporter would note where on this machine each line of the network's code lies.
     assert b"site-packages" not in network.file.read_bytes()
+
+
+def test_a_backbone_remembers_how_it_was_made(tiny_file: Path) -> None:
+    args = {"drop_path_rate": 0.1, "output_stride": 32}
+    network = add_checkpoint(tiny_file, name="tiny", timm=TINY, args=args)
+    origin = network.card.origin
+    assert origin is not None
+    assert (origin.framework, origin.architecture, origin.args) == ("timm", TINY, args)
+    assert network.weights is not None
+    assert file_hash(network.weights) == origin.sha256
+    given, kept = safetensors.load_file(tiny_file), safetensors.load_file(network.weights)
+    assert kept
+    assert all(torch.equal(given[key], value) for key, value in kept.items())
+    assert {key.split(".")[0] for key in given.keys() - kept.keys()} == {"classifier"}
 
 
 def test_overrides(tiny_file: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 from closeup.errors import NetworkDamaged, NetworkError, NetworkMissing
 from closeup.preprocess import InputSpec
 from closeup.zoo import Card, file_hash, installed, load, save
+from closeup.zoo.card import Origin
 
 DATA = b"\x08\x09 not really a graph, but the cache does not look inside"
 
@@ -64,6 +65,19 @@ def test_saving_again_replaces(tmp_path: Path, graph: Path) -> None:
     assert load(folder).file.read_bytes() == DATA * 2
 
 
+def test_weights_come_along_where_there_are_some(tmp_path: Path, graph: Path) -> None:
+    origin = Origin(framework="timm", architecture="net", sha256="0" * 64)
+    card = make_card(graph, origin=origin)
+    assert save(make_card(graph), graph, tmp_path / "none").weights is None
+    assert save(card, graph, tmp_path / "net").weights is None
+    (tmp_path / "weights.safetensors").write_bytes(b"weights")
+    # The same card again, and now with weights: they are added.
+    saved = save(card, graph, tmp_path / "net")
+    assert saved.weights == tmp_path / "net" / "weights.safetensors"
+    assert saved.weights.read_bytes() == b"weights"
+    assert load(tmp_path / "net").card.origin == origin
+
+
 def test_a_card_of_another_graph_is_not_saved(tmp_path: Path, graph: Path) -> None:
     card = make_card(graph, sha256="0" * 64)
     with pytest.raises(NetworkDamaged, match="SHA-256"):
@@ -112,6 +126,17 @@ def test_a_cut_or_lost_graph_is_seen_without_hashing(tmp_path: Path, graph: Path
         ({"family": "nonsense"}, "family"),
         ({"surprise": 1}, "surprise"),
         ({"name": "../up"}, "name"),
+        (
+            {
+                "origin": {
+                    "framework": "timm",
+                    "architecture": "net",
+                    "sha256": "0" * 64,
+                    "weights": "../secret.safetensors",
+                }
+            },
+            "weights",
+        ),
         ({"input": {"width": 1, "height": 1}}, "width"),
     ],
 )

@@ -1,7 +1,8 @@
 """Networks on disk: a folder with ``card.json`` and ``graph.onnx``.
 
 The same two files make up a network in the cache (``CACHE/networks/NAME``), in the package
-(``zoo/builtin/NAME``) and in a model folder.
+(``zoo/builtin/NAME``) and in a model folder. In the cache the weights that a backbone's graph was
+made of lie beside them, for training it further.
 """
 
 from __future__ import annotations
@@ -35,6 +36,14 @@ class Network:
     def file(self) -> Path:
         """The ONNX graph."""
         return self.folder / self.card.graph
+
+    @property
+    def weights(self) -> Path | None:
+        """The weights to train further from, None where there are none."""
+        if self.card.origin is None:
+            return None
+        file = self.folder / self.card.origin.weights
+        return file if file.is_file() else None
 
 
 def networks_folder() -> Path:
@@ -108,11 +117,14 @@ def _check_graph(network: Network, verify: bool) -> None:
 
 
 def save(card: Card, graph_file: Path, folder: Path) -> Network:
-    """Write a network's folder: a copy of `graph_file`, and the card.
+    """Write a network's folder: a copy of `graph_file`, the card, and the weights if it has some.
 
-    The folder appears whole or not at all. It replaces one that is there, unless that is the
-    very same network: what another process is reading then stays in place. The card's `sha256`
-    and `bytes` must be those of `graph_file`.
+    Weights are taken from beside `graph_file`, where they lie under the name that the card's
+    origin gives; without them the network can be used, but not trained further.
+
+    The folder appears whole or not at all. It replaces one that is there, unless that is the very
+    same network: what another process is reading then stays in place. The card's `sha256` and
+    `bytes` must be those of `graph_file`.
 
     Raises
     ------
@@ -129,8 +141,11 @@ def save(card: Card, graph_file: Path, folder: Path) -> Network:
             new.mkdir()
             shutil.copyfile(graph_file, new / card.graph)
             _check_graph(Network(card, new), verify=True)
+            beside = Network(card, graph_file.parent).weights
+            if beside is not None:
+                shutil.copyfile(beside, new / beside.name)
             (new / CARD_FILE).write_text(card.model_dump_json(indent=2) + "\n", encoding="utf8")
-            if not _is_whole(network):
+            if not _is_whole(network) or (beside is not None and network.weights is None):
                 _swap(new, folder, Path(work))
     except OSError as err:
         raise NetworkError(f"{folder} cannot be written: {err.strerror or err}") from err

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -11,6 +11,27 @@ from closeup.preprocess import InputSpec
 CARD_FORMAT = 1
 
 Family = Literal["yolox", "picodet", "detr", "rcnn", "embedding"]
+
+
+class Origin(BaseModel):
+    """The PyTorch module that a backbone's graph was made of, so that it can be trained further.
+
+    Attributes
+    ----------
+    framework, architecture, args
+        What built it.
+    weights, sha256
+        Its state dict beside the graph, classifier left out, and that file's hash. A folder that
+        only predicts (a model's) does without it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    framework: Literal["timm", "torchvision"]
+    architecture: str
+    args: dict[str, Any] = {}
+    weights: str = Field(default="weights.safetensors", pattern=r"^[A-Za-z0-9_-]+\.safetensors$")
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
 
 
 class Card(BaseModel):
@@ -38,6 +59,8 @@ class Card(BaseModel):
         Measured figures, name to value.
     made_with
         Versions and the command that made the graph.
+    origin
+        The PyTorch module behind a backbone; None where there is none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -60,3 +83,4 @@ class Card(BaseModel):
     trained_on: tuple[str, ...] = ()
     scores: dict[str, float] = {}
     made_with: dict[str, str] = {}
+    origin: Origin | None = None

@@ -9,7 +9,7 @@ import pickle
 import struct
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,7 +18,7 @@ from closeup.engine import open_graph
 from closeup.errors import NetworkDamaged, NetworkError, UsageError
 from closeup.preprocess import InputSpec
 from closeup.zoo.cache import file_hash
-from closeup.zoo.card import Card
+from closeup.zoo.card import Card, Origin
 from closeup.zoo.inputs import InputOverrides
 from closeup.zoo.torch_export import OPSET, export_onnx, require_agreement
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 Framework = Literal["timm", "torchvision"]
 GRAPH_FILE = "graph.onnx"
+WEIGHTS_FILE = "weights.safetensors"
 # What PyTorch's careful reader raises where the bytes are not a checkpoint of tensors.
 _NO_CHECKPOINT = (
     *(pickle.UnpicklingError, struct.error, EOFError, RuntimeError, AssertionError),
@@ -49,7 +50,7 @@ class Backbone:
     """A PyTorch module from pixels to pooled features, and what it wants.
 
     `spec` holds the arguments of its :class:`InputSpec`; `head` the prefixes of the classifier's
-    keys, which a state dict may have or lack.
+    keys, which a state dict may have or lack. `architecture` is what :func:`build` built.
     """
 
     module: nn.Module
@@ -57,6 +58,7 @@ class Backbone:
     head: tuple[str, ...]
     licence: str = "unknown"
     trained_on: tuple[str, ...] = ()
+    architecture: Architecture | None = None
 
 
 def build(architecture: Architecture, overrides: InputOverrides) -> Backbone:
@@ -67,7 +69,8 @@ def build(architecture: Architecture, overrides: InputOverrides) -> Backbone:
     UsageError
         Where the framework has no such network, or it does not take these arguments.
     """
-    return _BUILDERS[architecture.framework](architecture, overrides)
+    backbone = _BUILDERS[architecture.framework](architecture, overrides)
+    return replace(backbone, architecture=architecture)
 
 
 def _build_timm(architecture: Architecture, overrides: InputOverrides) -> Backbone:
@@ -240,7 +243,7 @@ def load_weights(backbone: Backbone, weights: dict[str, Tensor], file: Path) -> 
 def export_backbone(
     backbone: Backbone, folder: Path, name: str, overrides: InputOverrides, about: Mapping[str, Any]
 ) -> Card:
-    """Write ``graph.onnx`` into `folder` and return its card.
+    """Write ``graph.onnx`` and the weights into `folder` and return the card.
 
     The graph's input is ``image`` ``(n, 3, height, width)``, its output ``embedding``
     ``(n, dim)``. It is run on random pixels and must agree with PyTorch to 1e-3 relative.
@@ -315,6 +318,7 @@ def _card(
         bytes=file.stat().st_size,
         input=spec,
         dim=dim,
+        origin=_save_origin(backbone, file.parent),
         **{"licence": backbone.licence, "trained_on": backbone.trained_on, **about},
         made_with={
             "closeup": closeup.__version__,
@@ -322,6 +326,25 @@ def _card(
             "opset": str(OPSET),
         },
     )
+
+
+def _save_origin(backbone: Backbone, folder: Path) -> Origin | None:
+    """Write the weights into `folder`; the graph's own have batch norm folded into them."""
+    from safetensors.torch import save_file
+
+    made = backbone.architecture
+    if made is None:
+        return None
+    # Copies, because a file of safetensors holds no tensor that shares memory with another.
+    weights = {key: value.detach().cpu().clone().contiguous()
+               for key, value in backbone.module.state_dict().items()}  # fmt: skip
+    save_file(weights, folder / WEIGHTS_FILE)
+    origin = Origin(
+        framework=made.framework, architecture=made.name, args=dict(made.args),
+        weights=WEIGHTS_FILE, sha256=file_hash(folder / WEIGHTS_FILE),
+    )  # fmt: skip
+    # As it will be read back: a tuple among the arguments becomes a list.
+    return Origin.model_validate_json(origin.model_dump_json())
 
 
 def parse_args(pairs: Sequence[str]) -> dict[str, Any]:
