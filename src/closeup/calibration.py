@@ -12,89 +12,20 @@ confidences, and beside an interval that allows for the bias.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from closeup.errors import DatasetError, UsageError
+from closeup.errors import UsageError
 from closeup.evaluate import Interval
+from closeup.judged import RESAMPLES, Judged, Probabilities, resampled_sums
 
 BINS = 15
-RESAMPLES = 1000
 
 _TEMPERATURES = 0.05, 20.0
 _SMALLEST = 1e-12  # probability taken for one that is exactly 0
-
-Probabilities = NDArray[np.float64]
-
-
-@dataclass(frozen=True, eq=False)
-class Judged:
-    """Probabilities for n close-ups, and the truth to judge them by.
-
-    Attributes
-    ----------
-    probabilities
-        ``(n, k)``, each row sums to 1: out of fold on the training part, or on the test part.
-    labels
-        The k classes, in the order of the columns.
-    truth, groups
-        n labels and groups. A true label that is not among `labels` is never answered rightly.
-
-    Raises
-    ------
-    DatasetError
-        Where n is 0, or a probability is not finite.
-    UsageError
-        Where the lengths do not go together.
-    """
-
-    probabilities: Probabilities
-    labels: Sequence[str]
-    truth: Sequence[str]
-    groups: Sequence[str]
-
-    def __post_init__(self) -> None:
-        n, k = len(self.truth), len(self.labels)
-        if n == 0:
-            raise DatasetError("there is no close-up to judge by; give more photos")
-        if self.probabilities.shape != (n, k) or len(self.groups) != n:
-            raise UsageError(
-                f"probabilities {self.probabilities.shape} and {len(self.groups)} groups do not "
-                f"go with {n} true labels out of {k}"
-            )
-        if not np.isfinite(self.probabilities).all():
-            raise DatasetError(
-                "a probability is not finite; check the backbone, or run it with `--precision fp32`"
-            )
-
-    @cached_property
-    def true(self) -> NDArray[np.int64]:
-        """``(n,)`` positions of the true labels, -1 for one that is not among the labels."""
-        place = {label: number for number, label in enumerate(self.labels)}
-        return np.array([place.get(label, -1) for label in self.truth], np.int64)
-
-    @cached_property
-    def answer(self) -> NDArray[np.int64]:
-        """``(n,)`` positions of the most probable labels, the first of equal ones."""
-        answer: NDArray[np.int64] = self.probabilities.argmax(axis=1)
-        return answer
-
-    @cached_property
-    def confidence(self) -> Probabilities:
-        """``(n,)`` probability of the answer."""
-        confidence: Probabilities = self.probabilities.max(axis=1)
-        return confidence
-
-    @cached_property
-    def right(self) -> NDArray[np.bool_]:
-        """``(n,)`` whether the answer is the truth."""
-        right: NDArray[np.bool_] = self.answer == self.true
-        return right
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,35 +219,6 @@ def measure_calibration(
             for i in range(bins)
         ),
     )  # fmt: skip
-
-
-def resampled_sums(
-    values: NDArray[Any], groups: Sequence[str], *, seed: int = 0, resamples: int = RESAMPLES
-) -> NDArray[np.float64]:
-    """Sums of the rows of `values` over bootstrap draws of whole groups.
-
-    Parameters
-    ----------
-    values
-        ``(n, m)``, n at least 1.
-
-    Returns
-    -------
-    sums
-        ``(resamples, m)``; the same for the same groups and seed, so that sums from two calls
-        are paired.
-    """
-    names, member = np.unique(np.asarray(groups), return_inverse=True)
-    count = len(names)
-    per_group = np.zeros((count, values.shape[1]))
-    np.add.at(per_group, member, values)
-    rng = np.random.default_rng(seed)
-    step = max(1, 500_000 // count)  # bounds memory, whatever the number of photos
-    parts = [
-        rng.multinomial(count, np.full(count, 1 / count), min(step, resamples - start)) @ per_group
-        for start in range(0, resamples, step)
-    ]
-    return np.concatenate(parts)
 
 
 def _loss(probabilities: Probabilities, true: NDArray[np.int64]) -> float:
