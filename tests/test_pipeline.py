@@ -12,7 +12,7 @@ from PIL import Image
 import closeup
 from closeup.errors import DatasetError, PhotosError, UsageError
 from closeup.project import Project
-from closeup.types import Crop, CropState, Detection, Example, Photo
+from closeup.types import Crop, CropState, Detection, Example, Photo, Result
 from tests import tiny
 
 TINY = {"detector": "tiny-box", "backbone": "tiny-pool", "parent": "thing"}
@@ -153,6 +153,56 @@ def test_own_test_folder_is_the_test_part(tmp_path: Path, cache: Path, photos: P
             (test / label / f"{number}.png").unlink()
     result = closeup.run(photos, out=tmp_path / "out", test=test, **TINY)
     assert result.scores.n == 6
+
+
+@pytest.mark.parametrize("head", ["ridge", "logistic", "mlp", "prototype"])
+def test_one_photo_a_label_gives_a_model_that_is_not_measured(
+    tmp_path: Path, cache: Path, head: str
+) -> None:
+    few = tiny.make_photos(tmp_path / "few", per_label=1)
+    result = closeup.run(few, out=tmp_path / "out", head=head, **TINY)
+    assert result.scores is None
+    assert result.to_json()["test"] is None
+    assert any("ash, birch, cedar" in note for note in result.notes)
+    assert "not been measured" in result.report.read_text()
+    answer = closeup.load(result.model).predict(few / "birch" / "0.png")
+    assert answer.label == "birch"
+    assert closeup.run(out=tmp_path / "out").scores is None
+
+
+def test_backbones_views_and_heads_are_compared(tmp_path: Path, cache: Path, photos: Path) -> None:
+    result = closeup.run(photos, out=tmp_path / "out", detector="tiny-box", parent="thing",
+                         backbone="tiny-pool,tiny-pool@flip", view="closeup,both",
+                         head=("ridge", "prototype"))  # fmt: skip
+    assert len(result.compared) == 8
+    assert sum(row.picked for row in result.compared) == 1
+    best = max(result.compared, key=lambda row: row.mean)
+    taken = next(row for row in result.compared if row.picked)
+    assert taken.mean >= best.mean - best.error
+    assert all(row.work >= taken.work for row in result.compared
+               if row.mean >= best.mean - best.error)  # fmt: skip
+    again = closeup.run(out=tmp_path / "out")
+    assert again.compared == result.compared
+    assert again.scores == result.scores
+    card = closeup.load(result.model).card
+    assert (card.backbone, card.view, card.head) == (
+        taken.candidate.backbone, taken.candidate.view, taken.candidate.head)  # fmt: skip
+
+
+@pytest.mark.parametrize("view", ["photo", "both"])
+def test_a_model_sees_the_views_that_training_saw(
+    tmp_path: Path, cache: Path, photos: Path, view: str
+) -> None:
+    result = closeup.run(photos, out=tmp_path / "out", view=view, **TINY)
+    rows = Project(tmp_path / "out").read("results", Result)
+    listed = Project(tmp_path / "out").read("photos", Photo)
+    assert rows is not None
+    assert listed is not None
+    files = {photo.id: photo.file for photo in listed.rows}
+    model = closeup.load(result.model)
+    for row in rows.rows:
+        (answer,) = model.predict(files[row.photo_id]).objects
+        assert (answer.label, answer.confidence) == (row.answer, pytest.approx(row.confidence))
 
 
 def test_mlp_head_trains(tmp_path: Path, cache: Path, photos: Path) -> None:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from closeup.errors import ProjectError, UsageError
 
@@ -68,11 +68,28 @@ class SplitConfig(_Section):
     seed: int = Field(default=0, ge=0, le=2**31 - 1)
 
 
-class TrainConfig(_Section):
-    """Backbone and head; `compare_photo` trains on the whole photos as well, to compare."""
+def _names(value: Any) -> Any:
+    if isinstance(value, str):
+        value = [part.strip() for part in value.split(",") if part.strip()]
+    return tuple(dict.fromkeys(value)) if isinstance(value, list | tuple) else value
 
-    backbone: str = "dinov2-s"
-    head: Literal["logistic", "mlp"] = "logistic"
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_names), Field(min_length=1)]
+"""Names, given as a sequence or with commas between them, each once."""
+View = Literal["closeup", "photo", "both"]
+HeadKind = Literal["ridge", "logistic", "mlp", "prototype"]
+
+
+class TrainConfig(_Section):
+    """Backbone, what it looks at, and head; several of each are compared by cross-validation.
+
+    `view` is the close-up, the whole photo, or both beside each other. `compare_photo` trains on
+    the whole photos as well, to show whether cropping helps.
+    """
+
+    backbone: Names = ("dinov2-s",)
+    view: Annotated[tuple[View, ...], BeforeValidator(_names), Field(min_length=1)] = ("closeup",)
+    head: Annotated[tuple[HeadKind, ...], BeforeValidator(_names), Field(min_length=1)] = ("ridge",)
     compare_photo: bool = False
 
 

@@ -229,3 +229,9 @@ def _why_none(visible: Sequence[Detection], detect: DetectConfig) -> str:
     best = choose(visible, detect.parent, 0.0, "best")
     seen = f"the best scores {best[0].score:.2f}" if best else "none at any score"
     return f"no {wanted} with a score of at least {detect.threshold:g} ({seen})"
+
+
+def whole_photo(photo: Photo, crop: Crop) -> Crop:
+    """`crop` with all of its photo in place of the window: what the view ``photo`` looks at."""
+    window = Box(0, 0, photo.width, photo.height)
+    return replace(crop, window=window, side=max(photo.width, photo.height))

@@ -44,11 +44,14 @@ def make_dataset(
     groups
         ``{photo_id: group_id}`` for every photo; see :func:`closeup.groups.group_photos`.
 
+    A label with one group of photos is trained on and not tested; where every label has but one,
+    there is no test part.
+
     Raises
     ------
     DatasetError
-        Where there are fewer than two labels, a label has fewer than two groups of usable photos
-        (named, with its count), or training and the user's test folder share no label.
+        Where there are fewer than two labels, a label has no usable photo, or training and the
+        user's test folder share no label.
     """
     by_id = {photo.id: photo for photo in photos}
     conflicting = {
@@ -81,20 +84,13 @@ def folds(examples: Sequence[Example], config: SplitConfig) -> NDArray[np.int64]
     folds
         ``(n,)`` numbers from 0 without gaps, one for each of `examples` with ``split="train"``,
         in their order. There are ``config.folds`` of them, fewer where the largest class has
-        fewer groups. A class with fewer groups than folds is absent from some.
-
-    Raises
-    ------
-    DatasetError
-        Where fewer than two classes have two groups to put into different folds.
+        fewer groups. A class with fewer groups than folds is absent from some. All 0 where fewer
+        than two classes have two groups to put into different folds: then nothing can be held out.
     """
     train = [row for row in examples if row.split == "train"]
     sizes = sorted(len(found) for found in _groups_by_label(train, "train").values())
     if len(sizes) < 2 or sizes[-2] < 2:
-        raise DatasetError(
-            "cross-validation needs at least 2 labels with at least 2 different photos each in "
-            f"the training part, it has {sizes} per label; add photos"
-        )
+        return np.zeros(len(train), np.int64)
     numbers = _grouped_folds(train, min(config.folds, sizes[-1]), config.seed)
     # The greedy assignment may leave a number unused where a few groups hold nearly everything.
     return np.unique(numbers, return_inverse=True)[1].astype(np.int64)
@@ -172,10 +168,14 @@ def _hold_out(rows: Sequence[Example], config: SplitConfig) -> list[Example]:
     _check_classes(rows, groups_of, "photos")
     # Several of many folds make up a share that is no unit fraction (3 of 10 for 0.3).
     finest = min(20, max(map(len, groups_of.values())))
+    if finest < 2:
+        return list(rows)
     share = Fraction(config.test_fraction).limit_denominator(finest)
     share = min(max(share, Fraction(1, finest)), Fraction(finest - 1, finest))
     numbers = _grouped_folds(usable, share.denominator, config.seed)
     held = {row.group for row, n in zip(usable, numbers, strict=True) if n < share.numerator}
+    # What is the only group of its label is needed for training.
+    held -= {group for groups in groups_of.values() if len(groups) == 1 for group in groups}
     held = _both_sides(groups_of, held)
     return [replace(row, split="test") if row.split and row.group in held else row for row in rows]
 
@@ -184,15 +184,16 @@ def _both_sides(groups_of: Mapping[str, set[str]], held: set[str]) -> set[str]:
     """`held` with single groups moved over so that each class is in training and in test.
 
     A class that is missing from one side gives its first group there, unless that would take
-    another class off a side; then it stays as it is.
+    another class off a side; then it stays as it is. A class of one group stays in training.
     """
     for label in sorted(groups_of):
-        if _on_both(groups_of[label], held):
+        if len(groups_of[label]) == 1 or _on_both(groups_of[label], held):
             continue
         both = {other for other, groups in groups_of.items() if _on_both(groups, held)}
         for group in sorted(groups_of[label]):
             moved = held ^ {group}
-            if all(_on_both(groups_of[other], moved) for other in both | {label}):
+            alone = any(groups_of[o] <= moved for o in groups_of if len(groups_of[o]) == 1)
+            if not alone and all(_on_both(groups_of[o], moved) for o in both | {label}):
                 held = moved
                 break
     return held
@@ -223,13 +224,10 @@ def _check_classes(rows: Sequence[Example], groups: Mapping[str, set[str]], wher
             f"a classifier needs photos of at least 2 labels, the {where} have {len(labels)} "
             f"({_names(labels)}); make one sub-folder per label"
         )
-    counts = {label: len(groups.get(label, ())) for label in labels}
-    few = [f"{label} ({count})" for label, count in counts.items() if count < 2]
-    if few:
+    bare = [label for label in labels if not groups.get(label)]
+    if bare:
         raise DatasetError(
-            f"too few usable, different photos of {_names(few)}: at least 2 of each label are "
-            f"needed among the {where} (copies and photos of one group count once); add photos or "
-            "remove the label"
+            f"no usable photo of {_names(bare)} among the {where}; add photos or remove the label"
         )
 
 

@@ -248,6 +248,34 @@ def paired_difference(
     return Difference(point_a, point_b, delta)
 
 
+def macro_f1_interval(
+    truth: Sequence[str],
+    answers: Sequence[str],
+    groups: Sequence[str],
+    *,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> Interval:
+    """Macro-F1 of n answers, over the classes that occur in `truth`, with its interval.
+
+    Raises
+    ------
+    UsageError
+        Where the lengths differ.
+    DatasetError
+        Where there is no answer.
+    """
+    if not len(truth):
+        raise DatasetError("there is no answer to score")
+    _check_lengths(truth, answers=answers, groups=groups)
+    names = sorted({*truth, *answers})
+    place = {label: number for number, label in enumerate(names)}
+    true, given = (np.array([place[v] for v in values]) for values in (truth, answers))
+    resampler = _Resampler(groups, seed, resamples)
+    tallies = resampler.tallies(true, given, np.ones(len(true), bool), len(names))
+    return _interval(tallies, _macro_f1, len(set(groups)))
+
+
 def _check_lengths(truth: Sequence[str], **others: Sized) -> None:
     for name, values in others.items():
         if len(values) != len(truth):

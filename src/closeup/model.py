@@ -28,8 +28,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from closeup.config import CropConfig, DetectConfig, EngineConfig
-from closeup.crops import cut, find_crops
+from closeup.config import CropConfig, DetectConfig, EngineConfig, View
+from closeup.crops import cut, find_crops, whole_photo
 from closeup.detect import Detector
 from closeup.detect.stage import FLOOR, as_rows
 from closeup.embed import Embedder
@@ -51,7 +51,7 @@ from closeup.types import (
 )
 from closeup.zoo import Network, load
 
-FORMAT = 1
+FORMAT = 2
 CARD_FILE = "model.json"
 HEAD_FILE = "head.safetensors"
 CHUNK = 16
@@ -71,6 +71,8 @@ class ModelCard(BaseModel):
         The recipe by which the close-up is found and cut.
     detector
         Name of the detector, ``""`` where the model has none and takes every photo whole.
+    view
+        What the backbone looks at: the close-up, the whole photo, or both beside each other.
     head, head_settings
         Kind of head and its settings that are not arrays.
     scores, counts
@@ -89,6 +91,7 @@ class ModelCard(BaseModel):
     crop: CropConfig
     detector: str
     backbone: str
+    view: View = "closeup"
     head: str
     head_settings: dict[str, Any]
     scores: dict[str, Any]
@@ -205,9 +208,7 @@ class Model:
         for crop in crops:
             by_photo[crop.photo_id].append(crop)
         cuts = [crop for crop in crops if crop.side > 0]
-        vectors = self._embedder.embed(
-            cut(pixels[crop.photo_id], crop.window, crop.side) for crop in cuts
-        )
+        vectors = self._features(cuts, {row.id: row for row in rows}, pixels)
         answers = dict(zip((crop.id for crop in cuts), self._answers(vectors, top_k), strict=True))
         for source, row, item in zip(chunk, rows, read, strict=True):
             name = str(source) if isinstance(source, str | Path) else ""
@@ -217,6 +218,24 @@ class Model:
             mine = [crop for crop in by_photo[row.id] if crop.side > 0]
             found = any(crop.state is CropState.CROPPED for crop in mine)
             yield Prediction(name, found, tuple(_answer(c, answers[c.id]) for c in mine))
+
+    def _features(
+        self, crops: Sequence[Crop], rows: dict[str, Photo], pixels: dict[str, Pixels]
+    ) -> Iterator[Floats]:
+        """The features of each crop, as training made them; a whole photo is embedded once."""
+        wanted: dict[tuple[str, ...], Crop] = {}
+        for crop in crops:
+            if self.card.view != "photo":
+                wanted[crop.id, "closeup"] = crop
+            if self.card.view != "closeup":
+                wanted[crop.photo_id, "photo"] = whole_photo(rows[crop.photo_id], crop)
+        vectors = self._embedder.embed(
+            cut(pixels[crop.photo_id], crop.window, crop.side) for crop in wanted.values()
+        )
+        found = dict(zip(wanted, vectors, strict=True))
+        for crop in crops:
+            places = ((crop.id, "closeup"), (crop.photo_id, "photo"))
+            yield np.concatenate([found[place] for place in places if place in found])
 
     def _detections(self, pixels: dict[str, Pixels]) -> dict[str, list[Detection]]:
         if self._detector is None:

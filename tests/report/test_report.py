@@ -36,6 +36,7 @@ from closeup.types import Box, Crop, CropState, Result
 VOID = {"meta", "img", "br", "link", "hr", "input"}
 LOGISTIC: dict[str, Any] = {
     "kind": "logistic", "c": 0.1, "folds": 5, "iterations": 40, "converged": True,
+    "class_weight": "none",
     "table": [{"c": 0.01, "macro_f1": 0.5, "error": 0.02},
               {"c": 0.1, "macro_f1": 0.6, "error": 0.0}],
 }  # fmt: skip

@@ -20,11 +20,6 @@ class OnMiss(StrEnum):
     drop = "drop"
 
 
-class HeadKind(StrEnum):
-    logistic = "logistic"
-    mlp = "mlp"
-
-
 class Engine(StrEnum):
     auto = "auto"
     openvino = "openvino"
@@ -82,9 +77,27 @@ TestFraction = Annotated[
     float | None, typer.Option(help="Share of the photos held out as test part. [0.2]")
 ]
 Backbone = Annotated[
-    str | None, typer.Option(help="Backbone's name (`closeup models list`). [dinov2-s]")
+    str | None,
+    typer.Option(
+        help="Backbone's name (`closeup models list`), or several with commas, to compare. A "
+        "stronger form: NAME@stages-320-flip (more stages, pixels of its input, mirrored views). "
+        "[dinov2-s]"
+    ),
 ]
-Head = Annotated[HeadKind | None, typer.Option(help="Head on the embeddings. [logistic]")]
+View = Annotated[
+    str | None,
+    typer.Option(
+        help="What it looks at: closeup, photo (all of it), or both beside each other; several "
+        "with commas are compared. [closeup]"
+    ),
+]
+Head = Annotated[
+    str | None,
+    typer.Option(
+        help="Head on the embeddings: ridge, logistic, mlp or prototype; several with commas are "
+        "compared. [ridge]"
+    ),
+]
 ComparePhoto = Annotated[
     bool | None,
     typer.Option(

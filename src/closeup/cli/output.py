@@ -22,6 +22,7 @@ _VERBS = {
     "crop": "cutting close-ups",
     "embed closeup": "embedding close-ups",
     "embed photo": "embedding whole photos",
+    "compare": "comparing",
     "predict": "answering",
 }
 

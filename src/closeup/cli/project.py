@@ -12,7 +12,10 @@ from closeup.cli import options as opt
 from closeup.cli.output import print_json, progress_on_stderr, say
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from closeup.config import RunConfig
+    from closeup.pipeline.compare import Compared
     from closeup.pipeline.summary import Counts, RunResult
     from closeup.scouting import Scouting
 
@@ -57,6 +60,7 @@ def run(
     parent: opt.Parent = None,
     detector: opt.Detector = None,
     backbone: opt.Backbone = None,
+    view: opt.View = None,
     head: opt.Head = None,
     compare_photo: opt.ComparePhoto = None,
     test: opt.Test = None,
@@ -73,7 +77,8 @@ def run(
     json: opt.Json = False,
 ) -> None:
     """The whole job: photos -> close-ups -> classifier -> report."""
-    given = dict(source=photos, parent=parent, detector=detector, backbone=backbone, head=head,
+    given = dict(source=photos, parent=parent, detector=detector, backbone=backbone, view=view,
+                 head=head,
                  compare_photo=compare_photo, test=test, boxes=boxes, threshold=threshold,
                  which=which, pad=pad, on_miss=on_miss, seed=seed, test_fraction=test_fraction,
                  engine=engine, precision=precision, threads=threads)  # fmt: skip
@@ -83,6 +88,7 @@ def run(
 def train(
     out: Annotated[Path, typer.Argument(metavar="DIR", help="A project folder.")],
     backbone: opt.Backbone = None,
+    view: opt.View = None,
     head: opt.Head = None,
     compare_photo: opt.ComparePhoto = None,
     seed: opt.Seed = None,
@@ -94,7 +100,7 @@ def train(
 ) -> None:
     """Train (again) on the close-ups of a project, and measure."""
     _require_project(out)
-    given = dict(backbone=backbone, head=head, compare_photo=compare_photo, seed=seed,
+    given = dict(backbone=backbone, view=view, head=head, compare_photo=compare_photo, seed=seed,
                  test_fraction=test_fraction, engine=engine, precision=precision,
                  threads=threads)  # fmt: skip
     _run(out, given, json)
@@ -182,14 +188,20 @@ def _counts_line(counts: Counts) -> str:
 
 def print_result(result: RunResult) -> None:
     """The counts and scores of a run, for people."""
-    s = result.scores
     print(_counts_line(result.counts))
-    print(
-        f"test part: {s.n} close-ups of {len(s.labels)} classes\n"
-        f"  macro-F1    {s.macro_f1}   (95 % interval, resampled by group)\n"
-        f"  accuracy    {s.accuracy}\n"
-        f"  end to end  {s.macro_f1_end_to_end}   (macro-F1, an object not found counts as wrong)"
-    )
+    if len(result.compared) > 1:
+        _print_compared(result.compared)
+    s = result.scores
+    if s is None:
+        print("test part: none, because there are too few photos: the model is not measured")
+    else:
+        print(
+            f"test part: {s.n} close-ups of {len(s.labels)} classes\n"
+            f"  macro-F1    {s.macro_f1}   (95 % interval, resampled by group)\n"
+            f"  accuracy    {s.accuracy}\n"
+            f"  end to end  {s.macro_f1_end_to_end}   "
+            "(macro-F1, an object not found counts as wrong)"
+        )
     if result.crop_gain is not None:
         gain = result.crop_gain
         print(
@@ -199,3 +211,15 @@ def print_result(result: RunResult) -> None:
     taken = ", ".join(f"{stage} {s:.1f}" for stage, s in result.seconds.items() if s >= 0.05)
     print(f"seconds: {taken or 'nothing to do'}")
     print(f"model:   {result.model}\nreport:  {result.report}")
+
+
+def _print_compared(rows: Sequence[Compared]) -> None:
+    names = [str(row.candidate) for row in rows]
+    width = max(map(len, names))
+    print("cross-validation on the training part (mean and standard error over the folds):")
+    for name, row in zip(names, rows, strict=True):
+        print(
+            f"  {name:<{width}}  {row.mean:.3f} ± {row.error:.3f}  {row.megabytes:6.1f} MB  "
+            f"cost {row.work:5.1f}{'   <- taken' if row.picked else ''}"
+        )
+    print("  taken: the cheapest within one standard error of the best")

@@ -1,7 +1,8 @@
-"""From embeddings to a measured model: fit the head, touch the test part once, save the folder."""
+"""From embeddings to a measured model: choose, fit, touch the test part once, save the folder."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,18 +13,22 @@ from numpy.typing import NDArray
 
 import closeup
 from closeup import heads
+from closeup.config import View
 from closeup.dataset import folds
-from closeup.embed import content_key
 from closeup.errors import DatasetError, ModelError
 from closeup.evaluate import Difference, Scores, evaluate, paired_difference
 from closeup.model import ModelCard, Parts, read_card, save_model
-from closeup.pipeline.stages import Job, embeddings_stage
+from closeup.pipeline.compare import Candidate, Compared, candidates, cross_validated, pick, work_of
+from closeup.pipeline.features import Features, features_stage
+from closeup.pipeline.stages import Job
 from closeup.project import Table, key_of
-from closeup.types import Box, Crop, Example, Floats, Photo, Result
+from closeup.types import Crop, Example, Floats, Photo, Result
 from closeup.zoo import Network, find
 
-VERSION = 1
+VERSION = 2
 SCORES_FILE = "scores.json"
+
+Tables = tuple[Table[Photo], Table[Crop], Table[Example]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +46,11 @@ class Trained:
     Attributes
     ----------
     scores
-        Measured on the test part.
+        Measured on the test part; None where there are too few photos for one.
     log
         How the head was chosen: its cross-validation or epoch table.
+    compared
+        What was to choose from, in the order given; one row where nothing was.
     results
         One row per test example that has an answer.
     crop_gain
@@ -55,8 +62,9 @@ class Trained:
     """
 
     key: str
-    scores: Scores
+    scores: Scores | None
     log: dict[str, Any]
+    compared: tuple[Compared, ...]
     results: tuple[Result, ...]
     crop_gain: Difference | None
     networks: Networks
@@ -65,7 +73,7 @@ class Trained:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """One side of the split: examples with pixels, and their ``(n, dim)`` embeddings."""
+    """One side of the split: examples with pixels, and their ``(n, d)`` features."""
 
     examples: tuple[Example, ...]
     vectors: Floats
@@ -74,82 +82,138 @@ class _Part:
     def labels(self) -> list[str]:
         return [example.label for example in self.examples]
 
+    @property
+    def groups(self) -> list[str]:
+        return [example.group for example in self.examples]
 
-def train_stage(
-    job: Job,
-    tables: tuple[Table[Photo], Table[Crop], Table[Example]],
-    detector: Network | None,
-) -> Trained:
-    """Embed, fit, measure and save; everything is read back where nothing has changed."""
+
+@dataclass(frozen=True, slots=True)
+class _Fit:
+    """A candidate fitted on the training part."""
+
+    candidate: Candidate
+    backbone: Network
+    features: Features
+    fitted: heads.Fitted
+    out_of_fold: NDArray[np.float64] | None
+
+
+def train_stage(job: Job, tables: Tables, detector: Network | None) -> Trained:
+    """Embed, choose, fit, measure and save; everything is read back where nothing has changed."""
     photos, crops, examples = tables
-    networks = Networks(detector, find(job.config.train.backbone, "backbone",
-                                       progress=job.progress))  # fmt: skip
-    by_id = {crop.id: crop for crop in crops.rows}
-    used = [e for e in examples.rows if e.split and by_id[e.crop_id].side > 0]
-    embeddings, embed_key = embeddings_stage(
-        job, photos, [by_id[e.crop_id] for e in used], networks.backbone
-    )
-    key = key_of("train", VERSION, examples.key, embed_key, job.config.train.model_dump(),
-                 detector.card.sha256 if detector else "", closeup.__version__)  # fmt: skip
-    done = _read_back(job, key, networks)
+    config = job.config.train
+    backbones = {name: find(name, "backbone", progress=job.progress) for name in config.backbone}
+    hashes = [(n.card.sha256, n.card.input.model_dump()) for n in backbones.values()]
+    key = key_of("train", VERSION, examples.key, hashes, config.model_dump(),
+                 job.config.engine.precision, detector.card.sha256 if detector else "",
+                 closeup.__version__)  # fmt: skip
+    done = _read_back(job, key, detector, backbones)
     if done is not None:
         return done
-    photo_of = {p.id: p for p in photos.rows}
-    vector_of = embeddings.as_mapping()
-    vectors = {
-        e.crop_id: vector_of[content_key(photo_of[e.photo_id], by_id[e.crop_id])] for e in used
+    by_id = {crop.id: crop for crop in crops.rows}
+    used = [e for e in examples.rows if e.split and by_id[e.crop_id].side > 0]
+    features = {
+        (name, view): features_stage(job, photos, [by_id[e.crop_id] for e in used], network, view)
+        for name, network in backbones.items()
+        for view in config.view
     }
     with job.timed("train"):
-        train, test = (_part(used, vectors, side) for side in ("train", "test"))
-        head, log = _fit(job, train)
-        results, scores = _measure(job, head, test, examples.rows)
+        chosen, compared = _choose(job, used, backbones, features)
+        test = _part(used, chosen.features, "test")
+        results, scores = _measure(job, chosen.fitted.head, test, examples.rows)
     gain = None
-    if job.config.train.compare_photo:
-        gain = _compare_photo(
-            job, photos, [by_id[e.crop_id] for e in used], used, results, networks
+    if config.compare_photo and chosen.candidate.view == "closeup" and results:
+        photo_features = features_stage(
+            job, photos, [by_id[e.crop_id] for e in used], chosen.backbone, "photo"
         )
+        with job.timed("train"):
+            gain = _compare_photo(job, used, photo_features, chosen.candidate.head, results)
+    networks = Networks(detector, chosen.backbone)
     with job.timed("save"):
-        model = _save(job, key, networks, head, scores, (len(train.examples), len(test.examples)))
+        sizes = (sum(e.split == "train" for e in used), len(test.examples))
+        model = _save(job, key, networks, chosen, scores, sizes)
         job.project.write("results", Result, results, key)
-        stored = {"key": key, "scores": scores.to_json(), "log": log}
-        if gain is not None:
-            stored["crop_gain"] = gain.to_json()
-        job.project.write_json(SCORES_FILE, stored)
-    return Trained(key, scores, log, tuple(results), gain, networks, model)
+        job.project.write_json(SCORES_FILE, {
+            "key": key,
+            "scores": scores.to_json() if scores else None,
+            "log": chosen.fitted.log,
+            "compared": [row.to_json() for row in compared],
+            "crop_gain": gain.to_json() if gain else None,
+        })  # fmt: skip
+    return Trained(key, scores, chosen.fitted.log, tuple(compared), tuple(results), gain, networks,
+                   model)  # fmt: skip
+
+
+def _choose(
+    job: Job,
+    used: Sequence[Example],
+    backbones: Mapping[str, Network],
+    features: Mapping[tuple[str, View], Features],
+) -> tuple[_Fit, list[Compared]]:
+    """Fit every candidate on the training part, and pick one by its out-of-fold answers alone."""
+    seed = job.config.split.seed
+    fits, rows = [], []
+    wanted = candidates(job.config.train)
+    numbers = None
+    for place, candidate in enumerate(wanted):
+        mine = features[candidate.backbone, candidate.view]
+        train = _part(used, mine, "train")
+        if not train.examples:
+            raise DatasetError(
+                "the training part holds no photo with a close-up; check the photos with "
+                "`closeup scout`, or keep misses with `--on-miss photo`"
+            )
+        numbers = folds(train.examples, job.config.split) if numbers is None else numbers
+        start = time.perf_counter()
+        fitted = heads.fit(candidate.head, train.vectors, train.labels, numbers, seed, mine.blocks)
+        network = backbones[candidate.backbone]
+        shares = None
+        if np.ptp(numbers):
+            training = train.vectors, train.labels, train.groups, numbers
+            shares, pooled, mean, error = cross_validated(fitted, training, seed, mine.blocks)
+            rows.append(Compared(
+                candidate, pooled, mean, error, network.card.bytes / 1e6,
+                work_of(network, candidate.view), round(time.perf_counter() - start, 3),
+            ))  # fmt: skip
+        fits.append(_Fit(candidate, network, mine, fitted, shares))
+        if len(wanted) > 1:
+            job.progress("compare", place + 1, len(wanted))
+    if not rows:
+        if len(wanted) > 1:
+            job.notes.append(
+                "too few photos to compare backbones, views or heads: the first of each was taken"
+            )
+        return fits[0], []
+    best = pick(rows)
+    least = min(row.work for row in rows)
+    rows = [
+        replace(row, work=round(row.work / least, 2), picked=place == best)
+        for place, row in enumerate(rows)
+    ]
+    return fits[best], rows
 
 
 def _compare_photo(
-    job: Job,
-    photos: Table[Photo],
-    crops: Sequence[Crop],
-    used: Sequence[Example],
-    results: Sequence[Result],
-    networks: Networks,
+    job: Job, used: Sequence[Example], features: Features, kind: str, results: Sequence[Result]
 ) -> Difference:
     """Train on the whole photos too: same photos, split, folds, backbone and kind of head."""
-    photo_of = {p.id: p for p in photos.rows}
-    whole = []
-    for crop in crops:
-        photo = photo_of[crop.photo_id]
-        window = Box(0, 0, photo.width, photo.height)
-        whole.append(replace(crop, window=window, side=max(photo.width, photo.height)))
-    embeddings, _ = embeddings_stage(job, photos, whole, networks.backbone, "photo")
-    vector_of = embeddings.as_mapping()
-    vectors = {c.id: vector_of[content_key(photo_of[c.photo_id], c)] for c in whole}
-    with job.timed("train"):
-        train, test = (_part(used, vectors, side) for side in ("train", "test"))
-        head, _ = _fit(job, train)
-        best = head.probabilities(test.vectors).argmax(axis=1)
-        return paired_difference(
-            test.labels,
-            [head.labels[i] for i in best],
-            [result.answer for result in results],
-            [example.group for example in test.examples],
-            seed=job.config.split.seed,
-        )
+    train, test = (_part(used, features, side) for side in ("train", "test"))
+    numbers = folds(train.examples, job.config.split)
+    seed = job.config.split.seed
+    head = heads.fit(kind, train.vectors, train.labels, numbers, seed, features.blocks).head
+    best = head.probabilities(test.vectors).argmax(axis=1)
+    return paired_difference(
+        test.labels,
+        [head.labels[i] for i in best],
+        [result.answer for result in results],
+        test.groups,
+        seed=seed,
+    )
 
 
-def _read_back(job: Job, key: str, networks: Networks) -> Trained | None:
+def _read_back(
+    job: Job, key: str, detector: Network | None, backbones: Mapping[str, Network]
+) -> Trained | None:
     stored = job.project.read_json(SCORES_FILE)
     results = job.project.read("results", Result)
     folder = job.project.folder / "model"
@@ -161,31 +225,37 @@ def _read_back(job: Job, key: str, networks: Networks) -> Trained | None:
         return None
     if card.key != key or not all((folder / name).is_file() for name in card.files):
         return None
-    scores = Scores.from_json(stored["scores"])
-    gain = Difference.from_json(stored["crop_gain"]) if "crop_gain" in stored else None
-    return Trained(key, scores, stored["log"], results.rows, gain, networks, folder)
+    names = {network.card.name: network for network in backbones.values()}
+    return Trained(
+        key,
+        Scores.from_json(stored["scores"]) if stored["scores"] else None,
+        stored["log"],
+        tuple(map(Compared.from_json, stored["compared"])),
+        results.rows,
+        Difference.from_json(stored["crop_gain"]) if stored["crop_gain"] else None,
+        Networks(detector, names[card.backbone]),
+        folder,
+    )
 
 
-def _part(used: Sequence[Example], vectors: Mapping[str, Floats], side: str) -> _Part:
+def _part(used: Sequence[Example], features: Features, side: str) -> _Part:
     mine = tuple(example for example in used if example.split == side)
-    if not mine:
-        raise DatasetError(
-            f"the {side} part holds no photo with a close-up; check the photos with "
-            "`closeup scout`, or keep misses with `--on-miss photo`"
-        )
-    return _Part(mine, np.stack([vectors[example.crop_id] for example in mine]))
-
-
-def _fit(job: Job, train: _Part) -> tuple[heads.Head, dict[str, Any]]:
-    config = job.config
-    numbers: NDArray[np.int64] = folds(train.examples, config.split)
-    fitted = heads.fit(config.train.head, train.vectors, train.labels, numbers, config.split.seed)
-    return fitted.head, fitted.log
+    dim = sum(features.blocks)
+    vectors = [features.of[example.crop_id] for example in mine]
+    return _Part(mine, np.stack(vectors) if vectors else np.zeros((0, dim), np.float32))
 
 
 def _measure(
     job: Job, head: heads.Head, test: _Part, examples: Sequence[Example]
-) -> tuple[list[Result], Scores]:
+) -> tuple[list[Result], Scores | None]:
+    """The answers on the test part and their scores; None where nothing was held out."""
+    if not any(e.split == "test" for e in examples):
+        return [], None
+    if not test.examples:
+        raise DatasetError(
+            "the test part holds no photo with a close-up; check the photos with "
+            "`closeup scout`, or keep misses with `--on-miss photo`"
+        )
     probabilities = head.probabilities(test.vectors)
     best = probabilities.argmax(axis=1)
     results = [
@@ -199,7 +269,7 @@ def _measure(
         test.labels,
         probabilities,
         head.labels,
-        [e.group for e in test.examples],
+        test.groups,
         [e.found for e in test.examples],
         missed=missed,
         seed=job.config.split.seed,
@@ -208,8 +278,14 @@ def _measure(
 
 
 def _save(
-    job: Job, key: str, networks: Networks, head: heads.Head, scores: Scores, sizes: tuple[int, int]
+    job: Job,
+    key: str,
+    networks: Networks,
+    chosen: _Fit,
+    scores: Scores | None,
+    sizes: tuple[int, int],
 ) -> Path:
+    head = chosen.fitted.head
     card = ModelCard(
         closeup=closeup.__version__,
         key=key,
@@ -218,9 +294,10 @@ def _save(
         crop=job.config.crop,
         detector=networks.detector.card.name if networks.detector else "",
         backbone=networks.backbone.card.name,
+        view=chosen.candidate.view,
         head=head.kind,
         head_settings=dict(head.settings()),
-        scores=scores.to_json(),
+        scores=scores.to_json() if scores else {},
         counts={"train": sizes[0], "test": sizes[1]},
         files={},
     )

@@ -32,7 +32,7 @@ from closeup.report import (
 )
 from closeup.types import Crop, CropState, Example, Photo, PhotoState
 
-VERSION = 1
+VERSION = 2
 REPORT_FILE = "report.html"
 
 Tables = tuple[Table[Photo], Table[Crop], Table[Example]]
@@ -68,6 +68,7 @@ def _gather(job: Job, tables: Tables, counts: Counts, trained: Trained) -> Repor
         labels=[LabelRow(label, n, counts.found_per_label[label])
                 for label, n in counts.labels.items()],
         head_log=trained.log,
+        compared=trained.compared,
         samples=[Sample(names[crop.photo_id], crop.label, photo, closeup_)
                  for crop, photo, closeup_ in samples],
         mistakes=[Mistake(names[r.photo_id], r.truth, r.answer, r.confidence, r.found, photo, cut_)
@@ -132,7 +133,8 @@ def _facts(
     same = sum(n for n in copies.values() if n > 1)
     facts = [
         ("training part", f"{sizes['train']} close-ups"),
-        ("test part", f"{sizes['test']} close-ups, never seen in training"),
+        ("test part", f"{sizes['test']} close-ups, never seen in training"
+         if sizes["test"] else "none: too few photos"),
         ("identical photos", f"{same} files in {sum(n > 1 for n in copies.values())} sets; "
          "a set never stands on two sides of the split"),
     ]  # fmt: skip

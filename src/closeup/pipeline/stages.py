@@ -25,7 +25,8 @@ from closeup.project import Project, Table, key_of
 from closeup.types import Crop, Detection, Example, Photo, PhotoState
 from closeup.zoo import Network
 
-VERSIONS = {"photos": 1, "detect": 1, "crop": 1, "dataset": 1}
+VERSIONS = {"photos": 1, "detect": 1, "crop": 1, "dataset": 2}
+SIDES = ("train", "test")
 
 
 @dataclass
@@ -170,12 +171,19 @@ def dataset_stage(job: Job, photos: Table[Photo], crops: Table[Crop]) -> Table[E
         key = key_of(
             "dataset", VERSIONS["dataset"], crops.key, facts, job.config.split.model_dump()
         )
-        return job.project.stage(
+        table = job.project.stage(
             "dataset",
             Example,
             key,
             lambda _: make_dataset(photos.rows, crops.rows, job.config.split, grouping.group_of),
         )
+        sides = {side: {e.label for e in table.rows if e.split == side} for side in SIDES}
+        if untested := sorted(sides["train"] - sides["test"]):
+            job.notes.append(
+                f"not tested, because nothing could be held out: {', '.join(untested)}; "
+                "more photos of them are needed"
+            )
+        return table
 
 
 def embeddings_stage(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from closeup.evaluate import Difference, Scores
+from closeup.pipeline.compare import Compared
 from closeup.types import Crop, CropState, Photo, PhotoState
 
 
@@ -51,10 +52,15 @@ def count(photos: tuple[Photo, ...], crops: tuple[Crop, ...]) -> Counts:
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """What ``closeup run`` gives: counts, scores on the test part, times, and where things lie."""
+    """What ``closeup run`` gives: counts, scores on the test part, times, and where things lie.
+
+    `scores` is None where there were too few photos to hold any out. `compared` has a row for
+    each combination of backbone, view and head, one of them picked.
+    """
 
     counts: Counts
-    scores: Scores
+    scores: Scores | None
+    compared: tuple[Compared, ...]
     crop_gain: Difference | None
     seconds: dict[str, float]
     notes: tuple[str, ...]
@@ -63,7 +69,6 @@ class RunResult:
 
     def to_json(self) -> dict[str, Any]:
         """The stable object of ``run --json`` (docs/formats.md)."""
-        s = self.scores
         gain = {} if self.crop_gain is None else {"crop_gain": self.crop_gain.to_json()}
         return {
             "photos": self.counts.photos,
@@ -72,17 +77,22 @@ class RunResult:
             "unreadable": self.counts.unreadable,
             "labels": self.counts.labels,
             "detection_rate": round(self.counts.detection_rate, 6),
-            "test": {
-                "n": s.n,
-                "macro_f1": s.macro_f1.value,
-                "macro_f1_low": s.macro_f1.low,
-                "macro_f1_high": s.macro_f1.high,
-                "accuracy": s.accuracy.value,
-                "macro_f1_end_to_end": s.macro_f1_end_to_end.value,
-            },
+            "test": None if self.scores is None else _test_part(self.scores),
+            "compared": [row.to_json() for row in self.compared],
             **gain,
             "seconds": self.seconds,
             "notes": list(self.notes),
             "model": str(self.model),
             "report": str(self.report),
         }
+
+
+def _test_part(s: Scores) -> dict[str, Any]:
+    return {
+        "n": s.n,
+        "macro_f1": s.macro_f1.value,
+        "macro_f1_low": s.macro_f1.low,
+        "macro_f1_high": s.macro_f1.high,
+        "accuracy": s.accuracy.value,
+        "macro_f1_end_to_end": s.macro_f1_end_to_end.value,
+    }

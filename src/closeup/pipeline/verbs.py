@@ -117,6 +117,7 @@ def run(config: RunConfig, out: Path, *, progress: Progress = silent) -> RunResu
     return RunResult(
         counts,
         trained.scores,
+        trained.compared,
         trained.crop_gain,
         job.seconds,
         tuple(job.notes),

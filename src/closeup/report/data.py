@@ -91,9 +91,12 @@ class ReportData:
     title
         What the photos are of, usually the project folder's name.
     scores
-        Measured on the test part.
+        Measured on the test part; None where nothing was held out.
     head_log
         How the head was chosen: ``Fitted.log``.
+    compared
+        Rows with `candidate` (backbone, view, head), `macro_f1`, `mean`, `error`, `megabytes`,
+        `work` and `picked`; shown where there are several.
     samples, mistakes
         In the order to show; see :func:`pick_samples` and :func:`worst_mistakes`.
     mistakes_total
@@ -113,10 +116,11 @@ class ReportData:
     """
 
     title: str
-    scores: Scores
+    scores: Scores | None
     counts: PhotoCounts
     labels: Sequence[LabelRow]
     head_log: Mapping[str, Any]
+    compared: Sequence[Any] = ()
     samples: Sequence[Sample] = ()
     mistakes: Sequence[Mistake] = ()
     mistakes_total: int = 0

@@ -59,8 +59,8 @@ def render_report(data: ReportData) -> str:
         data=data,
         scores=data.scores,
         chart=head_chart(data.head_log),
-        pairs=confused_pairs(data.scores),
-        guess=majority_share(data.scores),
+        pairs=confused_pairs(data.scores) if data.scores else [],
+        guess=majority_share(data.scores) if data.scores else 0.0,
         HEADINGS=HEADINGS,
         MAX_ROWS=MAX_ROWS,
         MAX_MATRIX=MAX_MATRIX,
@@ -90,15 +90,18 @@ def head_chart(log: Mapping[str, Any]) -> Markup:
     table: Sequence[dict[str, float]] = log.get("table", ())
     if not table:
         return Markup("")
-    if log["kind"] == "logistic":
-        points = [(math.log10(row["c"]), row["macro_f1"]) for row in table]
+    if log["kind"] in ("logistic", "ridge"):
+        name, what = ("c", "C") if log["kind"] == "logistic" else ("penalty", "penalty")
+        direction = "weaker" if name == "c" else "stronger"
+        points = [(math.log10(row[name]), row["macro_f1"]) for row in table]
         errors = [row["error"] for row in table]
         whole = [x for x, _ in points if abs(x - round(x)) < 1e-6]
         ticks = [(x, f"{10 ** round(x):g}") for x in whole]
         line = Line("macro-F1", "one", points, errors)
         return line_chart(
-            [line], ticks, "C (weaker regularisation to the right)", math.log10(log["c"]),
-            f"Macro-F1 in cross-validation for each C; C = {log['c']:g} was chosen",
+            [line], ticks, f"{what} ({direction} regularisation to the right)",
+            math.log10(log[name]),
+            f"Macro-F1 in cross-validation for each {what}; {what} = {log[name]:g} was chosen",
         )  # fmt: skip
     lines = [
         Line("validation", "one", [(row["epoch"], row["validation_loss"]) for row in table]),

@@ -141,9 +141,7 @@ def _resize(model: ModelProto, size: int) -> None:
     del model.graph.value_info[:]
 
 
-def _add_stages(
-    name: str, model: ModelProto, output: str, dim: int
-) -> tuple[str, tuple[int, ...]]:
+def _add_stages(name: str, model: ModelProto, output: str, dim: int) -> tuple[str, tuple[int, ...]]:
     """Put the mean of the last feature map of each resolution but the smallest before `output`.
 
     The smallest one's is, in nearly every network, what the embedding is made of.
@@ -212,11 +210,12 @@ def _add_flip(model: ModelProto, output: str) -> str:
         ),
         helper.make_node("Concat", [image, "closeup_mirrored"], [inner], axis=0),
     ]  # fmt: skip
+    opset = max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=0)
+    halves = {"num_outputs": 2} if opset >= 18 else {}
     last = [
-        helper.make_node("Split", [output], ["closeup_plain", "closeup_flipped"], axis=0,
-                         num_outputs=2),
+        helper.make_node("Split", [output], ["closeup_plain", "closeup_flipped"], axis=0, **halves),
         helper.make_node("Mean", ["closeup_plain", "closeup_flipped"], ["closeup_mean"]),
-    ]  # fmt: skip
+    ]
     nodes = [*first, *model.graph.node, *last]
     del model.graph.node[:]
     model.graph.node.extend(nodes)

@@ -1,0 +1,60 @@
+"""What a head sees of each close-up: embeddings of one or two views, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from closeup.config import View
+from closeup.crops import whole_photo
+from closeup.embed import content_key
+from closeup.pipeline.stages import Job, embeddings_stage
+from closeup.project import Table, key_of
+from closeup.types import Crop, Floats, Photo
+from closeup.zoo import Network
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """The features of every close-up.
+
+    Attributes
+    ----------
+    of
+        Crop id to a ``(d,)`` vector.
+    blocks
+        Lengths of the parts of a vector, which sum to d.
+    key
+        Changes with anything that changes a vector of given pixels.
+    """
+
+    of: Mapping[str, Floats]
+    blocks: tuple[int, ...]
+    key: str
+
+
+def views_of(view: View) -> tuple[str, ...]:
+    """The single views that make up `view`, in the order of their features."""
+    return ("closeup", "photo") if view == "both" else (view,)
+
+
+def features_stage(
+    job: Job, photos: Table[Photo], crops: Sequence[Crop], backbone: Network, view: View
+) -> Features:
+    """Embed every view of `crops` (those with pixels), reusing what is cached."""
+    photo_of = {photo.id: photo for photo in photos.rows}
+    parts, keys = [], []
+    for one in views_of(view):
+        seen = crops if one == "closeup" else [whole_photo(photo_of[c.photo_id], c) for c in crops]
+        embeddings, key = embeddings_stage(job, photos, seen, backbone, one)
+        vector_of = embeddings.as_mapping()
+        parts.append([vector_of[content_key(photo_of[c.photo_id], c)] for c in seen])
+        keys.append(key)
+    joined = {
+        crop.id: np.concatenate(vectors)
+        for crop, vectors in zip(crops, zip(*parts, strict=True), strict=True)
+    }
+    blocks = backbone.card.blocks or (backbone.card.dim,)
+    return Features(joined, blocks * len(parts), key_of("features", 1, view, keys))
