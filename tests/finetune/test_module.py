@@ -1,0 +1,86 @@
+"""The network being trained: its input, its head, its rates, its average."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from closeup.errors import UsageError
+from closeup.finetune import FinetuneConfig
+from closeup.finetune.module import follow, make_training, set_rates, to_input, with_head
+from closeup.heads import Head
+from closeup.heads.head import Dense
+from closeup.preprocess import InputSpec, prepare
+
+torch = pytest.importorskip("torch", reason="fine-tuning needs the torch extra")
+
+
+def make_head(layers: int = 1) -> Head:
+    rng = np.random.default_rng(0)
+    layer = Dense(rng.standard_normal((3, 3)).astype(np.float32), np.arange(3, dtype=np.float32))
+    return Head("logistic", ("a", "b", "c"), (layer,) * layers, {})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{}, {"color": "bgr"}, {"scale": "byte"}, {"mean": (0.4, 0.5, 0.6), "std": (0.2, 0.3, 0.4)}],
+)
+def test_the_input_is_what_prediction_prepares(change: dict[str, object]) -> None:
+    spec = InputSpec.model_validate({"width": 24, "height": 16, **change})
+    pictures = np.random.default_rng(0).integers(0, 256, (2, 16, 24, 3), dtype=np.uint8)
+    expected = np.stack([prepare(p, spec)[0] for p in pictures])
+    found = to_input(list(pictures), spec, "cpu").numpy()
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_it_begins_as_the_head_that_was_fitted() -> None:
+    head = make_head()
+    model = with_head(torch.nn.Identity(), head, dropout=0.5).eval()
+    embeddings = np.random.default_rng(1).standard_normal((4, 3)).astype(np.float32)
+    with torch.no_grad():
+        found = torch.softmax(model(torch.from_numpy(embeddings)), dim=1).numpy()
+    np.testing.assert_allclose(found, head.probabilities(embeddings), atol=1e-6)
+
+
+def test_a_head_of_several_layers_is_refused() -> None:
+    with pytest.raises(UsageError, match="one layer, logistic has 2"):
+        with_head(torch.nn.Identity(), make_head(2), dropout=0.0)
+
+
+def test_rates_rise_and_fall_each_to_its_own_top() -> None:
+    config = FinetuneConfig(head_rate=0.01, backbone_rate=0.001)
+    training = make_training(torch.nn.Linear(3, 3), make_head(), config)
+    tops = [group["top"] for group in training.optimiser.param_groups]
+    assert sorted(set(tops)) == [0.001, 0.01]
+    shares = [set_rates(training.optimiser, step, 100) for step in range(100)]
+    assert shares[0] == pytest.approx(0.1)
+    assert max(shares) == shares[10] == 1
+    assert shares[10:] == sorted(shares[10:], reverse=True)
+    assert shares[-1] < 0.001
+    set_rates(training.optimiser, 10, 100)
+    assert [group["lr"] for group in training.optimiser.param_groups] == tops
+    assert set_rates(training.optimiser, 0, 1) == 1
+
+
+def test_biases_do_not_decay() -> None:
+    config = FinetuneConfig(weight_decay=0.5)
+    training = make_training(torch.nn.Linear(3, 3), make_head(), config)
+    for group in training.optimiser.param_groups:
+        expected = 0.5 if group["params"][0].ndim > 1 else 0.0
+        assert group["weight_decay"] == expected
+
+
+def test_the_average_follows() -> None:
+    body = torch.nn.BatchNorm1d(3)
+    training = make_training(body, make_head(), FinetuneConfig(average=0.9))
+    before = training.shadow.head.weight.detach().clone()
+    with torch.no_grad():
+        training.model.head.weight += 1
+        training.model.body.num_batches_tracked += 7
+    follow(training, 0.9, step=1000)
+    moved = training.shadow.head.weight.detach() - before
+    torch.testing.assert_close(moved, torch.full_like(moved, 0.1))
+    assert int(training.shadow.body.num_batches_tracked) == 7
+    last = make_training(torch.nn.Linear(3, 3), make_head(), FinetuneConfig(average=0))
+    assert last.shadow is last.model
+    follow(last, 0.0, step=0)
