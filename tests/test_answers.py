@@ -22,7 +22,8 @@ def test_json_has_the_promised_shape() -> None:
         "found": True,
         "objects": [
             {"box": [1, 2, 30, 40], "parent": "clock", "parent_score": 0.5, "label": "omega",
-             "confidence": 0.75, "top": [["omega", 0.75], ["rolex", 0.25]]}
+             "confidence": 0.75, "reason": "", "top": [["omega", 0.75], ["rolex", 0.25]],
+             "likely": []}
         ],
         "error": None,
     }  # fmt: skip

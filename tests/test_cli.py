@@ -116,7 +116,7 @@ def test_predict_json_answers_each_photo_in_order(base: Path) -> None:
     assert set(first) == {"photo", "found", "objects", "error"}
     assert first["error"] is None
     assert set(first["objects"][0]) == {"box", "parent", "parent_score", "label", "confidence",
-                                        "top"}  # fmt: skip
+                                        "reason", "top", "likely"}  # fmt: skip
     assert second["error"]["code"] == "missing"
     assert second["objects"] == []
 

@@ -51,7 +51,7 @@ def test_the_model_answers_as_training_measured(project: Path, model: closeup.Mo
     assert len(results.rows) >= 6
     paths = {p.id: p.file for p in _photos(project)}
     for row in results.rows:
-        answer = model.predict(paths[row.photo_id])
+        answer = model.predict(paths[row.photo_id], always=True)
         assert (answer.label, answer.found) == (row.answer, row.found)
         assert answer.objects[0].confidence == pytest.approx(row.confidence, abs=1e-6)
 
@@ -160,3 +160,25 @@ def test_no_model_folder_says_where_it_is(project: Path, tmp_path: Path) -> None
         closeup.load(project / "out")
     with pytest.raises(ModelError, match="no model folder"):
         closeup.load(tmp_path)
+
+
+def test_unlike_photos_are_unknown_and_always_gives_the_guess(
+    project: Path, model: closeup.Model
+) -> None:
+    assert model.card.unknown is not None
+    rng = np.random.default_rng(0)
+    strange = rng.integers(0, 256, (60, 60, 3), np.uint8)
+    strange[::2] = 255 - strange[::2] // 8
+    (answer,) = model.predict(strange).objects
+    assert answer.label == "unknown"
+    assert answer.reason in ("not confident", "unlike anything trained on")
+    (guess,) = model.predict(strange, always=True).objects
+    assert (guess.label, guess.reason) == (answer.top[0][0], "")
+
+
+def test_a_model_without_its_rule_is_refused(project: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(project / "out" / "model", folder)
+    (folder / "unknown.safetensors").unlink()
+    with pytest.raises(ModelError, match=r"unknown\.safetensors is missing"):
+        closeup.load(folder)

@@ -16,7 +16,7 @@ from closeup.project import write_atomically
 from closeup.types import Answer, Pixels, Prediction
 
 COLUMNS = ("photo", "found", "x1", "y1", "x2", "y2", "parent", "parent_score", "label",
-           "confidence", "error_code", "error_message")  # fmt: skip
+           "confidence", "reason", "error_code", "error_message")  # fmt: skip
 
 
 def to_json(prediction: Prediction) -> dict[str, Any]:
@@ -34,7 +34,9 @@ def to_json(prediction: Prediction) -> dict[str, Any]:
                 "parent_score": round(one.parent_score, 6),
                 "label": one.label,
                 "confidence": round(one.confidence, 6),
+                "reason": one.reason,
                 "top": [[label, round(p, 6)] for label, p in one.top],
+                "likely": list(one.likely),
             }
             for one in prediction.objects
         ],
@@ -47,9 +49,9 @@ def to_rows(predictions: Sequence[Prediction]) -> Iterator[tuple[Any, ...]]:
     for p in predictions:
         for one in p.objects:
             yield (p.photo, p.found, *(round(v, 2) for v in one.box), one.parent,
-                   one.parent_score, one.label, one.confidence, "", "")  # fmt: skip
+                   one.parent_score, one.label, one.confidence, one.reason, "", "")  # fmt: skip
         if not p.objects:
-            yield (p.photo, False, None, None, None, None, "", None, "", None, p.error_code,
+            yield (p.photo, False, None, None, None, None, "", None, "", None, "", p.error_code,
                    p.error_message)  # fmt: skip
 
 
@@ -80,7 +82,7 @@ def write_parquet(predictions: Sequence[Prediction], file: Path) -> None:
     import pyarrow.parquet as pq
 
     kinds = [pa.string(), pa.bool_(), *[pa.float64()] * 4, pa.string(), pa.float64(), pa.string(),
-             pa.float64(), pa.string(), pa.string()]  # fmt: skip
+             pa.float64(), *[pa.string()] * 3]  # fmt: skip
     rows = [tuple(_text(v) for v in row) for row in to_rows(predictions)]
     columns = zip(*rows, strict=True) if rows else ([] for _ in COLUMNS)
     arrays = [pa.array(list(c), kind) for c, kind in zip(columns, kinds, strict=True)]
@@ -119,7 +121,8 @@ def annotate(pixels: Pixels, objects: Sequence[Answer]) -> Image.Image:
     line = max(1, round(3 * unit))
     for one in objects:
         draw.rectangle(one.box, outline=(255, 176, 0), width=line)
-        text = f" {one.label} {one.confidence:.0%} "
+        known = f"{one.label} {one.confidence:.0%}"
+        text = f" {one.label}: {one.reason} " if one.reason else f" {known} "
         left, top, right, bottom = draw.textbbox((0, 0), text, font=font)
         width, height = right - left, bottom - top + line
         x = min(max(0, one.box.x1), max(0, picture.width - width))

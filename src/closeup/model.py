@@ -5,6 +5,7 @@
     model/
       model.json           the card: labels, crop recipe, head, measured scores, file hashes
       head.safetensors     the head's arrays
+      unknown.safetensors  what the rule for unknown photos compares with (absent without one)
       detector/            card.json and graph.onnx (absent where boxes were the user's own)
       backbone/            card.json and graph.onnx
 
@@ -29,6 +30,7 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from closeup.config import CropConfig, DetectConfig, EngineConfig, View
+from closeup.conformal import Conformal, prediction_sets
 from closeup.crops import cut, find_crops, whole_photo
 from closeup.detect import Detector
 from closeup.detect.stage import FLOOR, as_rows
@@ -39,6 +41,7 @@ from closeup.images import read_photo
 from closeup.parallel import ordered_map
 from closeup.project import write_atomically
 from closeup.types import (
+    UNKNOWN,
     Answer,
     Crop,
     CropState,
@@ -49,11 +52,13 @@ from closeup.types import (
     Pixels,
     Prediction,
 )
+from closeup.unknown import UnknownRule, restore_rule
 from closeup.zoo import Network, load
 
 FORMAT = 2
 CARD_FILE = "model.json"
 HEAD_FILE = "head.safetensors"
+UNKNOWN_FILE = "unknown.safetensors"
 CHUNK = 16
 """Photos held in memory at once while predicting on many."""
 
@@ -75,6 +80,10 @@ class ModelCard(BaseModel):
         What the backbone looks at: the close-up, the whole photo, or both beside each other.
     head, head_settings
         Kind of head and its settings that are not arrays.
+    unknown
+        Thresholds of the rule for unknown photos; None where there were too few photos for one.
+    likely
+        The rule for sets of labels, ``Conformal.to_json()``; None likewise.
     scores, counts
         What was measured on the test part when the model was made, and from how many photos.
     files
@@ -94,6 +103,8 @@ class ModelCard(BaseModel):
     view: View = "closeup"
     head: str
     head_settings: dict[str, Any]
+    unknown: dict[str, float] | None = None
+    likely: dict[str, Any] | None = None
     scores: dict[str, Any]
     counts: dict[str, int]
     files: dict[str, str]
@@ -106,6 +117,7 @@ class Parts:
     detector: Network | None
     backbone: Network
     head: Head
+    rule: UnknownRule | None = None
 
 
 def save_model(folder: Path, card: ModelCard, parts: Parts) -> Path:
@@ -119,6 +131,8 @@ def save_model(folder: Path, card: ModelCard, parts: Parts) -> Path:
     from safetensors.numpy import save
 
     contents = {HEAD_FILE: save(parts.head.arrays())}
+    if parts.rule is not None:
+        contents[UNKNOWN_FILE] = save(parts.rule.arrays())
     for name, network in (("detector", parts.detector), ("backbone", parts.backbone)):
         if network is None:
             if (folder / name).is_dir():
@@ -174,6 +188,8 @@ class Model:
     def __init__(self, card: ModelCard, parts: Parts, engine: EngineConfig) -> None:
         self.card = card
         self._head = parts.head
+        self._rule = parts.rule
+        self._likely = None if card.likely is None else Conformal.from_json(card.likely)
         self._embedder = Embedder(parts.backbone, engine)
         self._detector = None if parts.detector is None else Detector(parts.detector, engine)
 
@@ -182,23 +198,29 @@ class Model:
         """The classes, in the order of the probabilities."""
         return self.card.labels
 
-    def predict(self, photo: Source, *, top_k: int = 5) -> Prediction:
+    def predict(self, photo: Source, *, top_k: int = 5, always: bool = False) -> Prediction:
         """The answer for one photo; a broken one gives a Prediction with an error, no exception.
 
         Parameters
         ----------
         top_k
             How many labels :attr:`Answer.top` holds at most.
+        always
+            Give the most probable label also where the rule for unknown photos withholds it.
         """
-        return next(self.predict_many([photo], top_k=top_k))
+        return next(self.predict_many([photo], top_k=top_k, always=always))
 
-    def predict_many(self, photos: Iterable[Source], *, top_k: int = 5) -> Iterator[Prediction]:
+    def predict_many(
+        self, photos: Iterable[Source], *, top_k: int = 5, always: bool = False
+    ) -> Iterator[Prediction]:
         """One answer per photo, in order; memory does not grow with their number."""
         sources = iter(photos)
         while chunk := list(islice(sources, CHUNK)):
-            yield from self._predict_chunk(chunk, top_k)
+            yield from self._predict_chunk(chunk, top_k, always)
 
-    def _predict_chunk(self, chunk: Sequence[Source], top_k: int) -> Iterator[Prediction]:
+    def _predict_chunk(
+        self, chunk: Sequence[Source], top_k: int, always: bool
+    ) -> Iterator[Prediction]:
         read = list(ordered_map(_read, chunk))
         rows = [_row(place, item) for place, item in enumerate(read)]
         pixels = {row.id: item for row, item in zip(rows, read, strict=True)
@@ -209,7 +231,9 @@ class Model:
             by_photo[crop.photo_id].append(crop)
         cuts = [crop for crop in crops if crop.side > 0]
         vectors = self._features(cuts, {row.id: row for row in rows}, pixels)
-        answers = dict(zip((crop.id for crop in cuts), self._answers(vectors, top_k), strict=True))
+        given = (self._answer(crop, vector, top_k, always)
+                 for crop, vector in zip(cuts, vectors, strict=True))  # fmt: skip
+        answers = {crop.id: answer for crop, answer in zip(cuts, given, strict=True)}
         for source, row, item in zip(chunk, rows, read, strict=True):
             name = str(source) if isinstance(source, str | Path) else ""
             if isinstance(item, PhotoError):
@@ -217,7 +241,7 @@ class Model:
                 continue
             mine = [crop for crop in by_photo[row.id] if crop.side > 0]
             found = any(crop.state is CropState.CROPPED for crop in mine)
-            yield Prediction(name, found, tuple(_answer(c, answers[c.id]) for c in mine))
+            yield Prediction(name, found, tuple(answers[c.id] for c in mine))
 
     def _features(
         self, crops: Sequence[Crop], rows: dict[str, Photo], pixels: dict[str, Pixels]
@@ -243,13 +267,20 @@ class Model:
         found = self._detector.detect(pixels.values(), floor=FLOOR)
         return {name: as_rows(name, many) for name, many in zip(pixels, found, strict=True)}
 
-    def _answers(
-        self, vectors: Iterable[Floats], top_k: int
-    ) -> Iterator[tuple[tuple[str, float], ...]]:
-        for vector in vectors:
-            row = self._head.probabilities(vector[None])[0]
-            best = np.argsort(-row, kind="stable")[:top_k]
-            yield tuple((self.labels[i], float(row[i])) for i in best)
+    def _answer(self, crop: Crop, vector: Floats, top_k: int, always: bool) -> Answer:
+        shares = self._head.probabilities(vector[None])
+        row = shares[0]
+        order = np.argsort(-row, kind="stable")
+        top = tuple((self.labels[i], float(row[i])) for i in order[:top_k])
+        (reason,) = [""] if self._rule is None else self._rule.reasons(shares, vector[None])
+        likely: tuple[str, ...] = ()
+        if self._likely is not None:
+            among = prediction_sets(shares, self._likely)[0]
+            likely = tuple(self.labels[i] for i in order if among[i])
+        reason = "" if always else reason
+        label = UNKNOWN if reason else top[0][0]
+        return Answer(crop.box, crop.category, crop.score, label, float(row[order[0]]), top,
+                      reason, likely)  # fmt: skip
 
 
 def _read(source: Source) -> Pixels | PhotoError:
@@ -273,11 +304,6 @@ def _row(place: int, item: Pixels | PhotoError) -> Photo:
     return Photo(str(place), "", "", "", "", "", state, code, reason, width, height, 0, 0, "")
 
 
-def _answer(crop: Crop, top: tuple[tuple[str, float], ...]) -> Answer:
-    label, confidence = top[0]
-    return Answer(crop.box, crop.category, crop.score, label, confidence, top)
-
-
 def load_model(folder: Path | str, engine: EngineConfig | None = None) -> Model:
     """Load a model folder, checking every file against the hash on the card.
 
@@ -297,9 +323,11 @@ def load_model(folder: Path | str, engine: EngineConfig | None = None) -> Model:
         detector = load(folder / "detector", verify=False) if card.detector else None
         backbone = load(folder / "backbone", verify=False)
         head = restore(card.head, card.labels, load_file(folder / HEAD_FILE), card.head_settings)
+        rule = (None if card.unknown is None
+                else restore_rule(load_file(folder / UNKNOWN_FILE), card.unknown))  # fmt: skip
     except (NetworkError, SafetensorError, OSError) as err:
         raise ModelError(f"{folder} cannot be loaded: {err}") from err
-    return Model(card, Parts(detector, backbone, head), engine or EngineConfig())
+    return Model(card, Parts(detector, backbone, head, rule), engine or EngineConfig())
 
 
 def _check_file(folder: Path, name: str, expected: str) -> None:

@@ -215,12 +215,25 @@ class Result:
     found: bool
 
 
+UNKNOWN = "unknown"
+"""In place of a label where a model withholds its answer."""
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What a model says of one object in a photo.
 
-    `top` holds the most probable labels with their probabilities, best first; `label` and
-    `confidence` are the first of them.
+    Attributes
+    ----------
+    label, confidence
+        The most probable label and its probability; ``"unknown"`` where the answer is withheld.
+    top
+        The most probable labels with their probabilities, best first, withheld or not.
+    reason
+        Why the answer is withheld, ``""`` where it is given.
+    likely
+        Labels among which the true one is with the chance that the model was made for (0.9);
+        empty where the model was made from too few photos to say.
     """
 
     box: Box
@@ -229,6 +242,8 @@ class Answer:
     label: str
     confidence: float
     top: tuple[tuple[str, float], ...]
+    reason: str = ""
+    likely: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from closeup.errors import ModelError, UsageError
 from closeup.heads.head import single_threaded
 from closeup.judged import Judged, Probabilities
+from closeup.parallel import ordered_map
 from closeup.types import Floats
 
 ANSWERED = ""
@@ -192,10 +193,14 @@ def fit_unknown(
     if len(numbers) < 2:
         raise UsageError("a distance out of fold needs at least 2 folds; add photos")
     own = np.empty(n, np.float32)
+
+    def one(number: int) -> None:
+        held = folds == number
+        own[held] = _distances(*_reference(embeddings[~held]), embeddings[held])
+
     with single_threaded():
-        for number in numbers:
-            held = folds == number
-            own[held] = _distances(*_reference(embeddings[~held]), embeddings[held])
+        for _ in ordered_map(one, numbers.tolist(), workers=min(8, len(numbers))):
+            pass
         basis, references = _reference(embeddings)
     farthest = float(np.quantile(own, (1 + coverage) / 2))
     near = own <= farthest
@@ -213,8 +218,18 @@ def _least_confidence(confidence: Probabilities, wanted: int) -> float:
 def _reference(embeddings: Floats) -> tuple[Floats, Floats]:
     """The principal directions ``(r, d)`` about the origin, and the rows in them ``(m, r)``."""
     rows = _unit(_spread(embeddings, MAX_REFERENCES))
-    basis = np.linalg.svd(_spread(rows, _BASIS_ROWS), full_matrices=False)[2][:DIRECTIONS]
-    basis = np.ascontiguousarray(basis, np.float32)
+    some = _spread(rows, _BASIS_ROWS)
+    n, d = some.shape
+    # The smaller of the two products of the rows with themselves: much quicker than an SVD.
+    squares, vectors = np.linalg.eigh(
+        (some @ some.T if n < d else some.T @ some).astype(np.float64)
+    )
+    kept = np.flatnonzero(squares > max(squares[-1], 0.0) * 1e-9)[::-1][:DIRECTIONS]
+    kept = kept if kept.size else np.array([len(squares) - 1])
+    directions = vectors[:, kept]
+    if n < d:
+        directions = some.T @ directions / np.sqrt(np.maximum(squares[kept], 1e-30))
+    basis = np.ascontiguousarray(directions.T, np.float32)
     return basis, rows @ basis.T
 
 

@@ -389,3 +389,11 @@ def test_answering_needs_numpy_only() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_out_of_fold_answers_that_ridge_gives_for_nothing_are_the_real_ones() -> None:
+    rows, labels, folds = clouds(spread=5)
+    fitted = heads.fit("ridge", rows, labels, folds, seed=0)
+    assert fitted.out_of_fold is not None
+    shares = heads.cross_probabilities(fitted.head, rows, labels, folds, seed=0)
+    assert np.allclose(fitted.out_of_fold, shares, atol=1e-4)

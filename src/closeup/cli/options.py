@@ -105,6 +105,12 @@ ComparePhoto = Annotated[
         help="Train on the whole photos too, to see whether cropping helps. [no]",
     ),
 ]
+Coverage = Annotated[
+    float | None,
+    typer.Option(
+        help="Share of photos like the training ones to answer, the others being 'unknown'. [0.95]"
+    ),
+]
 EngineName = Annotated[
     Engine | None, typer.Option("--engine", help="What runs the networks. [auto]")
 ]

@@ -13,7 +13,9 @@ from closeup.cli.output import print_json, progress_on_stderr, say
 from closeup.errors import UsageError
 
 if TYPE_CHECKING:
-    from closeup.types import Prediction
+    from rich.text import Text
+
+    from closeup.types import Answer, Prediction
 
 
 def predict(
@@ -23,6 +25,9 @@ def predict(
     csv: Annotated[Path | None, typer.Option(help="Write the answers to a CSV file.")] = None,
     parquet: Annotated[Path | None, typer.Option(help="Write them to a Parquet file.")] = None,
     draw: Annotated[Path | None, typer.Option(help="Write annotated pictures here.")] = None,
+    always: Annotated[
+        bool, typer.Option("--always", help="Give the best guess, never 'unknown'.")
+    ] = False,
     engine: opt.EngineName = None,
     precision: opt.PrecisionName = None,
     threads: opt.Threads = None,
@@ -41,7 +46,7 @@ def predict(
     drawn = _names(files, draw) if draw is not None else []
     answers: list[Prediction] = []
     with progress_on_stderr() as progress:
-        stream = loaded.predict_many(files)
+        stream = loaded.predict_many(files, always=always)
         for place, answer in enumerate(track(stream, "predict", len(files), progress)):
             answers.append(answer)
             if json:
@@ -80,7 +85,9 @@ def _print_table(answers: Iterable[Prediction]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table("photo", "label", "confidence", "next best", "found as", box=None, pad_edge=False)
+    table = Table(
+        "photo", "label", "confidence", "other guesses", "found as", box=None, pad_edge=False
+    )
     for answer in answers:
         name = Text(answer.photo, overflow="fold")
         if answer.error_code:
@@ -89,7 +96,16 @@ def _print_table(answers: Iterable[Prediction]) -> None:
         if not answer.objects:
             table.add_row(name, Text("nothing found", style="yellow"), "", "", "")
         for one in answer.objects:
-            second = f"{one.top[1][0]} {one.top[1][1]:.2f}" if len(one.top) > 1 else ""
+            guesses = one.top[:1] if one.reason else one.top[1:2]
+            second = ", ".join(f"{label} {p:.2f}" for label, p in guesses)
             found = f"{one.parent} {one.parent_score:.2f}" if answer.found else "(whole photo)"
-            table.add_row(name, Text(one.label), f"{one.confidence:.2f}", Text(second), Text(found))
+            table.add_row(name, _label(one), f"{one.confidence:.2f}", Text(second), Text(found))
     Console(soft_wrap=False).print(table)
+
+
+def _label(answer: Answer) -> Text:
+    from rich.text import Text
+
+    if answer.reason:
+        return Text(f"{answer.label} ({answer.reason})", style="yellow")
+    return Text(answer.label)

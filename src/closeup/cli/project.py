@@ -63,6 +63,7 @@ def run(
     view: opt.View = None,
     head: opt.Head = None,
     compare_photo: opt.ComparePhoto = None,
+    coverage: opt.Coverage = None,
     test: opt.Test = None,
     boxes: opt.Boxes = None,
     threshold: opt.Threshold = None,
@@ -79,7 +80,8 @@ def run(
     """The whole job: photos -> close-ups -> classifier -> report."""
     given = dict(source=photos, parent=parent, detector=detector, backbone=backbone, view=view,
                  head=head,
-                 compare_photo=compare_photo, test=test, boxes=boxes, threshold=threshold,
+                 compare_photo=compare_photo, coverage=coverage, test=test, boxes=boxes,
+                 threshold=threshold,
                  which=which, pad=pad, on_miss=on_miss, seed=seed, test_fraction=test_fraction,
                  engine=engine, precision=precision, threads=threads)  # fmt: skip
     _run(out, given, json)
@@ -91,6 +93,7 @@ def train(
     view: opt.View = None,
     head: opt.Head = None,
     compare_photo: opt.ComparePhoto = None,
+    coverage: opt.Coverage = None,
     seed: opt.Seed = None,
     test_fraction: opt.TestFraction = None,
     engine: opt.EngineName = None,
@@ -100,9 +103,9 @@ def train(
 ) -> None:
     """Train (again) on the close-ups of a project, and measure."""
     _require_project(out)
-    given = dict(backbone=backbone, view=view, head=head, compare_photo=compare_photo, seed=seed,
-                 test_fraction=test_fraction, engine=engine, precision=precision,
-                 threads=threads)  # fmt: skip
+    given = dict(backbone=backbone, view=view, head=head, compare_photo=compare_photo,
+                 coverage=coverage, seed=seed, test_fraction=test_fraction, engine=engine,
+                 precision=precision, threads=threads)  # fmt: skip
     _run(out, given, json)
 
 
@@ -201,6 +204,14 @@ def print_result(result: RunResult) -> None:
             f"  accuracy    {s.accuracy}\n"
             f"  end to end  {s.macro_f1_end_to_end}   "
             "(macro-F1, an object not found counts as wrong)"
+        )
+    if result.trust is not None:
+        t = result.trust
+        print(
+            f"  answered    {t.answered.value:.0%}, of these right "
+            f"{t.accuracy_answered.value:.3f}   (others: {t.unsure} not confident, "
+            f"{t.unlike} unlike the training photos)\n"
+            f"  calibrated  {t.calibration.ece}   (expected error of the stated confidence)"
         )
     if result.crop_gain is not None:
         gain = result.crop_gain

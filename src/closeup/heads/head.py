@@ -121,6 +121,14 @@ class Head:
             values = values @ layer.weights.T.astype(np.float64) + layer.bias
         return softmax(values)
 
+    def cooled(self, temperature: float) -> Head:
+        """The same head with its logits divided by `temperature`: the answers stay, how sure they
+        sound changes."""
+        *inner, last = self.layers
+        t = np.float32(temperature)
+        layers = (*inner, Dense(last.weights / t, last.bias / t))
+        return Head(self.kind, self.labels, layers, self.chosen)
+
     def arrays(self) -> dict[str, NDArray[Any]]:
         """The layers as named float32 arrays: ``layer0.weights``, ``layer0.bias``, …"""
         return {
@@ -159,10 +167,14 @@ class Fitted:
     ``train``, ``validation`` (numbers of rows), and rows with ``epoch``, ``loss``,
     ``validation_loss``, ``validation_accuracy``, ``rate``. ``table`` is empty where there were too
     few photos to try anything.
+
+    `out_of_fold` holds the ``(n, k)`` probabilities of each row from heads of the chosen settings
+    that its fold took no part in, where fitting gives them for nothing.
     """
 
     head: Head
     log: dict[str, Any]
+    out_of_fold: NDArray[np.float64] | None = None
 
 
 def softmax(logits: NDArray[Any]) -> NDArray[Any]:

@@ -34,12 +34,14 @@ def fit_ridge(problem: Problem) -> Fitted:
     chosen: dict[str, Any] = {"penalty": DEFAULT_PENALTY, "class_weight": "none",
                               "temperature": DEFAULT_TEMPERATURE}  # fmt: skip
     table: list[dict[str, Any]] = []
+    out_of_fold = None
     with single_threaded():
         if problem.can_hold_out:
-            chosen, table = _choose(problem)
+            chosen, table, scores = _choose(problem)
+            out_of_fold = softmax(chosen["temperature"] * scores)
         head = refit_ridge(problem, chosen)
     folds = len(np.unique(problem.folds)) if problem.can_hold_out else 0
-    return Fitted(head, {"kind": "ridge", **chosen, "folds": folds, "table": table})
+    return Fitted(head, {"kind": "ridge", **chosen, "folds": folds, "table": table}, out_of_fold)
 
 
 def refit_ridge(problem: Problem, chosen: dict[str, Any]) -> Head:
@@ -52,8 +54,9 @@ def refit_ridge(problem: Problem, chosen: dict[str, Any]) -> Head:
     return Head("ridge", problem.labels, (standardise.fold_into(t * weights, t * bias),), chosen)
 
 
-def _choose(problem: Problem) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    best: tuple[float, dict[str, Any], list[dict[str, Any]]] | None = None
+def _choose(problem: Problem) -> tuple[dict[str, Any], list[dict[str, Any]], Matrix]:
+    """The settings, the table of penalties, and the ``(n, k)`` scores of the held-out rows."""
+    best: tuple[float, dict[str, Any], list[dict[str, Any]], Matrix] | None = None
     for balanced in problem.weightings:
         scores, table = _cross_validate(problem, balanced)
         means = np.array([row["macro_f1"] for row in table]).round(12)
@@ -64,9 +67,9 @@ def _choose(problem: Problem) -> tuple[dict[str, Any], list[dict[str, Any]]]:
                 "class_weight": "balanced" if balanced else "none",
                 "temperature": fit_temperature(scores[place], problem.classes),
             }
-            best = means[place], chosen, table
+            best = means[place], chosen, table, scores[place]
     assert best is not None
-    return best[1], best[2]
+    return best[1:]
 
 
 def _cross_validate(problem: Problem, balanced: bool) -> tuple[Matrix, list[dict[str, Any]]]:

@@ -103,7 +103,9 @@ def cross_validated(
         Embeddings, labels, groups and folds of the n training close-ups; at least two folds.
     """
     vectors, labels, groups, folds = training
-    shares = heads.cross_probabilities(fitted.head, vectors, labels, folds, seed, blocks)
+    shares = fitted.out_of_fold
+    if shares is None:
+        shares = heads.cross_probabilities(fitted.head, vectors, labels, folds, seed, blocks)
     place = {label: number for number, label in enumerate(fitted.head.labels)}
     truth = np.array([place[label] for label in labels])
     answers = shares.argmax(axis=1)

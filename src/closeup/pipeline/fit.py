@@ -17,15 +17,17 @@ from closeup.config import View
 from closeup.dataset import folds
 from closeup.errors import DatasetError, ModelError
 from closeup.evaluate import Difference, Scores, evaluate, paired_difference
+from closeup.judged import Judged
 from closeup.model import ModelCard, Parts, read_card, save_model
 from closeup.pipeline.compare import Candidate, Compared, candidates, cross_validated, pick, work_of
 from closeup.pipeline.features import Features, features_stage
 from closeup.pipeline.stages import Job
+from closeup.pipeline.trust import Doubt, Trust, choose_doubt, measure_trust
 from closeup.project import Table, key_of
 from closeup.types import Crop, Example, Floats, Photo, Result
 from closeup.zoo import Network, find
 
-VERSION = 2
+VERSION = 3
 SCORES_FILE = "scores.json"
 
 Tables = tuple[Table[Photo], Table[Crop], Table[Example]]
@@ -53,6 +55,9 @@ class Trained:
         What was to choose from, in the order given; one row where nothing was.
     results
         One row per test example that has an answer.
+    trust
+        How well calibrated its answers on the test part are, and what withholding some gains; None
+        without a test part or from too few photos.
     crop_gain
         By how much close-ups beat whole photos; None where that was not asked for.
     model
@@ -66,6 +71,7 @@ class Trained:
     log: dict[str, Any]
     compared: tuple[Compared, ...]
     results: tuple[Result, ...]
+    trust: Trust | None
     crop_gain: Difference | None
     networks: Networks
     model: Path
@@ -95,6 +101,7 @@ class _Fit:
     backbone: Network
     features: Features
     fitted: heads.Fitted
+    folds: NDArray[np.int64]
     out_of_fold: NDArray[np.float64] | None
 
 
@@ -119,8 +126,14 @@ def train_stage(job: Job, tables: Tables, detector: Network | None) -> Trained:
     }
     with job.timed("train"):
         chosen, compared = _choose(job, used, backbones, features)
-        test = _part(used, chosen.features, "test")
-        results, scores = _measure(job, chosen.fitted.head, test, examples.rows)
+        train, test = (_part(used, chosen.features, side) for side in ("train", "test"))
+        head, doubt = _calm(job, chosen, train)
+        probabilities = head.probabilities(test.vectors)
+        results, scores = _measure(job, head, test, probabilities, examples.rows)
+        trust = None
+        if doubt is not None and results:
+            judged = Judged(probabilities, head.labels, test.labels, test.groups)
+            trust = measure_trust(doubt, test.vectors, judged, job.config.split.seed)
     gain = None
     if config.compare_photo and chosen.candidate.view == "closeup" and results:
         photo_features = features_stage(
@@ -130,18 +143,30 @@ def train_stage(job: Job, tables: Tables, detector: Network | None) -> Trained:
             gain = _compare_photo(job, used, photo_features, chosen.candidate.head, results)
     networks = Networks(detector, chosen.backbone)
     with job.timed("save"):
-        sizes = (sum(e.split == "train" for e in used), len(test.examples))
-        model = _save(job, key, networks, chosen, scores, sizes)
+        sizes = (len(train.examples), len(test.examples))
+        model = _save(job, key, networks, chosen, (head, doubt), scores, sizes)
         job.project.write("results", Result, results, key)
         job.project.write_json(SCORES_FILE, {
             "key": key,
             "scores": scores.to_json() if scores else None,
             "log": chosen.fitted.log,
             "compared": [row.to_json() for row in compared],
+            "trust": trust.to_json() if trust else None,
             "crop_gain": gain.to_json() if gain else None,
         })  # fmt: skip
-    return Trained(key, scores, chosen.fitted.log, tuple(compared), tuple(results), gain, networks,
-                   model)  # fmt: skip
+    return Trained(key, scores, chosen.fitted.log, tuple(compared), tuple(results), trust, gain,
+                   networks, model)  # fmt: skip
+
+
+def _calm(job: Job, chosen: _Fit, train: _Part) -> tuple[heads.Head, Doubt | None]:
+    """The head with calibrated probabilities, and the rules for doubt; none from too few photos."""
+    head = chosen.fitted.head
+    if chosen.out_of_fold is None:
+        return head, None
+    judged = Judged(chosen.out_of_fold, head.labels, train.labels, train.groups)
+    config = job.config.train
+    doubt = choose_doubt(train.vectors, judged, chosen.folds, config.coverage, config.miss_rate)
+    return head.cooled(doubt.temperature.value), doubt
 
 
 def _choose(
@@ -175,7 +200,7 @@ def _choose(
                 candidate, pooled, mean, error, network.card.bytes / 1e6,
                 work_of(network, candidate.view), round(time.perf_counter() - start, 3),
             ))  # fmt: skip
-        fits.append(_Fit(candidate, network, mine, fitted, shares))
+        fits.append(_Fit(candidate, network, mine, fitted, numbers, shares))
         if len(wanted) > 1:
             job.progress("compare", place + 1, len(wanted))
     if not rows:
@@ -232,6 +257,7 @@ def _read_back(
         stored["log"],
         tuple(map(Compared.from_json, stored["compared"])),
         results.rows,
+        Trust.from_json(stored["trust"]) if stored["trust"] else None,
         Difference.from_json(stored["crop_gain"]) if stored["crop_gain"] else None,
         Networks(detector, names[card.backbone]),
         folder,
@@ -246,7 +272,11 @@ def _part(used: Sequence[Example], features: Features, side: str) -> _Part:
 
 
 def _measure(
-    job: Job, head: heads.Head, test: _Part, examples: Sequence[Example]
+    job: Job,
+    head: heads.Head,
+    test: _Part,
+    probabilities: NDArray[np.float64],
+    examples: Sequence[Example],
 ) -> tuple[list[Result], Scores | None]:
     """The answers on the test part and their scores; None where nothing was held out."""
     if not any(e.split == "test" for e in examples):
@@ -256,7 +286,6 @@ def _measure(
             "the test part holds no photo with a close-up; check the photos with "
             "`closeup scout`, or keep misses with `--on-miss photo`"
         )
-    probabilities = head.probabilities(test.vectors)
     best = probabilities.argmax(axis=1)
     results = [
         Result(e.crop_id, e.photo_id, e.label, head.labels[i], float(row[i]), e.found)
@@ -282,10 +311,11 @@ def _save(
     key: str,
     networks: Networks,
     chosen: _Fit,
+    fitted: tuple[heads.Head, Doubt | None],
     scores: Scores | None,
     sizes: tuple[int, int],
 ) -> Path:
-    head = chosen.fitted.head
+    head, doubt = fitted
     card = ModelCard(
         closeup=closeup.__version__,
         key=key,
@@ -297,9 +327,11 @@ def _save(
         view=chosen.candidate.view,
         head=head.kind,
         head_settings=dict(head.settings()),
+        unknown=doubt.rule.settings() if doubt else None,
+        likely=doubt.conformal.to_json() if doubt else None,
         scores=scores.to_json() if scores else {},
         counts={"train": sizes[0], "test": sizes[1]},
         files={},
     )
-    parts = Parts(networks.detector, networks.backbone, head)
+    parts = Parts(networks.detector, networks.backbone, head, doubt.rule if doubt else None)
     return save_model(job.project.folder / "model", card, parts)

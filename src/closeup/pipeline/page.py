@@ -32,7 +32,7 @@ from closeup.report import (
 )
 from closeup.types import Crop, CropState, Example, Photo, PhotoState
 
-VERSION = 2
+VERSION = 3
 REPORT_FILE = "report.html"
 
 Tables = tuple[Table[Photo], Table[Crop], Table[Example]]
@@ -69,6 +69,7 @@ def _gather(job: Job, tables: Tables, counts: Counts, trained: Trained) -> Repor
                 for label, n in counts.labels.items()],
         head_log=trained.log,
         compared=trained.compared,
+        trust=trained.trust,
         samples=[Sample(names[crop.photo_id], crop.label, photo, closeup_)
                  for crop, photo, closeup_ in samples],
         mistakes=[Mistake(names[r.photo_id], r.truth, r.answer, r.confidence, r.found, photo, cut_)

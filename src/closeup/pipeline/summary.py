@@ -9,6 +9,7 @@ from typing import Any
 
 from closeup.evaluate import Difference, Scores
 from closeup.pipeline.compare import Compared
+from closeup.pipeline.trust import Trust
 from closeup.types import Crop, CropState, Photo, PhotoState
 
 
@@ -55,12 +56,14 @@ class RunResult:
     """What ``closeup run`` gives: counts, scores on the test part, times, and where things lie.
 
     `scores` is None where there were too few photos to hold any out. `compared` has a row for
-    each combination of backbone, view and head, one of them picked.
+    each combination of backbone, view and head, one of them picked. `trust` is None where there
+    were too few photos to measure it.
     """
 
     counts: Counts
     scores: Scores | None
     compared: tuple[Compared, ...]
+    trust: Trust | None
     crop_gain: Difference | None
     seconds: dict[str, float]
     notes: tuple[str, ...]
@@ -79,6 +82,7 @@ class RunResult:
             "detection_rate": round(self.counts.detection_rate, 6),
             "test": None if self.scores is None else _test_part(self.scores),
             "compared": [row.to_json() for row in self.compared],
+            "trust": None if self.trust is None else _trust(self.trust),
             **gain,
             "seconds": self.seconds,
             "notes": list(self.notes),
@@ -95,4 +99,20 @@ def _test_part(s: Scores) -> dict[str, Any]:
         "macro_f1_high": s.macro_f1.high,
         "accuracy": s.accuracy.value,
         "macro_f1_end_to_end": s.macro_f1_end_to_end.value,
+    }
+
+
+def _trust(t: Trust) -> dict[str, Any]:
+    return {
+        "ece": t.calibration.ece.value,
+        "ece_low": t.calibration.ece.low,
+        "ece_high": t.calibration.ece.high,
+        "answered": t.answered.value,
+        "accuracy_answered": t.accuracy_answered.value,
+        "unsure": t.unsure,
+        "unlike": t.unlike,
+        "accuracy_at_70": t.selective.at_70.value,
+        "gain_at_70": t.selective.gain_70.value,
+        "set_coverage": t.sets.coverage.value,
+        "set_size": t.sets.size.value,
     }

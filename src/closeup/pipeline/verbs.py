@@ -118,6 +118,7 @@ def run(config: RunConfig, out: Path, *, progress: Progress = silent) -> RunResu
         counts,
         trained.scores,
         trained.compared,
+        trained.trust,
         trained.crop_gain,
         job.seconds,
         tuple(job.notes),

@@ -97,6 +97,8 @@ class ReportData:
     compared
         Rows with `candidate` (backbone, view, head), `macro_f1`, `mean`, `error`, `megabytes`,
         `work` and `picked`; shown where there are several.
+    trust
+        How far the answers can be trusted (``pipeline.trust.Trust``); None where not measured.
     samples, mistakes
         In the order to show; see :func:`pick_samples` and :func:`worst_mistakes`.
     mistakes_total
@@ -121,6 +123,7 @@ class ReportData:
     labels: Sequence[LabelRow]
     head_log: Mapping[str, Any]
     compared: Sequence[Any] = ()
+    trust: Any = None
     samples: Sequence[Sample] = ()
     mistakes: Sequence[Mistake] = ()
     mistakes_total: int = 0

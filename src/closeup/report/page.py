@@ -59,6 +59,8 @@ def render_report(data: ReportData) -> str:
         data=data,
         scores=data.scores,
         chart=head_chart(data.head_log),
+        reliability=reliability_chart(data.trust) if data.trust else "",
+        withholding=withholding_chart(data.trust) if data.trust else "",
         pairs=confused_pairs(data.scores) if data.scores else [],
         guess=majority_share(data.scores) if data.scores else 0.0,
         HEADINGS=HEADINGS,
@@ -112,6 +114,36 @@ def head_chart(log: Mapping[str, Any]) -> Markup:
     return line_chart(
         lines, ticks, "epoch; the lines are losses", log["best_epoch"],
         f"Loss of training and validation by epoch; epoch {log['best_epoch']} was kept",
+    )  # fmt: skip
+
+
+def reliability_chart(trust: Any) -> Markup:
+    """Accuracy over stated confidence in equal-width bins, beside the diagonal."""
+    bins = [row for row in trust.calibration.bins if row.count]
+    points = [(row.confidence, row.accuracy) for row in bins]
+    # Half a 95 % interval of a share, by Agresti and Coull (1998).
+    errors = [1.96 * math.sqrt((p := (row.accuracy * row.count + 2) / (row.count + 4)) * (1 - p)
+                               / (row.count + 4)) for row in bins]  # fmt: skip
+    ticks = [(x / 10, f"{x / 10:g}") for x in range(0, 11, 2)]
+    return line_chart(
+        [Line("ideal", "two", [(0.0, 0.0), (1.0, 1.0)]), Line("measured", "one", points, errors)],
+        ticks, "stated confidence; the lines are accuracy", trust.calibration.confidence,
+        "Accuracy over stated confidence on the test part; the vertical line is the mean "
+        "confidence",
+    )  # fmt: skip
+
+
+def withholding_chart(trust: Any) -> Markup:
+    """Accuracy of the surest answers over the share that is answered."""
+    curve = trust.selective.curve
+    points = [(point.coverage, point.accuracy.value) for point in curve]
+    errors = [(point.accuracy.high - point.accuracy.low) / 2 for point in curve]
+    ticks = [(x / 10, f"{x * 10} %") for x in range(0, 11, 2)]
+    return line_chart(
+        [Line("accuracy", "one", points, errors)], ticks, "share answered, surest first",
+        trust.answered.value,
+        "Accuracy of the surest answers over the share answered; the vertical line is what the "
+        "model answers",
     )  # fmt: skip
 
 
