@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import onnx
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
@@ -28,6 +29,7 @@ from closeup.demo.designs import ATTRIBUTES
 from closeup.preprocess import InputSpec
 from closeup.zoo import Card, Network, file_hash
 from closeup.zoo.add import add_checkpoint
+from closeup.zoo.derive import mirror
 from closeup.zoo.inputs import InputOverrides
 from closeup.zoo.torch_export import export_onnx
 from nano import together
@@ -136,6 +138,9 @@ def write(network: NanoEmbed, folder: Path, made_with: dict[str, str]) -> Card:
     export_onnx(network.eval(), (example,), file, input_names=("image",),
                 output_names=("embedding",), dynamic_batch=True)  # fmt: skip
     halve(file)
+    graph = onnx.load(file)
+    mirror(graph, DIM)
+    file.write_bytes(graph.SerializeToString())
     card = Card(
         name="nano-embed",
         kind="backbone",
@@ -146,7 +151,8 @@ def write(network: NanoEmbed, folder: Path, made_with: dict[str, str]) -> Card:
                         mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)),
         dim=DIM,
         description="A demonstration default that needs no download, trained by "
-        "tools/train_nano_embed.py; no rival of the hub's networks.",
+        "tools/train_nano_embed.py; no rival of the hub's networks. Gives the mean over the "
+        "picture and its mirror image.",
         licence="Apache-2.0",
         source="tools/train_nano_embed.py",
         trained_on=(

@@ -60,7 +60,12 @@ def demo(
 
     print_result(result)
     best = answer.objects[0] if answer.objects else None
-    said = f"{best.label}, {best.confidence:.0%} sure" if best else "nothing found"
+    said = "nothing found"
+    if best is not None:
+        guess = best.top[0][0]
+        said = f"{guess}, {best.confidence:.0%} sure"
+        if best.reason:
+            said = f"{best.label} ({best.reason}; its best guess is {said})"
     print(
         f"\nA fresh photo of a watch by {maker}: {said} (drawn in {out / 'fresh-answer.jpg'})\n"
         f"All in {seconds} s. Open the report: {result.report}\n\n"

@@ -124,15 +124,32 @@ def _change(base: Network, variant: Variant) -> tuple[ModelProto, tuple[int, ...
         output, blocks = _add_stages(base.card.name, model, output, base.card.dim)
     if variant.flip:
         output = _add_flip(model, output)
-    value = onnx.helper.make_tensor_value_info("embedding", onnx.TensorProto.FLOAT,
-                                               ["n", sum(blocks)])  # fmt: skip
+    _finish(model, output, sum(blocks))
+    return model, blocks
+
+
+def mirror(model: ModelProto, dim: int) -> None:
+    """Let a backbone's graph give the mean of its embeddings of a picture and its mirror image.
+
+    Parameters
+    ----------
+    model
+        With one input ``(n, 3, height, width)`` and one output ``(n, dim)``; it is changed.
+    """
+    _finish(model, _add_flip(model, model.graph.output[0].name), dim)
+
+
+def _finish(model: ModelProto, output: str, dim: int) -> None:
+    """Make the tensor `output` the graph's one output, called ``embedding``."""
+    import onnx
+
+    value = onnx.helper.make_tensor_value_info("embedding", onnx.TensorProto.FLOAT, ["n", dim])
     _rename(model, output, "embedding")
     del model.graph.output[:]
     model.graph.output.append(value)
     # What was known of the shapes inside holds no longer.
     del model.graph.value_info[:]
     onnx.checker.check_model(model)
-    return model, blocks
 
 
 def _resize(model: ModelProto, size: int) -> None:
