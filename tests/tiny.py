@@ -91,6 +91,35 @@ def make_backbone(cache: Path, name: str = "tiny-pool") -> Path:
     return _save(_model(nodes, [image], [output], []), cache / "networks" / name, card)
 
 
+def staged_weights() -> list[Any]:
+    """The convolutions of ``tiny-stages``: 3 to 4, 4 to 6, 6 to 5 channels."""
+    rng = np.random.default_rng(0)
+    return [
+        rng.standard_normal((o, i, 1, 1)).astype(np.float32) for i, o in ((3, 4), (4, 6), (6, 5))
+    ]
+
+
+def make_staged_backbone(cache: Path, name: str = "tiny-stages") -> Path:
+    """Write ``tiny-stages``, three convolutions of stride 2, into a cache folder."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    constants = [numpy_helper.from_array(w, f"w{i}") for i, w in enumerate(staged_weights())]
+    nodes, last = [], "image"
+    for i in range(3):
+        nodes.append(helper.make_node("Conv", [last, f"w{i}"], [f"c{i}"], strides=[2, 2]))
+        nodes.append(helper.make_node("Relu", [f"c{i}"], [f"r{i}"]))
+        last = f"r{i}"
+    nodes.append(helper.make_node("GlobalAveragePool", [last], ["pooled"]))
+    nodes.append(helper.make_node("Flatten", ["pooled"], ["embedding"], axis=1))
+    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", 3, 32, 32])
+    output = helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["n", 5])
+    card = {
+        "name": name, "kind": "backbone", "family": "embedding", "dim": 5,
+        "input": {"width": 32, "height": 32, "anchor": "centre"},
+    }  # fmt: skip
+    return _save(_model(nodes, [image], [output], constants), cache / "networks" / name, card)
+
+
 def make_photos(folder: Path, per_label: int = 10, *, dark: int = 0) -> Path:
     """Photos of labels ``ash``, ``birch``, ``cedar``, told apart by the colour of their middle.
 

@@ -10,7 +10,7 @@ import pytest
 from closeup.config import EngineConfig
 from closeup.engine import open_graph
 from closeup.errors import UsageError
-from closeup.zoo import Network, find
+from closeup.zoo import Network, find, load
 from closeup.zoo.derive import Variant, derive, split_name
 from tests import tiny
 
@@ -81,18 +81,35 @@ def test_it_is_made_once_and_again_when_its_base_changes(cache: Path) -> None:
     assert find("tiny-pool@flip", "backbone").card.made_with["base"] == sha
 
 
-def test_stages_of_the_built_in_backbone(cache: Path) -> None:
-    base = find("nano-embed", "backbone")
+def test_stages_of_a_convolutional_backbone(cache: Path) -> None:
+    folder = tiny.make_staged_backbone(cache)
+    base = load(folder)
     staged = derive(base, Variant(stages=True))
-    *stages, last = staged.card.blocks
-    assert last == base.card.dim
-    assert len(stages) == 4
+    assert staged.card.blocks == (4, 6, base.card.dim)
     assert staged.card.dim == sum(staged.card.blocks)
     picture = picture_for(base)
     answer = run(staged, picture)
     assert answer.shape == (staged.card.dim,)
-    assert np.allclose(answer[-last:], run(base, picture), atol=1e-4)
-    assert np.allclose(answer, run(staged, picture, "onnxruntime"), atol=1e-3)
+    assert np.allclose(answer[-base.card.dim :], run(base, picture), atol=1e-5)
+    assert np.allclose(answer, run(staged, picture, "onnxruntime"), atol=1e-5)
+    # The first map is the picture through a 1 x 1 convolution with stride 2, rectified.
+    weights = tiny.staged_weights()[0][:, :, 0, 0]
+    first = np.maximum(np.einsum("oc,chw->ohw", weights, picture[:, ::2, ::2]), 0)
+    assert np.allclose(answer[:4], first.mean(axis=(1, 2)), atol=1e-5)
+
+
+def test_all_three_together(cache: Path) -> None:
+    tiny.make_staged_backbone(cache)
+    network = find("tiny-stages@stages-48-flip", "backbone")
+    assert network.card.input.width == 48
+    picture = picture_for(network)
+    assert np.allclose(run(network, picture), run(network, picture[..., ::-1].copy()), atol=1e-6)
+
+
+def test_a_mirrored_network_is_mirrored_again_without_harm(cache: Path) -> None:
+    plain, again = find("nano-embed", "backbone"), find("nano-embed@flip", "backbone")
+    picture = picture_for(plain)
+    assert np.allclose(run(plain, picture), run(again, picture), atol=1e-4)
 
 
 def test_a_larger_input(cache: Path) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 import tempfile
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -171,11 +172,12 @@ def _add_stages(name: str, model: ModelProto, output: str, dim: int) -> tuple[st
         raise UsageError(f"{name} has no feature maps of several sizes; leave `stages` out")
     pooled = []
     for place, tensor in enumerate(list(maps)[:-1]):
-        means, flat = f"closeup_stage{place}_map", f"closeup_stage{place}"
+        means = _free(model, f"closeup_stage{place}_map")
+        flat = _free(model, f"closeup_stage{place}")
         model.graph.node.append(helper.make_node("GlobalAveragePool", [tensor], [means]))
         model.graph.node.append(helper.make_node("Flatten", [means], [flat], axis=1))
         pooled.append(flat)
-    joined = "closeup_stages"
+    joined = _free(model, "closeup_stages")
     model.graph.node.append(helper.make_node("Concat", [*pooled, output], [joined], axis=1))
     return joined, (*list(maps.values())[:-1], dim)
 
@@ -208,7 +210,9 @@ def _add_flip(model: ModelProto, output: str) -> str:
     from onnx import helper, numpy_helper
 
     image = model.graph.input[0].name
-    inner = "closeup_both"
+    inner, mirrored, plain, flipped, mean = (
+        _free(model, f"closeup_{word}") for word in ("both", "mirrored", "plain", "flipped", "mean")
+    )
     for node in model.graph.node:
         for place, name in enumerate(node.input):
             if name == image:
@@ -216,38 +220,45 @@ def _add_flip(model: ModelProto, output: str) -> str:
     numbers = {"starts": [-1], "ends": [-(2**31)], "axes": [3], "steps": [-1]}
     constants: dict[str, str] = {}
     for key, values in numbers.items():
-        constants[key] = f"closeup_{key}"
+        constants[key] = _free(model, f"closeup_{key}")
         model.graph.initializer.append(
             numpy_helper.from_array(np.array(values, np.int64), constants[key])
         )
     first = [
         helper.make_node(
             "Slice", [image, *(constants[k] for k in ("starts", "ends", "axes", "steps"))],
-            ["closeup_mirrored"],
+            [mirrored],
         ),
-        helper.make_node("Concat", [image, "closeup_mirrored"], [inner], axis=0),
+        helper.make_node("Concat", [image, mirrored], [inner], axis=0),
     ]  # fmt: skip
     opset = max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=0)
     halves = {"num_outputs": 2} if opset >= 18 else {}
     last = [
-        helper.make_node("Split", [output], ["closeup_plain", "closeup_flipped"], axis=0, **halves),
-        helper.make_node("Mean", ["closeup_plain", "closeup_flipped"], ["closeup_mean"]),
+        helper.make_node("Split", [output], [plain, flipped], axis=0, **halves),
+        helper.make_node("Mean", [plain, flipped], [mean]),
     ]
     nodes = [*first, *model.graph.node, *last]
     del model.graph.node[:]
     model.graph.node.extend(nodes)
-    return "closeup_mean"
+    return mean
 
 
 def _rename(model: ModelProto, old: str, new: str) -> None:
     """Call the tensor `old` `new`; another that bears the name already gets out of the way."""
     if old == new:
         return
-    names = {new: f"closeup_was_{new}", old: new}
+    names = {new: _free(model, new), old: new}
     for node in model.graph.node:
         for field in (node.input, node.output):
             for place, name in enumerate(field):
                 field[place] = names.get(name, name)
+
+
+def _free(model: ModelProto, name: str) -> str:
+    """`name`, with a number where a tensor of the graph has it."""
+    taken = {one for node in model.graph.node for one in (*node.input, *node.output)}
+    taken |= {tensor.name for tensor in model.graph.initializer}
+    return next(one for one in (name, *(f"{name}_{i}" for i in count(1))) if one not in taken)
 
 
 def _try(name: str, file: Path, width: int, height: int, dim: int) -> None:
@@ -258,6 +269,8 @@ def _try(name: str, file: Path, width: int, height: int, dim: int) -> None:
         graph = open_graph(file, EngineConfig(engine="onnxruntime"))
         (answer,) = graph.run({next(iter(graph.inputs)): picture}).values()
     except NetworkError as err:
-        raise UsageError(f"{name} cannot be made: {err}; try another size") from err
+        raise UsageError(
+            f"{name} cannot be made: {err}; try another size, or leave `stages` out"
+        ) from err
     if answer.shape != (1, dim):
         raise UsageError(f"{name} gives {answer.shape} instead of (1, {dim}); try another size")
