@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 import tempfile
 from dataclasses import dataclass
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -258,7 +258,8 @@ def _free(model: ModelProto, name: str) -> str:
     """`name`, with a number where a tensor of the graph has it."""
     taken = {one for node in model.graph.node for one in (*node.input, *node.output)}
     taken |= {tensor.name for tensor in model.graph.initializer}
-    return next(one for one in (name, *(f"{name}_{i}" for i in count(1))) if one not in taken)
+    others = (f"{name}_{number}" for number in count(1))
+    return next(one for one in chain([name], others) if one not in taken)
 
 
 def _try(name: str, file: Path, width: int, height: int, dim: int) -> None:
