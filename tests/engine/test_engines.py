@@ -271,3 +271,23 @@ def test_importing_the_engine_is_light() -> None:
         [sys.executable, "-c", script], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="sigaltstack is looked at through Linux's libc")
+def test_the_main_thread_keeps_its_own_signal_stack(config: EngineConfig, tmp_path: Path) -> None:
+    """An alternate stack too small for a signal's frame would turn Ctrl-C into a crash."""
+    import ctypes
+
+    class Stack(ctypes.Structure):
+        _fields_ = (("sp", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t))
+
+    def current() -> tuple[int | None, int, int]:
+        stack = Stack()
+        assert ctypes.CDLL(None).sigaltstack(None, ctypes.byref(stack)) == 0
+        return stack.sp, stack.flags, stack.size
+
+    before = current()
+    graph = open_graph(affine(tmp_path / "affine.onnx"), config)
+    graph.run(_feed(1))
+    assert len(list(graph.stream([_feed(2)] * 5))) == 5
+    assert current() == before

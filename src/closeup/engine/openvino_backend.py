@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -125,8 +126,15 @@ class OpenvinoGraph:
             options["CACHE_DIR"] = str(folder)
         except OSError:  # a read-only home: slower starts, nothing else
             pass
-        try:
+        def compile_model() -> CompiledModel:
             return openvino.Core().compile_model(str(self._signature.file), "CPU", options)
+
+        try:
+            # In a thread of its own: OpenVINO gives the thread that compiles an alternate signal
+            # stack too small for a signal's frame (seen with 2026.4.1), and Ctrl-C in the main
+            # thread would then overwrite memory and crash the process.
+            with ThreadPoolExecutor(1, "compile") as pool:
+                return pool.submit(compile_model).result()
         except RuntimeError as err:
             raise self._failed("cannot be compiled", err) from err
 
