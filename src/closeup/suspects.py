@@ -3,13 +3,15 @@
 Confident learning (Northcutt, Jiang and Chuang 2021) counts a photo against its label where
 another class reaches the probability that is usual for photos of that class. That finds what is
 wrong where the head is good; a weak head is often confident and mistaken, and then most such
-photos are labelled rightly. So suspects are chosen and sorted by how likely their label is wrong.
+photos are labelled rightly.
 
-That follows from one assumption told beside it, the share of wrong labels. If a share e of the
-labels was replaced by any of the k - 1 others, a photo whose given label has the calibrated
-out-of-fold probability q has a wrong one with probability ``e / (k - 1) * (1 - p) / q``, where
-``q = (1 - e) p + e / (k - 1) * (1 - p)``. The list is as long as keeps the mean of these at the
-precision asked for.
+Suspects are therefore chosen and sorted by how likely their label is wrong. A share e of the
+labels is taken to have been replaced by any of the k - 1 others, and the heads to be right about
+the rest but for their temperature. If p is the tempered out-of-fold probability of the given
+label, it is seen with probability ``(1 - e) p + e (1 - p) / (k - 1)``; the share and the
+temperature that make all labels most likely are taken, and the label is wrong with the second
+term's part of the sum. A softmax of one temperature has no other way to account for labels that it
+finds all but impossible, so a very weak head sees somewhat more wrong labels than there are.
 
 How far the list is to be believed on the photos at hand can be measured: change some labels on
 purpose (:func:`plant`), fit and judge anew, and see which of them are found
@@ -25,11 +27,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from closeup.calibration import calibrate
 from closeup.errors import UsageError
 from closeup.judged import Judged
 
-ASSUMED = 0.05
-PRECISION = 0.5
+LEAST = 0.3
+"""From this score on a label is a suspect; such lists are right about every second time."""
+PLANTED = 0.05
+
+_STARTS = (0.005, 0.05, 0.2)
+_SHARES = 1e-4, 0.9
+_TEMPERATURES = 0.05, 20.0
 
 Values = NDArray[np.float64]
 
@@ -47,7 +55,7 @@ class Suspect:
     score
         How likely the label is wrong, 0 to 1.
     p_given, p_suggested
-        Out-of-fold probabilities.
+        Out-of-fold probabilities, as they were given.
     confident
         Confident learning counts it as wrong, too.
     """
@@ -62,23 +70,31 @@ class Suspect:
 
 
 @dataclass(frozen=True, slots=True)
+class Noise:
+    """The share of wrong labels, and the temperature of the heads, that go best together."""
+
+    share: float
+    temperature: float
+
+
+@dataclass(frozen=True, slots=True)
 class Suspects:
     """The suspects among n photos, the likeliest first.
 
     Attributes
     ----------
-    assumed
-        The share of wrong labels that was assumed.
-    precision
-        The mean score is at least this.
-    estimated
-        The share of wrong labels by confident learning; far too high for a weak head.
+    share
+        Of wrong labels among all, as estimated; a weak head sees more than there are.
+    confident
+        That by confident learning; far too high for a weak head.
+    least
+        The lowest score of a suspect.
     """
 
     n: int
-    assumed: float
-    precision: float
-    estimated: float
+    share: float
+    confident: float
+    least: float
     rows: tuple[Suspect, ...]
 
     def to_json(self) -> dict[str, Any]:
@@ -129,61 +145,91 @@ class Planted:
         return cls(**value)
 
 
-def find_suspects(
-    judged: Judged, *, assumed: float = ASSUMED, precision: float = PRECISION
-) -> Suspects:
-    """The photos whose labels are likeliest to be wrong.
+def find_suspects(judged: Judged, *, least: float = LEAST) -> Suspects:
+    """The photos whose labels are likely to be wrong.
 
     Parameters
     ----------
     judged
-        Calibrated out-of-fold probabilities of the training part, its labels being the truth to
-        be doubted. More folds (10 rather than 5) and stronger features find more. A photo whose
-        label has a probability of exactly 0 is passed over: its fold's head had not seen the
+        Out-of-fold probabilities of the training part, calibrated or not, its labels being the
+        truth to be doubted. More folds (10 rather than 5) and stronger features find more. A photo
+        whose label has a probability of exactly 0 is passed over: its fold's head had not seen the
         class.
-    assumed
-        The share of wrong labels: above 0, below ``(k - 1) / k`` for k labels.
-    precision
-        The share of suspects that shall be wrong, 0 to 1, on that assumption.
+    least
+        The lowest score of a suspect, above 0.
 
     Returns
     -------
     suspects
-        Of equal scores, the earlier row first. None where no list is good enough.
+        Of equal scores, the earlier row first.
 
     Raises
     ------
     UsageError
-        Where a share is out of range or there is but one label.
+        Where `least` is not above 0, or there is but one label.
     """
-    scores = suspicion(judged, assumed)
+    if not least > 0:
+        raise UsageError(f"the lowest score of a suspect is above 0, got {least}")
+    noise = fit_noise(judged)
+    scores = suspicion(judged, noise)
     order = np.argsort(-scores, kind="stable")
-    good = np.flatnonzero(_running_mean(scores[order]) >= max(precision, 1e-12))
-    chosen = order[: good[-1] + 1 if good.size else 0]
     return Suspects(
         n=len(scores),
-        assumed=assumed,
-        precision=precision,
-        estimated=float(confident_errors(judged).mean()),
-        rows=tuple(_rows(judged, scores, chosen)),
+        share=noise.share,
+        confident=float(confident_errors(judged).mean()),
+        least=least,
+        rows=tuple(_rows(judged, scores, order[scores[order] >= least])),
     )
 
 
-def suspicion(judged: Judged, assumed: float = ASSUMED) -> Values:
-    """``(n,)`` how likely each label is wrong; see :func:`find_suspects`."""
+def fit_noise(judged: Judged) -> Noise:
+    """The share of wrong labels and the temperature of greatest likelihood.
+
+    0 and 1 where no label has a probability above 0. A share below one in ten thousand is 0.
+
+    Raises
+    ------
+    UsageError
+        Where there is but one label.
+    """
+    from scipy.optimize import minimize
+
     k = len(judged.labels)
     if k < 2:
         raise UsageError("with one label there is no other that a photo could have")
-    if not 0 < assumed < (k - 1) / k:
-        raise UsageError(
-            f"the assumed share of wrong labels lies between 0 and {(k - 1) / k:.2f} for {k} "
-            f"labels, got {assumed}"
-        )
-    given = _given(judged)
-    other = assumed / (k - 1)
-    true = np.clip((given - other) / (1 - assumed - other), 0, 1)
-    wrong = np.divide(other * (1 - true), given, out=np.zeros_like(given), where=given > 0)
-    scores: Values = np.minimum(wrong, 1.0)
+    rows = np.flatnonzero(_given(judged) > 0)
+    if not rows.size:
+        return Noise(0.0, 1.0)
+    probabilities, true = judged.probabilities[rows], judged.true[rows]
+
+    def loss(logarithms: Values) -> float:
+        share, temperature = (float(value) for value in np.exp(logarithms))
+        given = calibrate(probabilities, temperature)[np.arange(len(rows)), true]
+        seen = (1 - share) * given + share * (1 - given) / (k - 1)
+        return -float(np.log(np.maximum(seen, 1e-300)).mean())
+
+    low, high = _SHARES[0], _SHARES[1] * (k - 1) / k
+    found = min(
+        (
+            minimize(loss, np.log([start, 1.0]), method="L-BFGS-B",
+                     bounds=[np.log([low, high]), np.log(_TEMPERATURES)])
+            for start in _STARTS
+        ),
+        key=lambda one: float(one.fun),
+    )  # fmt: skip
+    share, temperature = (float(value) for value in np.exp(found.x))
+    return Noise(share if share > 1.01 * low else 0.0, temperature)
+
+
+def suspicion(judged: Judged, noise: Noise) -> Values:
+    """``(n,)`` how likely each label is wrong, 0 where its probability is exactly 0."""
+    k = len(judged.labels)
+    known = _given(judged) > 0
+    rows = np.flatnonzero(known)
+    given = calibrate(judged.probabilities, noise.temperature)[rows, judged.true[rows]]
+    wrong = noise.share * (1 - given) / (k - 1)
+    scores = np.zeros(len(known))
+    scores[rows] = wrong / ((1 - noise.share) * given + wrong)
     return scores
 
 
@@ -220,7 +266,7 @@ def disputed(labels: Sequence[str], groups: Sequence[str]) -> list[tuple[int, ..
 
 
 def plant(
-    truth: Sequence[str], share: float = ASSUMED, seed: int = 0
+    truth: Sequence[str], share: float = PLANTED, seed: int = 0
 ) -> tuple[list[str], NDArray[np.bool_]]:
     """The labels with a share of them changed to any other at random, and which were changed.
 
@@ -250,13 +296,7 @@ def plant(
     return planted, changed
 
 
-def measure_planted(
-    judged: Judged,
-    changed: NDArray[np.bool_],
-    *,
-    assumed: float = ASSUMED,
-    precision: float = PRECISION,
-) -> Planted:
+def measure_planted(judged: Judged, changed: NDArray[np.bool_], *, least: float = LEAST) -> Planted:
     """How many of the labels that :func:`plant` changed are found.
 
     Parameters
@@ -274,11 +314,14 @@ def measure_planted(
     n = len(judged.truth)
     if changed.shape != (n,) or not changed.any():
         raise UsageError(f"{int(changed.sum())} changed of {changed.shape} do not go with {n} rows")
-    flagged = [row.index for row in find_suspects(judged, assumed=assumed,
-                                                  precision=precision).rows]  # fmt: skip
-    order = np.argsort(-suspicion(judged, assumed), kind="stable")
+    flagged = [row.index for row in find_suspects(judged, least=least).rows]
+    # Where the share comes out as 0, all scores are equal and rows are put in order without it.
+    noise = fit_noise(judged)
+    order = np.argsort(
+        -suspicion(judged, Noise(max(noise.share, 1e-4), noise.temperature)), kind="stable"
+    )
     hits = changed[order].astype(np.float64)
-    half = np.flatnonzero(_running_mean(hits) >= 0.5)
+    half = np.flatnonzero(hits.cumsum() / np.arange(1, n + 1) >= 0.5)
     total = int(changed.sum())
     return Planted(
         n=n,
@@ -288,11 +331,6 @@ def measure_planted(
         recall=float(changed[flagged].sum() / total),
         recall_at_half=float(hits[: half[-1] + 1].sum() / total) if half.size else 0.0,
     )
-
-
-def _running_mean(values: Values) -> Values:
-    means: Values = values.cumsum() / np.arange(1, len(values) + 1)
-    return means
 
 
 def _given(judged: Judged) -> Values:
