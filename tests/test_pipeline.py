@@ -189,6 +189,22 @@ def test_backbones_views_and_heads_are_compared(tmp_path: Path, cache: Path, pho
         taken.candidate.backbone, taken.candidate.view, taken.candidate.head)  # fmt: skip
 
 
+@pytest.mark.parametrize("head", ["ridge", "logistic"])
+def test_augmented_views_are_learned_from_and_not_judged_by(
+    tmp_path: Path, cache: Path, photos: Path, head: str
+) -> None:
+    plain = closeup.run(photos, out=tmp_path / "plain", head=head, **TINY)
+    result = closeup.run(photos, out=tmp_path / "out", augment=2, head=head, **TINY)
+    card = closeup.load(result.model).card
+    assert card.counts == closeup.load(plain.model).card.counts
+    assert result.scores is not None
+    assert plain.scores is not None
+    assert result.scores.n == plain.scores.n
+    assert result.trust.temperature.n == plain.trust.temperature.n
+    assert len(list((tmp_path / "out" / "embeddings").glob("closeup-augmented*"))) == 2
+    assert closeup.run(out=tmp_path / "out").scores == result.scores
+
+
 @pytest.mark.parametrize("view", ["photo", "both"])
 def test_a_model_sees_the_views_that_training_saw(
     tmp_path: Path, cache: Path, photos: Path, view: str

@@ -20,7 +20,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "detect": ("detector", "parent", "threshold", "boxes"),
     "crop": ("which", "pad", "on_miss", "quality"),
     "split": ("test_fraction", "folds", "seed"),
-    "train": ("backbone", "view", "head", "compare_photo", "coverage", "miss_rate"),
+    "train": ("backbone", "view", "head", "compare_photo", "augment", "coverage", "miss_rate"),
     "engine": ("engine", "precision", "threads"),
 }
 """Which section of ``closeup.toml`` each option belongs to."""

@@ -84,7 +84,8 @@ class TrainConfig(_Section):
     """Backbone, what it looks at, and head; several of each are compared by cross-validation.
 
     `view` is the close-up, the whole photo, or both beside each other. `compare_photo` trains on
-    the whole photos as well, to show whether cropping helps. `coverage` is the share of photos
+    the whole photos as well, to show whether cropping helps. `augment` is how many augmented views
+    of each training close-up are learned from beside the plain one. `coverage` is the share of photos
     like the training ones that is to be answered, the others being "unknown"; 1 withholds none of
     them. `miss_rate` is how often the set of likely labels may lack the true one.
     """
@@ -93,6 +94,7 @@ class TrainConfig(_Section):
     view: Annotated[tuple[View, ...], BeforeValidator(_names), Field(min_length=1)] = ("closeup",)
     head: Annotated[tuple[HeadKind, ...], BeforeValidator(_names), Field(min_length=1)] = ("ridge",)
     compare_photo: bool = False
+    augment: int = Field(default=0, ge=0, le=50)
     coverage: float = Field(default=0.95, gt=0, le=1)
     miss_rate: float = Field(default=0.1, gt=0, lt=1)
 

@@ -8,7 +8,7 @@ cut-out window), so new photos cost only themselves.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -115,6 +115,7 @@ def embed_crops(
     embedder: Embedder,
     known: Mapping[str, Floats],
     progress: Progress = silent,
+    look: Callable[[Pixels, Crop], Pixels] | None = None,
 ) -> Embeddings:
     """The embeddings of all `crops`, reusing the `known` ones; each photo is decoded once.
 
@@ -124,6 +125,8 @@ def embed_crops(
         By id; every crop's photo is among them.
     crops
         Those with pixels (``side > 0``).
+    look
+        What is embedded of a photo for a crop; None for the close-up itself.
 
     Raises
     ------
@@ -139,7 +142,8 @@ def embed_crops(
 
     def inputs_of(photo_id: str) -> list[Floats]:
         pixels = read_again(photos[photo_id])
-        closeups = (cut(pixels, crop.window, crop.side) for crop in wanted[photo_id].values())
+        closeups = (look(pixels, crop) if look else cut(pixels, crop.window, crop.side)
+                    for crop in wanted[photo_id].values())  # fmt: skip
         return [prepare(closeup, embedder.card.input)[0] for closeup in closeups]
 
     stream = (values for many in ordered_map(inputs_of, wanted) for values in many)

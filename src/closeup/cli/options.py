@@ -105,6 +105,10 @@ ComparePhoto = Annotated[
         help="Train on the whole photos too, to see whether cropping helps. [no]",
     ),
 ]
+Augment = Annotated[
+    int | None,
+    typer.Option(help="Augmented views of each training close-up to learn from as well. [0]"),
+]
 Coverage = Annotated[
     float | None,
     typer.Option(

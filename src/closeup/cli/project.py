@@ -63,6 +63,7 @@ def run(
     view: opt.View = None,
     head: opt.Head = None,
     compare_photo: opt.ComparePhoto = None,
+    augment: opt.Augment = None,
     coverage: opt.Coverage = None,
     test: opt.Test = None,
     boxes: opt.Boxes = None,
@@ -78,12 +79,7 @@ def run(
     json: opt.Json = False,
 ) -> None:
     """The whole job: photos -> close-ups -> classifier -> report."""
-    given = dict(source=photos, parent=parent, detector=detector, backbone=backbone, view=view,
-                 head=head,
-                 compare_photo=compare_photo, coverage=coverage, test=test, boxes=boxes,
-                 threshold=threshold,
-                 which=which, pad=pad, on_miss=on_miss, seed=seed, test_fraction=test_fraction,
-                 engine=engine, precision=precision, threads=threads)  # fmt: skip
+    given = _options(locals())
     _run(out, given, json)
 
 
@@ -93,6 +89,7 @@ def train(
     view: opt.View = None,
     head: opt.Head = None,
     compare_photo: opt.ComparePhoto = None,
+    augment: opt.Augment = None,
     coverage: opt.Coverage = None,
     seed: opt.Seed = None,
     test_fraction: opt.TestFraction = None,
@@ -102,10 +99,8 @@ def train(
     json: opt.Json = False,
 ) -> None:
     """Train (again) on the close-ups of a project, and measure."""
+    given = _options(locals())
     _require_project(out)
-    given = dict(backbone=backbone, view=view, head=head, compare_photo=compare_photo,
-                 coverage=coverage, seed=seed, test_fraction=test_fraction, engine=engine,
-                 precision=precision, threads=threads)  # fmt: skip
     _run(out, given, json)
 
 
@@ -135,12 +130,10 @@ def crop(
     json: opt.Json = False,
 ) -> None:
     """Find the object in every photo and cut the close-ups into DIR/crops/LABEL/."""
+    given = _options(locals())
     from closeup import pipeline
     from closeup.api import settings
 
-    given = dict(source=photos, parent=parent, detector=detector, test=test, boxes=boxes,
-                 threshold=threshold, which=which, pad=pad, on_miss=on_miss, engine=engine,
-                 precision=precision, threads=threads)  # fmt: skip
     config = settings(out, given)
     with progress_on_stderr() as progress:
         result = pipeline.crop(config, out, progress=progress)
@@ -157,6 +150,14 @@ def crop(
         return
     print(_counts_line(result.counts))
     print(f"close-ups: {result.folder}\n\nNext: closeup train {shlex.quote(str(out))}")
+
+
+def _options(arguments: dict[str, Any]) -> dict[str, Any]:
+    """A command's arguments as options of the configuration: all but where and how it answers."""
+    given = {name: value for name, value in arguments.items() if name not in ("out", "json")}
+    if "photos" in given:
+        given["source"] = given.pop("photos")
+    return given
 
 
 def _require_project(out: Path) -> None:

@@ -92,6 +92,7 @@ def work_of(network: Network, view: View) -> float:
 def cross_validated(
     fitted: heads.Fitted,
     training: tuple[Floats, Sequence[str], Sequence[str], NDArray[np.int64]],
+    plain: int,
     seed: int,
     blocks: Sequence[int],
 ) -> tuple[NDArray[np.float64], Interval, float, float]:
@@ -100,12 +101,16 @@ def cross_validated(
     Parameters
     ----------
     training
-        Embeddings, labels, groups and folds of the n training close-ups; at least two folds.
+        Embeddings, labels, groups and folds of the n training close-ups, and of augmented views
+        behind them; at least two folds.
+    plain
+        n: augmented views are learned from, not judged by.
     """
     vectors, labels, groups, folds = training
     shares = fitted.out_of_fold
     if shares is None:
         shares = heads.cross_probabilities(fitted.head, vectors, labels, folds, seed, blocks)
+    shares, labels, groups, folds = shares[:plain], labels[:plain], groups[:plain], folds[:plain]
     place = {label: number for number, label in enumerate(fitted.head.labels)}
     truth = np.array([place[label] for label in labels])
     answers = shares.argmax(axis=1)

@@ -10,7 +10,7 @@ import numpy as np
 from closeup.config import View
 from closeup.crops import whole_photo
 from closeup.embed import content_key
-from closeup.pipeline.stages import Job, embeddings_stage
+from closeup.pipeline.stages import Job, Look, embeddings_stage
 from closeup.project import Table, key_of
 from closeup.types import Crop, Floats, Photo
 from closeup.zoo import Network
@@ -28,11 +28,14 @@ class Features:
         Lengths of the parts of a vector, which sum to d.
     key
         Changes with anything that changes a vector of given pixels.
+    augmented
+        For each augmented view, crop id to a vector; training close-ups only.
     """
 
     of: Mapping[str, Floats]
     blocks: tuple[int, ...]
     key: str
+    augmented: tuple[Mapping[str, Floats], ...] = ()
 
 
 def views_of(view: View) -> tuple[str, ...]:
@@ -41,14 +44,22 @@ def views_of(view: View) -> tuple[str, ...]:
 
 
 def features_stage(
-    job: Job, photos: Table[Photo], crops: Sequence[Crop], backbone: Network, view: View
+    job: Job,
+    photos: Table[Photo],
+    crops: Sequence[Crop],
+    backbone: Network,
+    view: View,
+    number: int = 0,
 ) -> Features:
-    """Embed every view of `crops` (those with pixels), reusing what is cached."""
+    """Embed every view of `crops` (those with pixels), reusing what is cached.
+
+    `number` is that of an augmented view, 0 for the plain one.
+    """
     photo_of = {photo.id: photo for photo in photos.rows}
     parts, keys = [], []
     for one in views_of(view):
         seen = crops if one == "closeup" else [whole_photo(photo_of[c.photo_id], c) for c in crops]
-        embeddings, key = embeddings_stage(job, photos, seen, backbone, one)
+        embeddings, key = embeddings_stage(job, photos, seen, backbone, Look(one, number))
         vector_of = embeddings.as_mapping()
         parts.append([vector_of[content_key(photo_of[c.photo_id], c)] for c in seen])
         keys.append(key)

@@ -27,7 +27,7 @@ from closeup.project import Table, key_of
 from closeup.types import Crop, Example, Floats, Photo, Result
 from closeup.zoo import Network, find
 
-VERSION = 3
+VERSION = 4
 SCORES_FILE = "scores.json"
 
 Tables = tuple[Table[Photo], Table[Crop], Table[Example]]
@@ -119,11 +119,7 @@ def train_stage(job: Job, tables: Tables, detector: Network | None) -> Trained:
         return done
     by_id = {crop.id: crop for crop in crops.rows}
     used = [e for e in examples.rows if e.split and by_id[e.crop_id].side > 0]
-    features = {
-        (name, view): features_stage(job, photos, [by_id[e.crop_id] for e in used], network, view)
-        for name, network in backbones.items()
-        for view in config.view
-    }
+    features = _features(job, photos, by_id, used, backbones)
     with job.timed("train"):
         chosen, compared = _choose(job, used, backbones, features)
         train, test = (_part(used, chosen.features, side) for side in ("train", "test"))
@@ -158,6 +154,30 @@ def train_stage(job: Job, tables: Tables, detector: Network | None) -> Trained:
                    networks, model)  # fmt: skip
 
 
+def _features(
+    job: Job,
+    photos: Table[Photo],
+    crops: Mapping[str, Crop],
+    used: Sequence[Example],
+    backbones: Mapping[str, Network],
+) -> dict[tuple[str, View], Features]:
+    """The features of every backbone and view; of training close-ups the augmented ones too."""
+    mine = [crops[e.crop_id] for e in used]
+    train = [crops[e.crop_id] for e in used if e.split == "train"]
+    config = job.config.train
+    return {
+        (name, view): replace(
+            features_stage(job, photos, mine, network, view),
+            augmented=tuple(
+                features_stage(job, photos, train, network, view, number).of
+                for number in range(1, config.augment + 1)
+            ),
+        )
+        for name, network in backbones.items()
+        for view in config.view
+    }
+
+
 def _calm(job: Job, chosen: _Fit, train: _Part) -> tuple[heads.Head, Doubt | None]:
     """The head with calibrated probabilities, and the rules for doubt; none from too few photos."""
     head = chosen.fitted.head
@@ -190,12 +210,15 @@ def _choose(
             )
         numbers = folds(train.examples, job.config.split) if numbers is None else numbers
         start = time.perf_counter()
-        fitted = heads.fit(candidate.head, train.vectors, train.labels, numbers, seed, mine.blocks)
+        training = _with_augmented(train, mine, numbers)
+        vectors, labels, _, wide = training
+        fitted = heads.fit(candidate.head, vectors, labels, wide, seed, mine.blocks)
         network = backbones[candidate.backbone]
         shares = None
         if np.ptp(numbers):
-            training = train.vectors, train.labels, train.groups, numbers
-            shares, pooled, mean, error = cross_validated(fitted, training, seed, mine.blocks)
+            shares, pooled, mean, error = cross_validated(
+                fitted, training, len(train.examples), seed, mine.blocks
+            )
             rows.append(Compared(
                 candidate, pooled, mean, error, network.card.bytes / 1e6,
                 work_of(network, candidate.view), round(time.perf_counter() - start, 3),
@@ -216,6 +239,18 @@ def _choose(
         for place, row in enumerate(rows)
     ]
     return fits[best], rows
+
+
+def _with_augmented(
+    train: _Part, features: Features, numbers: NDArray[np.int64]
+) -> tuple[Floats, list[str], list[str], NDArray[np.int64]]:
+    """Embeddings, labels, groups and folds of the training part, its augmented views behind it."""
+    times = 1 + len(features.augmented)
+    rows = [train.vectors]
+    for view in features.augmented:
+        rows.append(np.stack([view[e.crop_id] for e in train.examples]))
+    return (np.concatenate(rows), train.labels * times, train.groups * times,
+            np.tile(numbers, times))  # fmt: skip
 
 
 def _compare_photo(

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from closeup import augment
 from closeup.config import RunConfig
 from closeup.crops import cut, encode_crop, find_crops
 from closeup.dataset import make_dataset
@@ -22,7 +23,7 @@ from closeup.parallel import ordered_map
 from closeup.photos import list_photos
 from closeup.progress import Progress, silent, track
 from closeup.project import Project, Table, key_of
-from closeup.types import Crop, Detection, Example, Photo, PhotoState
+from closeup.types import Crop, Detection, Example, Photo, PhotoState, Pixels
 from closeup.zoo import Network
 
 VERSIONS = {"photos": 1, "detect": 1, "crop": 1, "dataset": 2}
@@ -186,24 +187,42 @@ def dataset_stage(job: Job, photos: Table[Photo], crops: Table[Crop]) -> Table[E
         return table
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What is embedded: the close-up or the whole photo, plain or its augmented view `number`.
+
+    `number` counts from 1; 0 is the plain view.
+    """
+
+    view: str = "closeup"
+    number: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.view}-augmented{augment.VERSION}-{self.number}" if self.number else self.view
+
+
 def embeddings_stage(
-    job: Job, photos: Table[Photo], crops: Sequence[Crop], backbone: Network, view: str = "closeup"
+    job: Job, photos: Table[Photo], crops: Sequence[Crop], backbone: Network, look: Look
 ) -> tuple[Embeddings, str]:
     """The embeddings of `crops` (those with pixels) and the key of the way they were made.
 
-    Each `view` has a file of its own, which holds the crops of the last call.
+    Each `look` has a file of its own, which holds the crops of the last call. Where it is the
+    whole photo, that is what the windows of `crops` must be already.
     """
     with job.timed("embed"):
         embedder = Embedder(backbone, job.config.engine)
-        name = f"embeddings/{view}-{embedder.key[:16]}.safetensors"
+        name = f"embeddings/{look}-{embedder.key[:16]}.safetensors"
         old = Embeddings.read(job.project.folder / name)
         known = old.as_mapping() if old else {}
         by_id = {p.id: p for p in photos.rows}
 
         def progress(_: str, done: int, total: int) -> None:
-            job.progress(f"embed {view}", done, total)
+            job.progress(f"embed {look.view}", done, total)
 
-        new = embed_crops(by_id, crops, embedder, known, progress)
+        def change(pixels: Pixels, crop: Crop) -> Pixels:
+            return augment.augmented(pixels, crop, look.number)
+
+        new = embed_crops(by_id, crops, embedder, known, progress, change if look.number else None)
         if old is None or old.keys != new.keys:
             job.project.write_bytes(name, new.to_bytes())
-        return new, embedder.key
+        return new, key_of("look", 1, embedder.key, str(look))
