@@ -1,0 +1,142 @@
+"""Pairs of photos that show one and the same picture, verified pixel by pixel.
+
+Crawled sets hold the same picture many times: encoded again, resized, cropped, watermarked,
+recoloured. Such copies must not straddle a split. Two photos of one watch model, or two watches in
+one shop's layout, are *not* copies of one picture, however alike they look.
+
+For each photo the nearest others by layout are laid over it and compared; what is found is a list
+of verified pairs with their similarities, never a chain of lookalikes. Nothing is deleted.
+Mirrored pictures are not looked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from closeup.duplicates.align import level, refine, shrink, start
+from closeup.duplicates.colours import odd_colours
+from closeup.duplicates.compare import agreement
+from closeup.duplicates.signatures import LUMA, Signatures, signature_of, signatures
+from closeup.parallel import ordered_map
+from closeup.types import Floats, Photo
+
+__all__ = ["SIMILAR", "Pair", "Signatures", "near_duplicates", "signature_of", "signatures"]
+
+SIMILAR = 0.72
+"""Similarity from which two photos count as one picture; see ``bench/duplicates.py``."""
+
+_NEIGHBOURS = 8
+_LAYOUT = 0.85  # inner product of layouts below which nothing is compared
+_ROWS = 512  # photos against all others at a time: bounds memory
+_CHUNK = 256  # pairs laid over each other at a time
+_CONTRADICTION_WEIGHT = 1.5
+_COLOUR_FREE, _COLOUR_WEIGHT = 0.04, 4.0
+_COARSE = 0.6  # agreeing share at a quarter of the size below which nothing finer is compared
+
+Places = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two photos (ids, ``a < b``) of one picture; `similarity` is 1 for identical bytes."""
+
+    a: str
+    b: str
+    similarity: float
+
+
+def near_duplicates(
+    photos: Sequence[Photo], known: Signatures, *, similar: float = SIMILAR
+) -> tuple[Pair, ...]:
+    """Verified pairs of `photos` that show the same picture, sorted, whatever the photos' order.
+
+    Of byte-identical photos the one with the smallest id stands for all: the others are each
+    paired with it, and it alone is compared with different photos. A photo is compared with the
+    8 nearest by layout, so among many copies of one picture not all pairs are listed.
+
+    Parameters
+    ----------
+    known
+        The signatures of all readable photos among `photos`; others are left alone.
+    similar
+        The least similarity, 0 to 1: the share of the texture that is the same in both, less what
+        contradicts in the middle and what colours no single recolouring explains.
+    """
+    copies: dict[str, list[str]] = {}
+    for photo in photos:
+        copies.setdefault(photo.sha256, []).append(photo.id)
+    rows = np.array([i for i, key in enumerate(known.keys) if key in copies], np.int64)
+    names = [sorted(copies[known.keys[row]]) for row in rows]
+    pairs = [Pair(same[0], other, 1.0) for same in names for other in same[1:]]
+    candidates = rows[_candidates(known.layout[rows])]
+    place = {int(row): number for number, row in enumerate(rows)}
+    for (one, other), similarity in zip(candidates, similarities(known, candidates), strict=True):
+        if similarity >= similar:
+            a, b = sorted(names[place[int(row)]][0] for row in (one, other))
+            pairs.append(Pair(a, b, round(float(similarity), 4)))
+    return tuple(sorted(pairs, key=lambda pair: (pair.a, pair.b)))
+
+
+def _candidates(layout: NDArray[np.float16]) -> Places:
+    """``(m, 2)`` rows to compare, each pair once: nearest neighbours of either."""
+    vectors = layout.astype(np.float32)
+    count = min(_NEIGHBOURS, len(vectors) - 1)
+    found = [np.zeros((0, 2), np.int64)]
+    for begin in range(0, len(vectors) if count > 0 else 0, _ROWS):
+        near = vectors[begin : begin + _ROWS] @ vectors.T
+        mine = np.arange(begin, begin + len(near))
+        near[np.arange(len(near)), mine] = -1
+        best = np.argpartition(-near, count - 1, axis=1)[:, :count]
+        good = np.take_along_axis(near, best, axis=1) >= _LAYOUT
+        both = np.stack([np.broadcast_to(mine[:, None], best.shape)[good], best[good]], axis=1)
+        found.append(np.sort(both, axis=1))
+    unique: Places = np.unique(np.concatenate(found), axis=0)
+    return unique
+
+
+def similarities(known: Signatures, pairs: Places) -> Floats:
+    """Measured similarity of each of the ``(m, 2)`` rows, 0 to 1, 0 where a coarse look sufficed.
+
+    Runs on threads, linear algebra on one thread in each: batches of small matrices.
+    """
+    from threadpoolctl import threadpool_limits
+
+    def chunks(of: Places) -> Iterator[Places]:
+        return (of[i : i + _CHUNK] for i in range(0, len(of), _CHUNK))
+
+    found = np.zeros(len(pairs), np.float32)
+    if not len(pairs):
+        return found
+    with threadpool_limits(limits=1, user_api="blas"):
+        coarse = list(ordered_map(lambda part: _coarse(known, part), chunks(pairs)))
+        placed = np.concatenate([p for p, _ in coarse])
+        kept = np.flatnonzero(np.concatenate([share for _, share in coarse]) >= _COARSE)
+        fine = ordered_map(lambda part: _fine(known, pairs[part], placed[part]), chunks(kept))
+        found[kept] = np.concatenate([np.zeros(0, np.float32), *fine])
+    return found
+
+
+def _coarse(known: Signatures, pairs: Places) -> tuple[Floats, Floats]:
+    """Placements ``(m, 4)`` at a quarter of the size, and the agreeing shares ``(m,)``."""
+    still, moved = (shrink(known.luma[pairs[:, side]], LUMA // 4) for side in (0, 1))
+    placed = start(len(pairs))
+    for side, steps in ((LUMA // 8, 8), (LUMA // 4, 4)):
+        placed = refine(level(shrink(still, side)), level(shrink(moved, side)), placed, steps)
+    return placed, agreement(still, moved, placed).agreeing
+
+
+def _fine(known: Signatures, pairs: Places, placed: Floats) -> Floats:
+    """Similarities ``(m,)`` at full size."""
+    still, moved = (known.luma[pairs[:, side]].astype(np.float32) for side in (0, 1))
+    for side, steps in ((LUMA // 2, 4), (LUMA, 3)):
+        placed = refine(level(shrink(still, side)), level(shrink(moved, side)), placed, steps)
+    agreed = agreement(still, moved, placed)
+    colour, other = (known.colour[pairs[:, side]].astype(np.float32) for side in (0, 1))
+    odd = np.maximum(0, odd_colours(colour, other, placed, agreed) - _COLOUR_FREE)
+    lost = _CONTRADICTION_WEIGHT * agreed.contradicting + _COLOUR_WEIGHT * odd
+    similar: Floats = np.clip(agreed.agreeing - lost, 0, 1).astype(np.float32)
+    return similar

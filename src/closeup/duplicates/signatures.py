@@ -1,0 +1,161 @@
+"""What is kept of each photo to tell whether another shows the same picture."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from closeup.images import read_again
+from closeup.parallel import ordered_map
+from closeup.progress import Progress, silent, track
+from closeup.types import Photo, PhotoState, Pixels
+
+VERSION = 1
+LUMA = 128
+"""Side of the brightness picture: finer tells different watches in one layout apart."""
+COLOUR = 32
+CELLS = 8
+BINS = 8
+LAYOUT = CELLS * CELLS * BINS
+
+_STAGE = "duplicates"
+
+Bytes = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, eq=False)
+class Signatures:
+    """Small pictures of n photos, one row for each different file content, sorted by hash.
+
+    Each takes about 20 kB. Photos of any shape are squeezed into a square.
+
+    Attributes
+    ----------
+    keys
+        n SHA-256 hashes of the files, ascending.
+    luma
+        ``(n, 128, 128)`` uint8 brightness.
+    colour
+        ``(n, 32, 32, 3)`` uint8 RGB.
+    layout
+        ``(n, 512)`` float16: where edges of which direction lie, unit length, zeros for a blank
+        photo; the inner product of two is 1 for the same layout.
+    """
+
+    keys: tuple[str, ...]
+    luma: Bytes
+    colour: Bytes
+    layout: NDArray[np.float16]
+
+    def to_bytes(self) -> bytes:
+        """As a safetensors file; the keys are JSON in its metadata."""
+        from safetensors.numpy import save
+
+        arrays = {"luma": self.luma, "colour": self.colour, "layout": self.layout}
+        data: bytes = save(arrays, {"keys": json.dumps(self.keys), "version": str(VERSION)})
+        return data
+
+    @classmethod
+    def read(cls, file: Path) -> Signatures | None:
+        """Read what :meth:`to_bytes` wrote; None where absent, old or damaged: it is a cache."""
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(file, framework="numpy") as stored:
+                meta = stored.metadata()
+                keys = tuple(json.loads(meta["keys"]))
+                version = meta["version"]
+                found = cls(keys, *(stored.get_tensor(n) for n in ("luma", "colour", "layout")))
+        except (SafetensorError, OSError, KeyError, ValueError, TypeError):
+            return None
+        n = len(keys)
+        whole = (
+            found.luma.shape == (n, LUMA, LUMA)
+            and found.colour.shape == (n, COLOUR, COLOUR, 3)
+            and found.layout.shape == (n, LAYOUT)
+            and found.luma.dtype == found.colour.dtype == np.uint8
+            and found.layout.dtype == np.float16
+        )
+        return found if whole and version == str(VERSION) and list(keys) == sorted(keys) else None
+
+
+def signatures(
+    photos: Sequence[Photo], known: Signatures | None = None, progress: Progress = silent
+) -> Signatures:
+    """The signatures of all readable `photos`, reusing the `known` ones.
+
+    Raises
+    ------
+    ProjectError
+        Where a photo has changed or vanished since it was listed.
+    """
+    readable = {p.sha256: p for p in photos if p.state is PhotoState.READABLE and p.sha256}
+    keys = tuple(sorted(readable))
+    rows = {key: row for row, key in enumerate(known.keys)} if known else {}
+    luma = np.empty((len(keys), LUMA, LUMA), np.uint8)
+    colour = np.empty((len(keys), COLOUR, COLOUR, 3), np.uint8)
+    layout = np.empty((len(keys), LAYOUT), np.float16)
+    missing = []
+    for place, key in enumerate(keys):
+        if known is not None and key in rows:
+            row = rows[key]
+            luma[place], colour[place] = known.luma[row], known.colour[row]
+            layout[place] = known.layout[row]
+        else:
+            missing.append(place)
+
+    def make(place: int) -> tuple[int, tuple[Bytes, Bytes, NDArray[np.float16]]]:
+        return place, signature_of(read_again(readable[keys[place]]))
+
+    for place, made in track(ordered_map(make, missing), _STAGE, len(missing), progress):
+        luma[place], colour[place], layout[place] = made
+    return Signatures(keys, luma, colour, layout)
+
+
+def signature_of(pixels: Pixels) -> tuple[Bytes, Bytes, NDArray[np.float16]]:
+    """Brightness, colour and layout of one decoded photo, as rows of :class:`Signatures`."""
+    photo = Image.fromarray(pixels)
+    luma = np.asarray(_squeeze(photo.convert("L"), LUMA))
+    return luma, np.asarray(_squeeze(photo, COLOUR)), _layout(luma)
+
+
+def _squeeze(photo: Image.Image, side: int) -> Image.Image:
+    """Averaged down, interpolated up. A large photo is first shrunk by a whole number: faster."""
+    gap = 2.0 if min(photo.size) > 4 * side else None
+    return photo.resize((side, side), Image.Resampling.BILINEAR, reducing_gap=gap)
+
+
+def _layout(luma: Bytes) -> NDArray[np.float16]:
+    """Histograms of edge directions in 8 x 8 soft cells (Dalal and Triggs 2005).
+
+    Edges are weighed against those nearby, and directions taken without sign, so that contrast
+    and a recoloured background hardly matter.
+    """
+    from scipy import ndimage
+
+    side = LUMA // 2
+    small = luma.reshape(side, 2, side, 2).mean((1, 3), dtype=np.float32)
+    down, right = np.gradient(ndimage.gaussian_filter(small, 1.0))
+    size = np.hypot(right, down)
+    size /= ndimage.uniform_filter(size, 17) + 2.0
+    turn = np.arctan2(down, right) % np.float32(np.pi) * np.float32(BINS / np.pi)
+    low = np.floor(turn).astype(np.int64) % BINS
+    share = (turn - np.floor(turn)) * size
+    spread = np.zeros((BINS, side, side), np.float32)
+    rows, columns = np.indices((side, side), sparse=True)
+    spread[low, rows, columns] = size - share
+    spread[(low + 1) % BINS, rows, columns] += share
+    width = side / CELLS
+    centres = (np.arange(CELLS) + 0.5) * width - 0.5
+    pool = np.maximum(0, 1 - np.abs(np.arange(side) - centres[:, None]) / width).astype(np.float32)
+    cells = np.sqrt(pool @ spread @ pool.T).reshape(-1)
+    length = float(np.linalg.norm(cells))
+    if length > 1e-6:
+        cells /= length
+    return cells.astype(np.float16)
