@@ -8,9 +8,9 @@ The distance is one less the mean cosine to the nearest training embeddings (Sun
 "Out-of-Distribution Detection with Deep Nearest Neighbors"), after the signed square root that
 evens out bursts in pooled features (Perronnin et al. 2010). Embeddings are not centred: whatever
 is unlike the training part lies in directions in which that part does not vary. For the same
-reason the Mahalanobis distance, the relative one of Ren et al. (2021) and cosines within the
-principal components do far worse (`bench/trust.py` compares them). Only the training embeddings
-are reduced to their principal directions; the length of a new one is that before reduction.
+reason the Mahalanobis distance, the relative one of Ren et al. (2021) and cosines about the mean
+do worse (``python -m bench.distances`` compares them). Only the training embeddings are reduced to
+their principal directions; the length of a new one is that before reduction.
 """
 
 from __future__ import annotations

@@ -1,0 +1,245 @@
+"""How far answers can be trusted, on your own photos: ``python -m bench.trust PHOTOS --parent …``.
+
+Everything is embedded once. Then, for every split seed, a fifth of the photos is held out, a head
+fitted on the rest, and calibration, withheld answers, label sets, photos of other things, and
+labels changed on purpose are measured. Prints Markdown tables.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.machine import describe
+from bench.pictures import Networks, Pictures, look, others
+from closeup import heads
+from closeup.calibration import Calibration, calibrate, fit_temperature, measure_calibration
+from closeup.conformal import SetScore, fit_conformal, measure_sets
+from closeup.folding import grouped_folds
+from closeup.judged import Judged
+from closeup.learning import Course, learning_curve
+from closeup.selective import Selective, measure_selective
+from closeup.suspects import Planted, confident_errors, find_suspects, measure_planted, plant
+from closeup.types import Floats
+from closeup.unknown import UNLIKE, fit_unknown
+
+HELD = 5
+"""One in so many photos is the test part."""
+DOUBT_FOLDS = 10
+"""More folds than for choosing a head: doubting labels needs the best heads there can be."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Embeddings, labels and groups of some of the photos, which `which` marks."""
+
+    features: Floats
+    blocks: list[int]
+    labels: list[str]
+    groups: list[str]
+    which: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, pictures: Pictures, views: Sequence[str], which: NDArray[np.bool_]) -> Rows:
+        features, blocks = pictures.features(views)
+        labels, groups = (
+            [value for value, use in zip(values, which, strict=True) if use]
+            for values in (pictures.labels, pictures.groups)
+        )
+        return cls(features[which], blocks, labels, groups, which)
+
+    def folds(self, number: int, seed: int) -> NDArray[np.int64]:
+        return grouped_folds(self.labels, self.groups, number, seed)
+
+    def judged(self, probabilities: NDArray[np.float64], labels: Sequence[str]) -> Judged:
+        return Judged(probabilities, labels, self.labels, self.groups)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one split gave."""
+
+    test: Judged
+    temperature: float
+    calibration: Calibration
+    selective: Selective
+    sets: SetScore
+    answered: float
+    right: float
+    elsewhere: dict[str, tuple[float, float, float]]
+
+
+def one_split(
+    pictures: Pictures, strange: dict[str, Pictures], backbone: str, seed: int, kind: str
+) -> Outcome:
+    """Fit and measure with one split."""
+    held = grouped_folds(pictures.labels, pictures.groups, HELD, seed) == 0
+    views = [f"{backbone}/closeup"]
+    train, test = (Rows.of(pictures, views, which) for which in (~held, held))
+    folds = train.folds(5, seed)
+    head = heads.fit(kind, train.features, train.labels, folds, seed).head
+    own = train.judged(
+        heads.cross_probabilities(head, train.features, train.labels, folds, seed), head.labels
+    )
+    heat = fit_temperature(own).value
+    own = train.judged(calibrate(own.probabilities, heat), head.labels)
+
+    def answers(features: Floats) -> NDArray[np.float64]:
+        return calibrate(head.probabilities(features), heat)
+
+    rule = fit_unknown(train.features, own, folds)
+    judged = test.judged(answers(test.features), head.labels)
+    given = np.array([not r for r in rule.reasons(judged.probabilities, test.features)])
+    elsewhere = {}
+    for name, other in strange.items():
+        features = other.closeup[backbone]
+        why = rule.reasons(answers(features), features)
+        withheld = np.array([bool(reason) for reason in why])
+        unlike = np.array([reason == UNLIKE for reason in why])
+        either = withheld | ~other.found
+        elsewhere[name] = (
+            1 - float(other.found.mean()), float(unlike.mean()), float(either.mean())
+        )  # fmt: skip
+    return Outcome(
+        judged, heat, measure_calibration(judged), measure_selective(judged),
+        measure_sets(judged, fit_conformal(own)), float(given.mean()),
+        float(judged.right[given].mean()), elsewhere,
+    )  # fmt: skip
+
+
+def pooled(outcomes: Sequence[Outcome]) -> Judged:
+    """The test parts of all splits; a photo that is in several is drawn with its group."""
+    tests = [outcome.test for outcome in outcomes]
+    return Judged(
+        np.concatenate([test.probabilities for test in tests]),
+        tests[0].labels,
+        [label for test in tests for label in test.truth],
+        [group for test in tests for group in test.groups],
+    )
+
+
+def print_splits(backbone: str, outcomes: Sequence[Outcome]) -> None:
+    """One line a split, and one for all of them together."""
+    print(f"\n{backbone}: calibration error beside that of perfect calibration; gain where the "
+          "least certain 30 % are withheld; label sets for 90 %; the rule for unknown photos at "
+          "coverage 0.95.\n")  # fmt: skip
+    print("| seed | T | accuracy | calibration error | perfect | gain at 70 % | sets hold the "
+          "label | labels a set | answered | right of these |")  # fmt: skip
+    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+    for seed, one in enumerate(outcomes):
+        print(f"| {seed} | {one.temperature:.2f} | {one.calibration.accuracy:.3f} | "
+              f"{one.calibration.ece} | {one.calibration.floor:.3f} | {one.selective.gain_70} | "
+              f"{one.sets.coverage} | {one.sets.size.value:.2f} | {one.answered:.3f} | "
+              f"{one.right:.3f} |")  # fmt: skip
+    together = pooled(outcomes)
+    calibration, selective = measure_calibration(together), measure_selective(together)
+    print(f"| all | | {calibration.accuracy:.3f} | {calibration.ece} | {calibration.floor:.3f} | "
+          f"{selective.gain_70} | {np.mean([o.sets.coverage.value for o in outcomes]):.3f} | "
+          f"{np.mean([o.sets.size.value for o in outcomes]):.2f} | "
+          f"{np.mean([o.answered for o in outcomes]):.3f} | "
+          f"{np.mean([o.right for o in outcomes]):.3f} |", flush=True)  # fmt: skip
+
+
+def print_strange(backbone: str, strange: dict[str, Pictures], outcomes: Sequence[Outcome]) -> None:
+    """What became of photos of other things, mean over the splits."""
+    print(f"\n{backbone}: photos of other things\n")
+    print("| photos | number | object not found | unlike anything trained on | not found or "
+          "withheld |\n| --- | --- | --- | --- | --- |")  # fmt: skip
+    for name, other in strange.items():
+        missed, unlike, either = np.mean([o.elsewhere[name] for o in outcomes], axis=0)
+        print(f"| {name} | {len(other.labels)} | {missed:.3f} | {unlike:.3f} | {either:.3f} |",
+              flush=True)  # fmt: skip
+
+
+def doubt(rows: Rows, kind: str, seed: int, share: float) -> tuple[Judged, NDArray[np.bool_]]:
+    """Out-of-fold probabilities after a share of the labels was changed, and which were."""
+    labels, changed = rows.labels, np.zeros(len(rows.labels), np.bool_)
+    if share:
+        labels, changed = plant(rows.labels, share, seed)
+    choose = grouped_folds(labels, rows.groups, 5, seed)
+    head = heads.fit(kind, rows.features, labels, choose, seed, rows.blocks).head
+    folds = grouped_folds(labels, rows.groups, DOUBT_FOLDS, seed)
+    said = heads.cross_probabilities(head, rows.features, labels, folds, seed, rows.blocks)
+    return Judged(said, head.labels, labels, rows.groups), changed
+
+
+def print_planted(pictures: Pictures, backbones: Sequence[str], kind: str, seeds: int) -> None:
+    """How many labels changed on purpose are found, by the features that the heads see."""
+    print("\nOne label in twenty changed at random\n")
+    print("| features | suspects as they are | suspects | precision | recall | recall at half "
+          "precision | confident learning: precision, recall |")  # fmt: skip
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    both = [[f"{name}/closeup", f"{name}/photo"] for name in backbones]
+    everything = [view for views in both for view in views]
+    sets = [[f"{name}/closeup"] for name in backbones] + both
+    for views in sets + ([everything] if len(backbones) > 1 else []):
+        rows = Rows.of(pictures, views, np.ones(len(pictures.labels), np.bool_))
+        before = find_suspects(doubt(rows, kind, 0, 0.0)[0])
+        found: list[Planted] = []
+        confident = []
+        for seed in range(seeds):
+            judged, changed = doubt(rows, kind, seed, 0.05)
+            found.append(measure_planted(judged, changed))
+            flagged = confident_errors(judged)
+            confident.append((changed[flagged].mean(), flagged[changed].mean()))
+        mean = np.mean([(p.flagged, p.precision, p.recall, p.recall_at_half) for p in found], 0)
+        precise, recalled = np.mean(confident, axis=0)
+        print(f"| {' + '.join(views)} | {len(before.rows)} | {mean[0]:.0f} | {mean[1]:.2f} | "
+              f"{mean[2]:.2f} | {mean[3]:.2f} | {precise:.2f}, {recalled:.2f} |",
+              flush=True)  # fmt: skip
+
+
+def print_learning(pictures: Pictures, backbones: Sequence[str], kind: str) -> None:
+    """The curve of half the photos, beside what all of them then gave."""
+    print("\nThe learning curve of two fifths of the photos, and of all but a fifth\n")
+    print("| features | photos a class | macro-F1 said by the smaller | measured | the curve "
+          "of all says |\n| --- | --- | --- | --- | --- |")  # fmt: skip
+    parts = grouped_folds(pictures.labels, pictures.groups, HELD, 0)
+    for name in backbones:
+        curves = []
+        for which in (np.isin(parts, (1, 2)), parts > 0):
+            rows = Rows.of(pictures, [f"{name}/closeup"], which)
+            head = heads.fit(kind, rows.features, rows.labels, rows.folds(5, 0), 0).head
+            curves.append(learning_curve(Course(head, rows.features, rows.labels, rows.groups)))
+        small, full = curves
+        last = full.measured[-1]
+        said = small.a - small.b * last.photos**-small.c
+        print(f"| {name}/closeup | {last.photos:.0f} | {said:.3f} | {last.score} | "
+              f"{full.sentence} |", flush=True)  # fmt: skip
+
+
+def main() -> None:
+    """Measure everything and print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("photos")
+    parser.add_argument("--parent", required=True)
+    parser.add_argument("--detector", required=True)
+    parser.add_argument("--backbones", nargs="+", required=True)
+    parser.add_argument("--others", nargs="*", default=[], metavar="NAME=FOLDER|ZIP:PART",
+                        help="photos of other things, which should not be answered")  # fmt: skip
+    parser.add_argument("--most", type=int, default=100, help="photos of each of these")
+    parser.add_argument("--head", default="ridge")
+    parser.add_argument("--seeds", type=int, default=5)
+    given = parser.parse_args()
+    networks = Networks(given.detector, tuple(given.parent.split(",")), tuple(given.backbones))
+    print(describe())
+    pictures = look(given.photos, networks)
+    strange = others(given.others, networks, given.most)
+    print(f"\n{len(pictures.labels)} close-ups of {len(set(pictures.labels))} classes, head "
+          f"{given.head}, {given.seeds} splits.", flush=True)  # fmt: skip
+    for backbone in given.backbones:
+        outcomes = [
+            one_split(pictures, strange, backbone, seed, given.head) for seed in range(given.seeds)
+        ]
+        print_splits(backbone, outcomes)
+        print_strange(backbone, strange, outcomes)
+    print_planted(pictures, given.backbones, given.head, min(given.seeds, 3))
+    print_learning(pictures, given.backbones, given.head)
+
+
+if __name__ == "__main__":
+    main()
