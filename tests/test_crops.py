@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from closeup.config import CropConfig, DetectConfig
-from closeup.crops import FILL, choose, cut, encode_crop, find_crops, folder_name, window
+from closeup.crops import FILL, choose, cover, cut, encode_crop, find_crops, folder_name, window
 from closeup.types import Box, CropState, Detection, Photo, PhotoState
 
 SOMEWHERE = Box(10, 10, 20, 20)
@@ -231,3 +231,19 @@ def test_encode_crop() -> None:
         decoded = np.asarray(image)
     assert decoded.shape == pixels.shape
     assert np.abs(decoded.astype(int) - pixels).max() < 30
+
+
+def test_a_covered_object_is_gone_and_the_rest_untouched() -> None:
+    rng = np.random.default_rng(0)
+    photo = rng.integers(0, 256, (30, 40, 3)).astype(np.uint8)
+    covered = cover(photo, Box(10.4, 5, 20, 14.2))
+    assert covered.shape == photo.shape
+    assert len(np.unique(covered[5:15, 10:20].reshape(-1, 3), axis=0)) == 1
+    outside = np.ones((30, 40), bool)
+    outside[5:15, 10:20] = False
+    assert np.array_equal(covered[outside], photo[outside])
+
+
+@pytest.mark.parametrize("box", [Box(0, 0, 4, 3), Box(-5, -5, 50, 50), Box(1, 1, 1, 1)])
+def test_any_box_can_be_covered(box: Box) -> None:
+    assert cover(np.full((3, 4, 3), 9, np.uint8), box).tolist() == [[[9] * 3] * 4] * 3

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 import closeup
+from closeup.checks import TITLES
 from closeup.errors import DatasetError, PhotosError, UsageError
 from closeup.project import Project
 from closeup.types import Crop, CropState, Detection, Example, Photo, Result
@@ -187,6 +188,37 @@ def test_backbones_views_and_heads_are_compared(tmp_path: Path, cache: Path, pho
     card = closeup.load(result.model).card
     assert (card.backbone, card.view, card.head) == (
         taken.candidate.backbone, taken.candidate.view, taken.candidate.head)  # fmt: skip
+
+
+def test_a_label_whose_objects_are_missed_is_an_issue(tmp_path: Path, cache: Path) -> None:
+    photos = tiny.make_photos(tmp_path / "photos", per_label=40)
+    for file in sorted((photos / "cedar").glob("*.png"))[:20]:  # too dark to find
+        Image.fromarray(np.zeros((60, 60, 3), np.uint8)).save(file)
+    result = closeup.run(photos, out=tmp_path / "out", **TINY)
+    check = next(check for check in result.checks if check.code == "CU201")
+    assert check.state == "issue"
+    assert "cedar (20 of 40)" in check.detail
+
+
+def test_findings_survive_being_read_back(tmp_path: Path, cache: Path, photos: Path) -> None:
+    result = closeup.run(photos, out=tmp_path / "out", **TINY)
+    assert [check.code for check in result.checks] == sorted(TITLES)
+    assert result.findings.curve is not None
+    assert result.to_json()["checks"][0]["code"] == "CU101"
+    again = closeup.run(out=tmp_path / "out")
+    assert again.checks == result.checks
+    assert again.findings == result.findings
+    assert again.trust == result.trust
+
+
+def test_copies_across_the_users_own_split_are_an_issue(
+    tmp_path: Path, cache: Path, photos: Path
+) -> None:
+    test = tiny.make_photos(tmp_path / "test", per_label=14)
+    result = closeup.run(photos, out=tmp_path / "out", test=test, **TINY)
+    leak = next(check for check in result.checks if check.code == "CU101")
+    assert leak.state == "issue"
+    assert leak.detail.startswith("30 test photos")
 
 
 @pytest.mark.parametrize("head", ["ridge", "logistic"])

@@ -235,3 +235,20 @@ def whole_photo(photo: Photo, crop: Crop) -> Crop:
     """`crop` with all of its photo in place of the window: what the view ``photo`` looks at."""
     window = Box(0, 0, photo.width, photo.height)
     return replace(crop, window=window, side=max(photo.width, photo.height))
+
+
+def cover(pixels: Pixels, box: Box) -> Pixels:
+    """A copy of the photo with the box painted over in the mean colour of the rest.
+
+    Where the box is the whole photo, in its own mean colour. What a head still answers rightly
+    then, it knows from something beside the object.
+    """
+    height, width = pixels.shape[:2]
+    x1, y1 = max(0, math.floor(box.x1)), max(0, math.floor(box.y1))
+    x2, y2 = min(width, math.ceil(box.x2)), min(height, math.ceil(box.y2))
+    copy = pixels.copy()
+    inside = np.zeros((height, width), bool)
+    inside[y1:y2, x1:x2] = True
+    rest = pixels[~inside] if not inside.all() else pixels.reshape(-1, 3)
+    copy[inside] = rest.mean(axis=0).round().astype(np.uint8)
+    return copy

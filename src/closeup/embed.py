@@ -109,13 +109,18 @@ def content_key(photo: Photo, crop: Crop) -> str:
     return f"{photo.sha256}:{corners}:{crop.side}"
 
 
+def plain(pixels: Pixels, crop: Crop) -> Pixels:
+    """The close-up itself."""
+    return cut(pixels, crop.window, crop.side)
+
+
 def embed_crops(
     photos: Mapping[str, Photo],
     crops: Sequence[Crop],
     embedder: Embedder,
     known: Mapping[str, Floats],
     progress: Progress = silent,
-    look: Callable[[Pixels, Crop], Pixels] | None = None,
+    look: Callable[[Pixels, Crop], Pixels] = plain,
 ) -> Embeddings:
     """The embeddings of all `crops`, reusing the `known` ones; each photo is decoded once.
 
@@ -126,7 +131,7 @@ def embed_crops(
     crops
         Those with pixels (``side > 0``).
     look
-        What is embedded of a photo for a crop; None for the close-up itself.
+        What is embedded of a photo for a crop of it.
 
     Raises
     ------
@@ -142,8 +147,7 @@ def embed_crops(
 
     def inputs_of(photo_id: str) -> list[Floats]:
         pixels = read_again(photos[photo_id])
-        closeups = (look(pixels, crop) if look else cut(pixels, crop.window, crop.side)
-                    for crop in wanted[photo_id].values())  # fmt: skip
+        closeups = (look(pixels, crop) for crop in wanted[photo_id].values())
         return [prepare(closeup, embedder.card.input)[0] for closeup in closeups]
 
     stream = (values for many in ordered_map(inputs_of, wanted) for values in many)

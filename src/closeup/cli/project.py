@@ -220,6 +220,11 @@ def print_result(result: RunResult) -> None:
             f"  whole photo {gain.a:.3f}   (macro-F1 without cropping; close-ups gain "
             f"{gain.delta.value:+.3f}, {gain.delta.low:+.3f} to {gain.delta.high:+.3f})"
         )
+    for check in result.checks:
+        if check.state == "issue":
+            print(f"{check.code}: {check.title}: {check.detail}")
+    if result.findings.curve is not None:
+        print(f"more photos? {result.findings.curve.sentence}")
     taken = ", ".join(f"{stage} {s:.1f}" for stage, s in result.seconds.items() if s >= 0.05)
     print(f"seconds: {taken or 'nothing to do'}")
     print(f"model:   {result.model}\nreport:  {result.report}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -49,17 +49,17 @@ def features_stage(
     crops: Sequence[Crop],
     backbone: Network,
     view: View,
-    number: int = 0,
+    look: Look = Look(),  # noqa: B008 (frozen)
 ) -> Features:
     """Embed every view of `crops` (those with pixels), reusing what is cached.
 
-    `number` is that of an augmented view, 0 for the plain one.
+    `look` says whether they are augmented or covered; its own view is not used.
     """
     photo_of = {photo.id: photo for photo in photos.rows}
     parts, keys = [], []
     for one in views_of(view):
         seen = crops if one == "closeup" else [whole_photo(photo_of[c.photo_id], c) for c in crops]
-        embeddings, key = embeddings_stage(job, photos, seen, backbone, Look(one, number))
+        embeddings, key = embeddings_stage(job, photos, seen, backbone, replace(look, view=one))
         vector_of = embeddings.as_mapping()
         parts.append([vector_of[content_key(photo_of[c.photo_id], c)] for c in seen])
         keys.append(key)

@@ -18,16 +18,19 @@ from closeup.dataset import folds
 from closeup.errors import DatasetError, ModelError
 from closeup.evaluate import Difference, Scores, evaluate, paired_difference
 from closeup.judged import Judged
+from closeup.learning import Course
 from closeup.model import ModelCard, Parts, read_card, save_model
 from closeup.pipeline.compare import Candidate, Compared, candidates, cross_validated, pick, work_of
 from closeup.pipeline.features import Features, features_stage
-from closeup.pipeline.stages import Job
+from closeup.pipeline.findings import Findings, covered_answers
+from closeup.pipeline.findings import find as find_in
+from closeup.pipeline.stages import Job, Look
 from closeup.pipeline.trust import Doubt, Trust, choose_doubt, measure_trust
 from closeup.project import Table, key_of
 from closeup.types import Crop, Example, Floats, Photo, Result
 from closeup.zoo import Network, find
 
-VERSION = 4
+VERSION = 5
 SCORES_FILE = "scores.json"
 
 Tables = tuple[Table[Photo], Table[Crop], Table[Example]]
@@ -58,6 +61,8 @@ class Trained:
     trust
         How well calibrated its answers on the test part are, and what withholding some gains; None
         without a test part or from too few photos.
+    findings
+        Doubtful labels, the learning curve, and whether the object is needed at all.
     crop_gain
         By how much close-ups beat whole photos; None where that was not asked for.
     model
@@ -72,6 +77,7 @@ class Trained:
     compared: tuple[Compared, ...]
     results: tuple[Result, ...]
     trust: Trust | None
+    findings: Findings
     crop_gain: Difference | None
     networks: Networks
     model: Path
@@ -130,6 +136,15 @@ def train_stage(job: Job, tables: Tables, detector: Network | None) -> Trained:
         if doubt is not None and results:
             judged = Judged(probabilities, head.labels, test.labels, test.groups)
             trust = measure_trust(doubt, test.vectors, judged, job.config.split.seed)
+    covered = _covered(job, photos, by_id, head, chosen, test) if results else None
+    with job.timed("train"):
+        own = None
+        if chosen.out_of_fold is not None:
+            own = Judged(chosen.out_of_fold, head.labels, train.labels, train.groups)
+        course = Course(chosen.fitted.head, train.vectors, train.labels, train.groups,
+                        chosen.features.blocks)  # fmt: skip
+        findings = find_in(own, course, [e.crop_id for e in train.examples], covered,
+                           job.config.split.seed)  # fmt: skip
     gain = None
     if config.compare_photo and chosen.candidate.view == "closeup" and results:
         photo_features = features_stage(
@@ -148,10 +163,11 @@ def train_stage(job: Job, tables: Tables, detector: Network | None) -> Trained:
             "log": chosen.fitted.log,
             "compared": [row.to_json() for row in compared],
             "trust": trust.to_json() if trust else None,
+            "findings": findings.to_json(),
             "crop_gain": gain.to_json() if gain else None,
         })  # fmt: skip
-    return Trained(key, scores, chosen.fitted.log, tuple(compared), tuple(results), trust, gain,
-                   networks, model)  # fmt: skip
+    return Trained(key, scores, chosen.fitted.log, tuple(compared), tuple(results), trust,
+                   findings, gain, networks, model)  # fmt: skip
 
 
 def _features(
@@ -169,13 +185,31 @@ def _features(
         (name, view): replace(
             features_stage(job, photos, mine, network, view),
             augmented=tuple(
-                features_stage(job, photos, train, network, view, number).of
+                features_stage(job, photos, train, network, view, Look(number=number)).of
                 for number in range(1, config.augment + 1)
             ),
         )
         for name, network in backbones.items()
         for view in config.view
     }
+
+
+def _covered(
+    job: Job,
+    photos: Table[Photo],
+    crops: Mapping[str, Crop],
+    head: heads.Head,
+    chosen: _Fit,
+    test: _Part,
+) -> tuple[int, int]:
+    """Right answers on the test part with the object painted over, where one was found."""
+    mine = [e for e in test.examples if e.found]
+    features = features_stage(job, photos, [crops[e.crop_id] for e in mine], chosen.backbone,
+                              chosen.candidate.view, Look(covered=True))  # fmt: skip
+    if not mine:
+        return 0, 0
+    shares = head.probabilities(np.stack([features.of[e.crop_id] for e in mine]))
+    return covered_answers([e.label for e in mine], head.labels, shares)
 
 
 def _calm(job: Job, chosen: _Fit, train: _Part) -> tuple[heads.Head, Doubt | None]:
@@ -293,6 +327,7 @@ def _read_back(
         tuple(map(Compared.from_json, stored["compared"])),
         results.rows,
         Trust.from_json(stored["trust"]) if stored["trust"] else None,
+        Findings.from_json(stored["findings"]),
         Difference.from_json(stored["crop_gain"]) if stored["crop_gain"] else None,
         Networks(detector, names[card.backbone]),
         folder,

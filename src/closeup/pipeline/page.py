@@ -13,6 +13,7 @@ from closeup.config import RunConfig, to_toml
 from closeup.crops import cut
 from closeup.images import read_again
 from closeup.parallel import ordered_map
+from closeup.pipeline.findings import Facts, run_checks
 from closeup.pipeline.fit import Trained
 from closeup.pipeline.stages import Job
 from closeup.pipeline.summary import Counts
@@ -30,9 +31,10 @@ from closeup.report import (
     thumbnail,
     worst_mistakes,
 )
+from closeup.report.data import MAX_DOUBTFUL
 from closeup.types import Crop, CropState, Example, Photo, PhotoState
 
-VERSION = 3
+VERSION = 4
 REPORT_FILE = "report.html"
 
 Tables = tuple[Table[Photo], Table[Crop], Table[Example]]
@@ -60,6 +62,11 @@ def _gather(job: Job, tables: Tables, counts: Counts, trained: Trained) -> Repor
     pictured = [by_id[result.crop_id] for result in worst]
     pairs = _pictures({p.id: p for p in photos}, [*pick_samples(crops), *pictured])
     samples, mistakes = pairs[: len(pairs) - len(worst)], pairs[len(pairs) - len(worst) :]
+    findings = trained.findings
+    facts = facts_of(job.config, tables, trained)
+    doubtful = findings.suspect_crops[:MAX_DOUBTFUL]
+    suspected = findings.suspects.rows[:MAX_DOUBTFUL] if findings.suspects else ()
+    doubted = _pictures({p.id: p for p in photos}, [by_id[name] for name in doubtful])
     names = {p.id: p.path for p in photos}
     return ReportData(
         title=job.project.folder.absolute().name,
@@ -70,6 +77,12 @@ def _gather(job: Job, tables: Tables, counts: Counts, trained: Trained) -> Repor
         head_log=trained.log,
         compared=trained.compared,
         trust=trained.trust,
+        checks=run_checks(facts, trained.findings),
+        doubtful=[Mistake(names[crop.photo_id], row.given, row.suggested, row.score, True, photo,
+                          cut_)
+                  for row, (crop, photo, cut_) in zip(suspected, doubted, strict=True)],
+        doubtful_total=len(findings.suspect_crops),
+        curve=findings.curve,
         samples=[Sample(names[crop.photo_id], crop.label, photo, closeup_)
                  for crop, photo, closeup_ in samples],
         mistakes=[Mistake(names[r.photo_id], r.truth, r.answer, r.confidence, r.found, photo, cut_)
@@ -91,6 +104,15 @@ def _gather(job: Job, tables: Tables, counts: Counts, trained: Trained) -> Repor
         config_toml=to_toml(job.config),
         made=f"Closeup {closeup.__version__}, Python {platform.python_version()} on "
         f"{platform.system()} {platform.machine()}",
+    )  # fmt: skip
+
+
+def facts_of(config: RunConfig, tables: Tables, trained: Trained) -> Facts:
+    """What the checks look at."""
+    photos, crops, examples = tables
+    return Facts(
+        photos.rows, crops.rows, examples.rows, trained.scores, trained.trust, trained.crop_gain,
+        not config.detect.boxes, bool(config.photos.test),
     )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from closeup import augment
 from closeup.config import RunConfig
-from closeup.crops import cut, encode_crop, find_crops
+from closeup.crops import cover, cut, encode_crop, find_crops
 from closeup.dataset import make_dataset
 from closeup.detect import Detector
 from closeup.detect.stage import FLOOR, detect_photos
@@ -189,16 +189,27 @@ def dataset_stage(job: Job, photos: Table[Photo], crops: Table[Crop]) -> Table[E
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What is embedded: the close-up or the whole photo, plain or its augmented view `number`.
+    """What is embedded: the close-up or the whole photo, plain or changed.
 
-    `number` counts from 1; 0 is the plain view.
+    `number` is that of an augmented view, 0 for none; `covered` paints the object over.
     """
 
     view: str = "closeup"
     number: int = 0
+    covered: bool = False
 
     def __str__(self) -> str:
+        if self.covered:
+            return f"{self.view}-covered"
         return f"{self.view}-augmented{augment.VERSION}-{self.number}" if self.number else self.view
+
+    def __call__(self, pixels: Pixels, crop: Crop) -> Pixels:
+        """The pixels of a photo to embed for a crop of it."""
+        if self.number:
+            return augment.augmented(pixels, crop, self.number)
+        if self.covered:
+            pixels = cover(pixels, crop.box)
+        return cut(pixels, crop.window, crop.side)
 
 
 def embeddings_stage(
@@ -219,10 +230,7 @@ def embeddings_stage(
         def progress(_: str, done: int, total: int) -> None:
             job.progress(f"embed {look.view}", done, total)
 
-        def change(pixels: Pixels, crop: Crop) -> Pixels:
-            return augment.augmented(pixels, crop, look.number)
-
-        new = embed_crops(by_id, crops, embedder, known, progress, change if look.number else None)
+        new = embed_crops(by_id, crops, embedder, known, progress, look)
         if old is None or old.keys != new.keys:
             job.project.write_bytes(name, new.to_bytes())
         return new, key_of("look", 1, embedder.key, str(look))

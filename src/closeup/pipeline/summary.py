@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from closeup.checks import Check
 from closeup.evaluate import Difference, Scores
 from closeup.pipeline.compare import Compared
+from closeup.pipeline.findings import Findings
 from closeup.pipeline.trust import Trust
 from closeup.types import Crop, CropState, Photo, PhotoState
 
@@ -57,13 +59,16 @@ class RunResult:
 
     `scores` is None where there were too few photos to hold any out. `compared` has a row for
     each combination of backbone, view and head, one of them picked. `trust` is None where there
-    were too few photos to measure it.
+    were too few photos to measure it. `checks` say what may be wrong with the photos or the model,
+    `findings` which labels look wrong and what more photos would bring.
     """
 
     counts: Counts
     scores: Scores | None
     compared: tuple[Compared, ...]
     trust: Trust | None
+    checks: tuple[Check, ...]
+    findings: Findings
     crop_gain: Difference | None
     seconds: dict[str, float]
     notes: tuple[str, ...]
@@ -83,6 +88,9 @@ class RunResult:
             "test": None if self.scores is None else _test_part(self.scores),
             "compared": [row.to_json() for row in self.compared],
             "trust": None if self.trust is None else _trust(self.trust),
+            "checks": [check.to_json() for check in self.checks],
+            "suspects": 0 if self.findings.suspects is None else len(self.findings.suspects.rows),
+            "more_photos": self.findings.curve.sentence if self.findings.curve else None,
             **gain,
             "seconds": self.seconds,
             "notes": list(self.notes),

@@ -11,8 +11,9 @@ from closeup.detect import Detector, resolve_categories
 from closeup.detect.stage import detect_photos
 from closeup.errors import PhotosError
 from closeup.photos import list_photos
+from closeup.pipeline.findings import run_checks
 from closeup.pipeline.fit import train_stage
-from closeup.pipeline.page import write_report
+from closeup.pipeline.page import facts_of, write_report
 from closeup.pipeline.stages import (
     Job,
     crops_stage,
@@ -110,15 +111,18 @@ def run(config: RunConfig, out: Path, *, progress: Progress = silent) -> RunResu
     job = Job(Project(out), config, progress)
     photos, crops, detector = _crop(job)
     examples = dataset_stage(job, photos, crops)
-    trained = train_stage(job, (photos, crops, examples), detector)
+    tables = (photos, crops, examples)
+    trained = train_stage(job, tables, detector)
     counts = count(photos.rows, crops.rows)
     with job.timed("report"):
-        report = write_report(job, (photos, crops, examples), counts, trained)
+        report = write_report(job, tables, counts, trained)
     return RunResult(
         counts,
         trained.scores,
         trained.compared,
         trained.trust,
+        tuple(run_checks(facts_of(job.config, tables, trained), trained.findings)),
+        trained.findings,
         trained.crop_gain,
         job.seconds,
         tuple(job.notes),

@@ -11,6 +11,7 @@ from closeup.types import Crop, CropState, Result
 
 MAX_SAMPLES = 24
 MAX_MISTAKES = 30
+MAX_DOUBTFUL = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,13 @@ class ReportData:
         `work` and `picked`; shown where there are several.
     trust
         How far the answers can be trusted (``pipeline.trust.Trust``); None where not measured.
+    checks
+        Rows with `code`, `title`, `state`, `detail` and `advice`.
+    doubtful, doubtful_total
+        Training close-ups whose labels may be wrong, the likeliest first, and how many in all;
+        `truth` is the given label, `answer` the suggested one, `confidence` how likely it is wrong.
+    curve
+        The learning curve (``learning.LearningCurve``); None where there are too few photos.
     samples, mistakes
         In the order to show; see :func:`pick_samples` and :func:`worst_mistakes`.
     mistakes_total
@@ -124,6 +132,10 @@ class ReportData:
     head_log: Mapping[str, Any]
     compared: Sequence[Any] = ()
     trust: Any = None
+    checks: Sequence[Any] = ()
+    doubtful: Sequence[Mistake] = ()
+    doubtful_total: int = 0
+    curve: Any = None
     samples: Sequence[Sample] = ()
     mistakes: Sequence[Mistake] = ()
     mistakes_total: int = 0

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from closeup.evaluate import Scores
 from closeup.report.charts import Line, line_chart
-from closeup.report.data import MAX_MISTAKES, MAX_SAMPLES, ReportData
+from closeup.report.data import MAX_DOUBTFUL, MAX_MISTAKES, MAX_SAMPLES, ReportData
 
 MAX_ROWS = 200
 """Rows of a table (labels, skipped files, notes) that are shown; the rest is counted."""
@@ -59,6 +59,8 @@ def render_report(data: ReportData) -> str:
         data=data,
         scores=data.scores,
         chart=head_chart(data.head_log),
+        growth=curve_chart(data.curve) if data.curve else "",
+        MAX_DOUBTFUL=MAX_DOUBTFUL,
         reliability=reliability_chart(data.trust) if data.trust else "",
         withholding=withholding_chart(data.trust) if data.trust else "",
         pairs=confused_pairs(data.scores) if data.scores else [],
@@ -144,6 +146,23 @@ def withholding_chart(trust: Any) -> Markup:
         trust.answered.value,
         "Accuracy of the surest answers over the share answered; the vertical line is what the "
         "model answers",
+    )  # fmt: skip
+
+
+def curve_chart(curve: Any) -> Markup:
+    """The measured and the fitted score over photos a class."""
+    measured = [(point.photos, point.score.value) for point in curve.measured]
+    errors = [(point.score.high - point.score.low) / 2 for point in curve.measured]
+    fitted = [(point.photos, point.score.value) for point in curve.line]
+    spread = [(point.score.high - point.score.low) / 2 for point in curve.line]
+    last = fitted[-1][0]
+    step = next(s for s in (m * 10**e for e in range(6) for m in (1, 2, 5)) if last / s <= 7)
+    ticks = [(x * step, f"{x * step:g}") for x in range(1, int(last // step) + 1)]
+    return line_chart(
+        [Line("fitted", "two", fitted, spread), Line("measured", "one", measured, errors)],
+        ticks, "training photos a label; the lines are macro-F1", curve.photos,
+        "Macro-F1 in cross-validation over the number of training photos a label, and the fitted "
+        "curve beyond; the vertical line is what there is now",
     )  # fmt: skip
 
 

@@ -1,0 +1,164 @@
+"""What training tells about the photos: doubtful labels, how many more are needed, checks."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from closeup import checks
+from closeup.checks import Check
+from closeup.evaluate import Difference, Scores
+from closeup.groups import find_conflicts
+from closeup.judged import Judged
+from closeup.learning import Course, LearningCurve, learning_curve
+from closeup.pipeline.trust import Trust
+from closeup.suspects import Suspects, find_suspects
+from closeup.types import Crop, CropState, Example, Photo, PhotoState
+
+LEAST_FOR_CURVE = 4
+"""Groups that each label must have in the training part for a learning curve."""
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What training tells about the photos.
+
+    Attributes
+    ----------
+    suspects
+        Labels of the training part that may be wrong; None where nothing could be held out.
+    suspect_crops
+        The crop id of each of their rows.
+    curve
+        The score against the number of photos; None where there are too few.
+    covered
+        ``(right, n)`` answers on the test part with the object covered; None where not tried.
+    """
+
+    suspects: Suspects | None
+    suspect_crops: tuple[str, ...]
+    curve: LearningCurve | None
+    covered: tuple[int, int] | None
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Findings:
+        """Read what :meth:`to_json` gave."""
+        return cls(
+            Suspects.from_json(value["suspects"]) if value["suspects"] else None,
+            tuple(value["suspect_crops"]),
+            LearningCurve.from_json(value["curve"]) if value["curve"] else None,
+            tuple(value["covered"]) if value["covered"] else None,
+        )
+
+
+def find(
+    judged: Judged | None,
+    course: Course,
+    crop_ids: Sequence[str],
+    covered: tuple[int, int] | None,
+    seed: int,
+) -> Findings:
+    """Doubt the labels and draw the learning curve, both inside the training part.
+
+    Parameters
+    ----------
+    judged
+        Its out-of-fold probabilities; None where nothing could be held out.
+    course
+        Its features and the head that was chosen.
+    crop_ids
+        One for each of its rows.
+    """  # fmt: skip
+    if judged is None:
+        return Findings(None, (), None, covered)
+    suspects = find_suspects(judged)
+    groups: dict[str, set[str]] = {}
+    for label, group in zip(course.labels, course.groups, strict=True):
+        groups.setdefault(label, set()).add(group)
+    enough = min(map(len, groups.values())) >= LEAST_FOR_CURVE
+    return Findings(
+        suspects,
+        tuple(crop_ids[row.index] for row in suspects.rows),
+        learning_curve(course, seed=seed) if enough else None,
+        covered,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the checks look at, beside the findings."""
+
+    photos: Sequence[Photo]
+    crops: Sequence[Crop]
+    examples: Sequence[Example]
+    scores: Scores | None
+    trust: Trust | None
+    gain: Difference | None
+    detector: bool
+    own_test: bool
+
+
+def run_checks(facts: Facts, findings: Findings) -> list[Check]:
+    """Every check, in the order of their codes."""
+    scores, groups = facts.scores, _groups(facts.examples)
+    calibration = facts.trust.calibration if facts.trust else None
+    untested = "nothing was held out to test on"
+    return [
+        checks.check_leak(_copies(facts) if facts.own_test else None),
+        checks.check_sizes(groups),
+        checks.check_precision(scores.macro_f1, {c.label: c.support for c in scores.per_class})
+        if scores else checks.skipped("CU103", untested, "add photos"),
+        checks.check_labels(findings.suspects, len(find_conflicts(facts.photos))),
+        checks.check_detection(_found(facts) if facts.detector else None),
+        checks.check_crop(facts.gain.delta if facts.gain else None),
+        checks.check_calibration(calibration),
+        checks.check_shortcut(findings.covered, _majority(scores),
+                              scores.accuracy.value if scores else 0.0),
+        checks.check_confusions(scores.labels, scores.confusion)
+        if scores else checks.skipped("CU303", untested, "add photos"),
+    ]  # fmt: skip
+
+
+def _groups(examples: Sequence[Example]) -> dict[str, int]:
+    """Different training photos of each label: copies count once."""
+    pairs = {(e.label, e.group) for e in examples if e.split == "train"}
+    return dict(sorted(Counter(label for label, _ in pairs).items()))
+
+
+def _majority(scores: Scores | None) -> float:
+    return max(map(sum, scores.confusion), default=0) / max(scores.n, 1) if scores else 0.0
+
+
+def _found(facts: Facts) -> dict[str, tuple[int, int]]:
+    hit = {crop.photo_id for crop in facts.crops if crop.state is CropState.CROPPED}
+    readable = [p for p in facts.photos if p.state is PhotoState.READABLE and p.label]
+    total = Counter(photo.label for photo in readable)
+    found = Counter(photo.label for photo in readable if photo.id in hit)
+    return {label: (found[label], count) for label, count in sorted(total.items())}
+
+
+def _copies(facts: Facts) -> list[tuple[str, str]]:
+    """Pairs of a training photo and a test photo of one group, by the user's own split."""
+    paths: Mapping[str, Photo] = {photo.id: photo for photo in facts.photos}
+    tests: dict[str, str] = {}
+    for example in facts.examples:
+        if paths[example.photo_id].split == "test":
+            tests.setdefault(example.group, paths[example.photo_id].path)
+    mine = [e for e in facts.examples if paths[e.photo_id].split != "test" and e.group in tests]
+    return list(dict.fromkeys((paths[e.photo_id].path, tests[e.group]) for e in mine))
+
+
+def covered_answers(truth: Sequence[str], labels: Sequence[str], shares: Any) -> tuple[int, int]:
+    """Right answers and their number, from ``(n, k)`` probabilities; n may be 0."""
+    if not len(truth):
+        return 0, 0
+    best = np.asarray(shares).argmax(axis=1)
+    return sum(labels[i] == label for i, label in zip(best, truth, strict=True)), len(truth)
