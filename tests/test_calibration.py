@@ -101,12 +101,32 @@ def test_no_other_temperature_has_a_lower_loss() -> None:
     found = fit_temperature(start)
 
     def loss(temperature: float) -> float:
-        scaled = calibrate(start.probabilities, temperature)
-        return -float(np.log(scaled[np.arange(400), start.true]).mean())
+        """Of the 400 close-ups, each with its part of one imagined wrong answer."""
+        logs = np.log(calibrate(start.probabilities, temperature))
+        truth = logs[np.arange(400), start.true]
+        others = (logs.sum(axis=1) - truth) / 2
+        return -float((401 / 402 * truth + 1 / 402 * others).mean())
 
-    assert found.loss_after == pytest.approx(loss(found.value))
-    assert found.loss_before == pytest.approx(loss(1.0))
     assert all(loss(found.value) <= loss(found.value * step) for step in (0.98, 0.9, 1.02, 1.1))
+    scaled = calibrate(start.probabilities, found.value)
+    assert found.loss_after == pytest.approx(-np.log(scaled[np.arange(400), start.true]).mean())
+    plain = start.probabilities[np.arange(400), start.true]
+    assert found.loss_before == pytest.approx(-np.log(plain).mean())
+
+
+@pytest.mark.parametrize("n", [10, 1000])
+def test_right_answers_alone_do_not_prove_certainty(n: int) -> None:
+    for confidence in (0.6, 0.999):
+        rest = (1 - confidence) / 2
+        start = judged([[confidence, rest, rest]] * n, ["apple"] * n)
+        calm = warmer(start, fit_temperature(start).value)
+        assert calm.confidence[0] == pytest.approx(1 - 1 / (n + 2), abs=0.2 / n)
+
+
+def test_all_right_is_no_certainty_either() -> None:
+    found = measure_calibration(judged([[1.0, 0, 0]] * 40, ["apple"] * 40), resamples=20)
+    assert (found.ece.value, found.ece.low) == (0.0, 0.0)
+    assert found.ece.high == pytest.approx(1 - 0.025 ** (1 / 40))
 
 
 def test_a_class_unseen_by_a_fold_does_not_decide_the_temperature() -> None:
@@ -115,6 +135,8 @@ def test_a_class_unseen_by_a_fold_does_not_decide_the_temperature() -> None:
     more = Judged(rows, start.labels, [*start.truth, *["label2"] * 5], alone(305))
     assert fit_temperature(more).value == fit_temperature(start).value
     assert fit_temperature(more).n == 300
+    single = Judged(np.ones((3, 1)), ["apple"], ["apple"] * 3, alone(3))
+    assert fit_temperature(single).value == 1.0
 
 
 def by_hand(found: Judged, bins: int) -> float:

@@ -33,7 +33,8 @@ class Temperature:
     """What the logits are divided by; above 1 where the head sounds surer than it is.
 
     `n` close-ups decided it. `loss_before` and `loss_after` are their mean negative
-    log-likelihood without and with it.
+    log-likelihood without and with it; the latter may be the larger by a little, where (nearly)
+    all are right.
     """
 
     value: float
@@ -146,29 +147,37 @@ def calibrate(probabilities: Probabilities, temperature: float) -> Probabilities
 def fit_temperature(judged: Judged) -> Temperature:
     """The temperature of least negative log-likelihood, between 0.05 and 20.
 
+    The n rows share one imagined wrong answer, by Laplace's rule of succession (as Platt 1999 does
+    for two classes): where all n are right, that does not prove certainty.
+
     Parameters
     ----------
     judged
         Out-of-fold probabilities of the training part. A row whose true label has a probability
         of exactly 0 is passed over: its fold's head had not seen that class, which no temperature
-        mends. Without any row left, the temperature is 1.
+        mends. Without any row left, or with one label only, the temperature is 1.
     """
     from scipy.optimize import minimize_scalar
 
     rows = np.flatnonzero(judged.true >= 0)
     rows = rows[judged.probabilities[rows, judged.true[rows]] > 0]
-    if not rows.size:
+    n, k = len(rows), len(judged.labels)
+    if not n or k < 2:
         return Temperature(1.0, 0, 0.0, 0.0)
     probabilities, true = judged.probabilities[rows], judged.true[rows]
+    doubt = 1 / (n + 2)
+    shares = np.full((n, k), doubt / (k - 1))
+    shares[np.arange(n), true] = 1 - doubt
 
     def loss(logarithm: float) -> float:
-        return _loss(calibrate(probabilities, float(np.exp(logarithm))), true)
+        scaled = calibrate(probabilities, float(np.exp(logarithm)))
+        return -float((shares * np.log(np.maximum(scaled, _SMALLEST))).sum() / n)
 
     low, high = np.log(_TEMPERATURES)
     found = minimize_scalar(loss, bounds=(low, high), method="bounded", options={"xatol": 1e-5})
-    return Temperature(
-        float(np.exp(found.x)), len(rows), _loss(probabilities, true), float(found.fun)
-    )
+    value = float(np.exp(found.x))
+    after = _loss(calibrate(probabilities, value), true)
+    return Temperature(value, n, _loss(probabilities, true), after)
 
 
 def measure_calibration(
@@ -272,7 +281,11 @@ class _Binned:
         value, spread = self.error(right), 1.96 * float(drawn.std())
         low = 2 * value - float(drawn.mean()) - spread
         explained = _share_above(perfect, value) >= 0.05
-        return Interval(value, 0.0 if explained else max(0.0, low), min(1.0, value + spread))
+        high = value + spread
+        if right.all():  # no draw differs in accuracy, which proves no certainty
+            least = 0.025 ** (1 / len(set(self.judged.groups)))
+            high = max(high, float(self.judged.confidence.mean()) - least)
+        return Interval(value, 0.0 if explained else max(0.0, low), min(1.0, high))
 
 
 def _share_above(drawn: NDArray[np.float64], value: float) -> float:
