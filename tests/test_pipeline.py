@@ -11,6 +11,7 @@ from PIL import Image
 
 import closeup
 from closeup.checks import TITLES
+from closeup.duplicates import Pair
 from closeup.errors import DatasetError, PhotosError, UsageError
 from closeup.project import Project
 from closeup.types import Crop, CropState, Detection, Example, Photo, Result
@@ -198,6 +199,33 @@ def test_a_label_whose_objects_are_missed_is_an_issue(tmp_path: Path, cache: Pat
     check = next(check for check in result.checks if check.code == "CU201")
     assert check.state == "issue"
     assert "cedar (20 of 40)" in check.detail
+
+
+def test_near_duplicates_stay_on_one_side_and_are_shown(
+    tmp_path: Path, cache: Path, photos: Path
+) -> None:
+    data = pytest.importorskip("skimage.data", reason="its photo of a cat is used")
+    big = Image.fromarray(data.chelsea()).resize((320, 320))
+    for number, quality in enumerate((95, 60, 40)):
+        big.resize((320 - 40 * number,) * 2).save(photos / "ash" / f"twin{number}.jpg",
+                                                  quality=quality)  # fmt: skip
+    result = closeup.run(photos, out=tmp_path / "out", **TINY)
+    project = Project(tmp_path / "out")
+    pairs, rows = project.read("duplicates", Pair), project.read("dataset", Example)
+    assert pairs is not None
+    assert rows is not None
+    near = {frozenset((p.a, p.b)) for p in pairs.rows if "twin" in p.a}
+    twins = {e.photo_id for e in rows.rows if e.photo_id.startswith("twin")}
+    assert near
+    assert all(pair <= twins for pair in near)
+    groups = {e.photo_id: (e.group, e.split) for e in rows.rows}
+    assert len({groups[name] for name in twins}) == 1
+    assert "Near duplicates" in result.report.read_text()
+    apart = closeup.run(out=tmp_path / "out", near_duplicates=False)
+    rows = project.read("dataset", Example)
+    assert rows is not None
+    assert len({e.group for e in rows.rows if e.photo_id in twins}) == 3
+    assert "Near duplicates" not in apart.report.read_text()
 
 
 def test_findings_survive_being_read_back(tmp_path: Path, cache: Path, photos: Path) -> None:

@@ -19,7 +19,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "photos": ("source", "test", "max_pixels"),
     "detect": ("detector", "parent", "threshold", "boxes"),
     "crop": ("which", "pad", "on_miss", "quality"),
-    "split": ("test_fraction", "folds", "seed"),
+    "split": ("test_fraction", "folds", "seed", "near_duplicates"),
     "train": ("backbone", "view", "head", "compare_photo", "augment", "coverage", "miss_rate"),
     "engine": ("engine", "precision", "threads"),
 }

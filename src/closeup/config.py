@@ -61,8 +61,13 @@ class CropConfig(_Section):
 
 
 class SplitConfig(_Section):
-    """The hold-out: its share, its seed, and the folds of cross-validation in the training part."""
+    """The hold-out: its share, its seed, and the folds of cross-validation in the training part.
 
+    With `near_duplicates`, photos that show one picture (encoded anew, cropped, recoloured …) stay
+    on one side; without, only byte-identical ones do.
+    """
+
+    near_duplicates: bool = True
     test_fraction: float = Field(default=0.2, gt=0, lt=1)
     folds: int = Field(default=5, ge=2, le=20)
     seed: int = Field(default=0, ge=0, le=2**31 - 1)

@@ -76,6 +76,13 @@ Seed = Annotated[int | None, typer.Option(help="Seed of the split and the head. 
 TestFraction = Annotated[
     float | None, typer.Option(help="Share of the photos held out as test part. [0.2]")
 ]
+NearDuplicates = Annotated[
+    bool | None,
+    typer.Option(
+        "--near-duplicates/--no-near-duplicates",
+        help="Keep photos that show one picture on one side of the split. [yes]",
+    ),
+]
 Backbone = Annotated[
     str | None,
     typer.Option(

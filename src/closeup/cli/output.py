@@ -22,6 +22,8 @@ _VERBS = {
     "crop": "cutting close-ups",
     "embed closeup": "embedding close-ups",
     "embed photo": "embedding whole photos",
+    "duplicates": "looking for duplicates",
+    "signatures": "looking for duplicates",
     "compare": "comparing",
     "predict": "answering",
 }

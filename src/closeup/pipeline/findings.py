@@ -12,7 +12,6 @@ import numpy as np
 from closeup import checks
 from closeup.checks import Check
 from closeup.evaluate import Difference, Scores
-from closeup.groups import find_conflicts
 from closeup.judged import Judged
 from closeup.learning import Course, LearningCurve, learning_curve
 from closeup.pipeline.trust import Trust
@@ -116,7 +115,7 @@ def run_checks(facts: Facts, findings: Findings) -> list[Check]:
         checks.check_sizes(groups),
         checks.check_precision(scores.macro_f1, {c.label: c.support for c in scores.per_class})
         if scores else checks.skipped("CU103", untested, "add photos"),
-        checks.check_labels(findings.suspects, len(find_conflicts(facts.photos))),
+        checks.check_labels(findings.suspects, _disputed(facts.examples)),
         checks.check_detection(_found(facts) if facts.detector else None),
         checks.check_crop(facts.gain.delta if facts.gain else None),
         checks.check_calibration(calibration),
@@ -131,6 +130,15 @@ def _groups(examples: Sequence[Example]) -> dict[str, int]:
     """Different training photos of each label: copies count once."""
     pairs = {(e.label, e.group) for e in examples if e.split == "train"}
     return dict(sorted(Counter(label for label, _ in pairs).items()))
+
+
+def _disputed(examples: Sequence[Example]) -> int:
+    """Groups of photos that belong together and carry different labels."""
+    labels: dict[str, set[str]] = {}
+    for example in examples:
+        if example.label:
+            labels.setdefault(example.group, set()).add(example.label)
+    return sum(len(found) > 1 for found in labels.values())
 
 
 def _majority(scores: Scores | None) -> float:

@@ -6,7 +6,6 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,72 +14,25 @@ import closeup
 from closeup import heads
 from closeup.config import View
 from closeup.dataset import folds
-from closeup.errors import DatasetError, ModelError
+from closeup.errors import DatasetError
 from closeup.evaluate import Difference, Scores, evaluate, paired_difference
 from closeup.judged import Judged
 from closeup.learning import Course
-from closeup.model import ModelCard, Parts, read_card, save_model
+from closeup.model import ModelCard, Parts, save_model
 from closeup.pipeline.compare import Candidate, Compared, candidates, cross_validated, pick, work_of
 from closeup.pipeline.features import Features, features_stage
-from closeup.pipeline.findings import Findings, covered_answers
+from closeup.pipeline.findings import covered_answers
 from closeup.pipeline.findings import find as find_in
 from closeup.pipeline.stages import Job, Look
-from closeup.pipeline.trust import Doubt, Trust, choose_doubt, measure_trust
+from closeup.pipeline.trained import SCORES_FILE, Networks, Trained, read_back
+from closeup.pipeline.trust import Doubt, choose_doubt, measure_trust
 from closeup.project import Table, key_of
 from closeup.types import Crop, Example, Floats, Photo, Result
 from closeup.zoo import Network, find
 
 VERSION = 5
-SCORES_FILE = "scores.json"
 
 Tables = tuple[Table[Photo], Table[Crop], Table[Example]]
-
-
-@dataclass(frozen=True, slots=True)
-class Networks:
-    """The frozen networks of a run; no detector where all boxes were given."""
-
-    detector: Network | None
-    backbone: Network
-
-
-@dataclass(frozen=True, slots=True)
-class Trained:
-    """What training gave.
-
-    Attributes
-    ----------
-    scores
-        Measured on the test part; None where there are too few photos for one.
-    log
-        How the head was chosen: its cross-validation or epoch table.
-    compared
-        What was to choose from, in the order given; one row where nothing was.
-    results
-        One row per test example that has an answer.
-    trust
-        How well calibrated its answers on the test part are, and what withholding some gains; None
-        without a test part or from too few photos.
-    findings
-        Doubtful labels, the learning curve, and whether the object is needed at all.
-    crop_gain
-        By how much close-ups beat whole photos; None where that was not asked for.
-    model
-        The model folder.
-    key
-        Changes with anything that goes into training.
-    """
-
-    key: str
-    scores: Scores | None
-    log: dict[str, Any]
-    compared: tuple[Compared, ...]
-    results: tuple[Result, ...]
-    trust: Trust | None
-    findings: Findings
-    crop_gain: Difference | None
-    networks: Networks
-    model: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +72,7 @@ def train_stage(job: Job, tables: Tables, detector: Network | None) -> Trained:
     key = key_of("train", VERSION, examples.key, hashes, config.model_dump(),
                  job.config.engine.precision, detector.card.sha256 if detector else "",
                  closeup.__version__)  # fmt: skip
-    done = _read_back(job, key, detector, backbones)
+    done = read_back(job, key, detector, backbones)
     if done is not None:
         return done
     by_id = {crop.id: crop for crop in crops.rows}
@@ -302,35 +254,6 @@ def _compare_photo(
         [result.answer for result in results],
         test.groups,
         seed=seed,
-    )
-
-
-def _read_back(
-    job: Job, key: str, detector: Network | None, backbones: Mapping[str, Network]
-) -> Trained | None:
-    stored = job.project.read_json(SCORES_FILE)
-    results = job.project.read("results", Result)
-    folder = job.project.folder / "model"
-    if stored is None or results is None or not stored.get("key") == results.key == key:
-        return None
-    try:
-        card = read_card(folder)
-    except ModelError:
-        return None
-    if card.key != key or not all((folder / name).is_file() for name in card.files):
-        return None
-    names = {network.card.name: network for network in backbones.values()}
-    return Trained(
-        key,
-        Scores.from_json(stored["scores"]) if stored["scores"] else None,
-        stored["log"],
-        tuple(map(Compared.from_json, stored["compared"])),
-        results.rows,
-        Trust.from_json(stored["trust"]) if stored["trust"] else None,
-        Findings.from_json(stored["findings"]),
-        Difference.from_json(stored["crop_gain"]) if stored["crop_gain"] else None,
-        Networks(detector, names[card.backbone]),
-        folder,
     )
 
 

@@ -11,12 +11,13 @@ from pathlib import Path
 import closeup
 from closeup.config import RunConfig, to_toml
 from closeup.crops import cut
+from closeup.duplicates import Pair
 from closeup.images import read_again
 from closeup.parallel import ordered_map
 from closeup.pipeline.findings import Facts, run_checks
-from closeup.pipeline.fit import Trained
 from closeup.pipeline.stages import Job
 from closeup.pipeline.summary import Counts
+from closeup.pipeline.trained import Trained
 from closeup.project import Table, key_of
 from closeup.report import (
     LabelRow,
@@ -31,31 +32,36 @@ from closeup.report import (
     thumbnail,
     worst_mistakes,
 )
-from closeup.report.data import MAX_DOUBTFUL
+from closeup.report.data import MAX_COPIES, MAX_DOUBTFUL, CopyPair
 from closeup.types import Crop, CropState, Example, Photo, PhotoState
 
-VERSION = 4
+VERSION = 5
 REPORT_FILE = "report.html"
 
 Tables = tuple[Table[Photo], Table[Crop], Table[Example]]
 
 
-def write_report(job: Job, tables: Tables, counts: Counts, trained: Trained) -> Path:
+def write_report(
+    job: Job, tables: Tables, pairs: Table[Pair], counts: Counts, trained: Trained
+) -> Path:
     """Write ``report.html``, unless it stands there already for just these tables.
 
     The seconds on the page are those of the run that wrote it.
     """
     file = job.project.folder / REPORT_FILE
-    key = key_of("report", VERSION, [t.key for t in tables], trained.key, job.config.model_dump(),
-                 job.notes, closeup.__version__)  # fmt: skip
+    keys = [table.key for table in (*tables, pairs)]
+    key = key_of("report", VERSION, keys, trained.key, job.config.model_dump(), job.notes,
+                 closeup.__version__)  # fmt: skip
     mark = f"<!-- closeup {key} -->\n".encode()
     if not (file.is_file() and file.read_bytes().endswith(mark)):
-        page = render_report(_gather(job, tables, counts, trained))
+        page = render_report(_gather(job, tables, pairs.rows, counts, trained))
         job.project.write_bytes(REPORT_FILE, page.encode() + b"\n" + mark)
     return file
 
 
-def _gather(job: Job, tables: Tables, counts: Counts, trained: Trained) -> ReportData:
+def _gather(
+    job: Job, tables: Tables, pairs_found: Sequence[Pair], counts: Counts, trained: Trained
+) -> ReportData:
     photos, crops, examples = tables[0].rows, tables[1].rows, tables[2].rows
     by_id = {crop.id: crop for crop in crops}
     worst = worst_mistakes(trained.results)
@@ -83,6 +89,8 @@ def _gather(job: Job, tables: Tables, counts: Counts, trained: Trained) -> Repor
                   for row, (crop, photo, cut_) in zip(suspected, doubted, strict=True)],
         doubtful_total=len(findings.suspect_crops),
         curve=findings.curve,
+        copies=_copies({p.id: p for p in photos}, pairs_found),
+        copies_total=len(_unlike({p.id: p for p in photos}, pairs_found)),
         samples=[Sample(names[crop.photo_id], crop.label, photo, closeup_)
                  for crop, photo, closeup_ in samples],
         mistakes=[Mistake(names[r.photo_id], r.truth, r.answer, r.confidence, r.found, photo, cut_)
@@ -105,6 +113,23 @@ def _gather(job: Job, tables: Tables, counts: Counts, trained: Trained) -> Repor
         made=f"Closeup {closeup.__version__}, Python {platform.python_version()} on "
         f"{platform.system()} {platform.machine()}",
     )  # fmt: skip
+
+
+def _unlike(photos: dict[str, Photo], pairs: Sequence[Pair]) -> list[Pair]:
+    """The pairs of different files."""
+    return [pair for pair in pairs if photos[pair.a].sha256 != photos[pair.b].sha256]
+
+
+def _copies(photos: dict[str, Photo], pairs: Sequence[Pair]) -> list[CopyPair]:
+    """The pairs that are not identical, the least alike first, so that a wrong one is seen."""
+    some = sorted(_unlike(photos, pairs), key=lambda p: (p.similarity, p.a, p.b))
+
+    def picture(pair: Pair) -> CopyPair:
+        one, other = photos[pair.a], photos[pair.b]
+        return CopyPair(one.path, other.path, one.label, other.label, pair.similarity,
+                        thumbnail(read_again(one)), thumbnail(read_again(other)))  # fmt: skip
+
+    return list(ordered_map(picture, some[:MAX_COPIES]))
 
 
 def facts_of(config: RunConfig, tables: Tables, trained: Trained) -> Facts:
@@ -152,14 +177,15 @@ def _facts(
     photos: Sequence[Photo], examples: Sequence[Example], trained: Trained
 ) -> list[tuple[str, str]]:
     sizes = Counter(e.split for e in examples if e.split)
-    copies = Counter(p.sha256 for p in photos if p.sha256)
-    same = sum(n for n in copies.values() if n > 1)
+    groups = Counter(e.group for e in examples)
+    together = [n for n in groups.values() if n > 1]
     facts = [
         ("training part", f"{sizes['train']} close-ups"),
         ("test part", f"{sizes['test']} close-ups, never seen in training"
          if sizes["test"] else "none: too few photos"),
-        ("identical photos", f"{same} files in {sum(n > 1 for n in copies.values())} sets; "
-         "a set never stands on two sides of the split"),
+        ("photos that belong together", f"{sum(together)} in {len(together)} groups, the largest "
+         f"of {max(together, default=0)}: copies and groups of your own; a group never stands on "
+         "two sides of the split"),
     ]  # fmt: skip
     if trained.crop_gain is not None:
         gain = trained.crop_gain

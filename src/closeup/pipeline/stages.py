@@ -14,6 +14,7 @@ from closeup.crops import cover, cut, encode_crop, find_crops
 from closeup.dataset import make_dataset
 from closeup.detect import Detector
 from closeup.detect.stage import FLOOR, detect_photos
+from closeup.duplicates import Pair, Signatures, near_duplicates, signatures
 from closeup.embed import Embedder, Embeddings, content_key, embed_crops
 from closeup.errors import UsageError
 from closeup.groups import group_photos
@@ -26,7 +27,8 @@ from closeup.project import Project, Table, key_of
 from closeup.types import Crop, Detection, Example, Photo, PhotoState, Pixels
 from closeup.zoo import Network
 
-VERSIONS = {"photos": 1, "detect": 1, "crop": 1, "dataset": 2}
+VERSIONS = {"photos": 1, "detect": 1, "crop": 1, "dataset": 2, "duplicates": 1}
+SIGNATURES_FILE = "signatures.safetensors"
 SIDES = ("train", "test")
 
 
@@ -163,10 +165,31 @@ def _write_crops(job: Job, photos: Table[Photo], rows: Sequence[Crop], key: str)
     return project.write("crops", Crop, rows, key, {"files": wanted})
 
 
-def dataset_stage(job: Job, photos: Table[Photo], crops: Table[Crop]) -> Table[Example]:
+def duplicates_stage(job: Job, photos: Table[Photo]) -> Table[Pair]:
+    """Find the pairs of photos that show one picture; none where that is not asked for."""
+    with job.timed("duplicates"):
+        readable = [p for p in photos.rows if p.state is PhotoState.READABLE]
+        wanted = job.config.split.near_duplicates
+        seen = {p.id: p.sha256 for p in readable}
+        key = key_of("duplicates", VERSIONS["duplicates"], seen if wanted else {}, wanted)
+
+        def find(_: object) -> list[Pair]:
+            if not wanted:
+                return []
+            old = Signatures.read(job.project.folder / SIGNATURES_FILE)
+            known = signatures(readable, old, job.progress)
+            job.project.write_bytes(SIGNATURES_FILE, known.to_bytes())
+            return list(near_duplicates(readable, known))
+
+        return job.project.stage("duplicates", Pair, key, find)
+
+
+def dataset_stage(
+    job: Job, photos: Table[Photo], crops: Table[Crop], pairs: Table[Pair]
+) -> Table[Example]:
     """Labels and groups -> leak-free splits."""
     with job.timed("dataset"):
-        grouping = group_photos(photos.rows)
+        grouping = group_photos(photos.rows, pairs=[(pair.a, pair.b) for pair in pairs.rows])
         job.notes.extend(grouping.notes)
         facts = [(p.id, p.label, p.split, grouping.group_of[p.id]) for p in photos.rows]
         key = key_of(

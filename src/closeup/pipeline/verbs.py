@@ -19,6 +19,7 @@ from closeup.pipeline.stages import (
     crops_stage,
     dataset_stage,
     detections_stage,
+    duplicates_stage,
     photos_stage,
 )
 from closeup.pipeline.summary import Counts, RunResult, count
@@ -110,12 +111,13 @@ def run(config: RunConfig, out: Path, *, progress: Progress = silent) -> RunResu
     """
     job = Job(Project(out), config, progress)
     photos, crops, detector = _crop(job)
-    examples = dataset_stage(job, photos, crops)
+    pairs = duplicates_stage(job, photos)
+    examples = dataset_stage(job, photos, crops, pairs)
     tables = (photos, crops, examples)
     trained = train_stage(job, tables, detector)
     counts = count(photos.rows, crops.rows)
     with job.timed("report"):
-        report = write_report(job, tables, counts, trained)
+        report = write_report(job, tables, pairs, counts, trained)
     return RunResult(
         counts,
         trained.scores,

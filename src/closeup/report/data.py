@@ -12,6 +12,7 @@ from closeup.types import Crop, CropState, Result
 MAX_SAMPLES = 24
 MAX_MISTAKES = 30
 MAX_DOUBTFUL = 24
+MAX_COPIES = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,19 @@ class Mistake:
 
 
 @dataclass(frozen=True, slots=True)
+class CopyPair:
+    """Two photos of one picture: files, labels, similarity from 0 to 1, and pictures of both."""
+
+    file: str
+    other: str
+    label: str
+    other_label: str
+    similarity: float
+    photo: str
+    other_photo: str
+
+
+@dataclass(frozen=True, slots=True)
 class Skipped:
     """One file that was not used as planned, with a stable code (possibly ``""``) and a reason."""
 
@@ -107,6 +121,8 @@ class ReportData:
         `truth` is the given label, `answer` the suggested one, `confidence` how likely it is wrong.
     curve
         The learning curve (``learning.LearningCurve``); None where there are too few photos.
+    copies, copies_total
+        Near duplicates that are not identical, the least alike first, and how many in all.
     samples, mistakes
         In the order to show; see :func:`pick_samples` and :func:`worst_mistakes`.
     mistakes_total
@@ -136,6 +152,8 @@ class ReportData:
     doubtful: Sequence[Mistake] = ()
     doubtful_total: int = 0
     curve: Any = None
+    copies: Sequence[CopyPair] = ()
+    copies_total: int = 0
     samples: Sequence[Sample] = ()
     mistakes: Sequence[Mistake] = ()
     mistakes_total: int = 0

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from closeup.evaluate import Scores
 from closeup.report.charts import Line, line_chart
-from closeup.report.data import MAX_DOUBTFUL, MAX_MISTAKES, MAX_SAMPLES, ReportData
+from closeup.report.data import MAX_COPIES, MAX_DOUBTFUL, MAX_MISTAKES, MAX_SAMPLES, ReportData
 
 MAX_ROWS = 200
 """Rows of a table (labels, skipped files, notes) that are shown; the rest is counted."""
@@ -61,6 +61,7 @@ def render_report(data: ReportData) -> str:
         chart=head_chart(data.head_log),
         growth=curve_chart(data.curve) if data.curve else "",
         MAX_DOUBTFUL=MAX_DOUBTFUL,
+        MAX_COPIES=MAX_COPIES,
         reliability=reliability_chart(data.trust) if data.trust else "",
         withholding=withholding_chart(data.trust) if data.trust else "",
         pairs=confused_pairs(data.scores) if data.scores else [],
