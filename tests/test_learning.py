@@ -126,6 +126,15 @@ def test_power_laws_never_pass_one_nor_fall() -> None:
     assert same[0, :2] == pytest.approx([0.3, 0])
 
 
+def test_weights_of_power_laws() -> None:
+    sizes, scores = np.array([5.0, 10, 20, 40]), np.array([[0.2, 0.5, 0.6, 0.65]])
+    plain = fit_power_law(sizes, scores)
+    assert fit_power_law(sizes, scores, np.full((1, 4), 3.0)) == pytest.approx(plain)
+    twice = fit_power_law(np.append(sizes, 40.0), np.append(scores, [[0.65]], axis=1))
+    assert fit_power_law(sizes, scores, np.array([[1.0, 1, 1, 2]])) == pytest.approx(twice)
+    assert twice[0] != pytest.approx(plain[0])
+
+
 def curve(more: float | None, low: float | None, high: float | None, rising: bool) -> LearningCurve:
     point = Point(10.0, Interval(0.5, 0.4, 0.6))
     return LearningCurve((point,), (point,), 0.9, 1.0, 0.5, 150.0, 0.02, more, low, high, rising)

@@ -5,9 +5,9 @@ proportion and groups whole, and judged by the photos of the fold that was held 
 is not touched. Through the macro-F1 at n photos a class goes a power law ``a - b * n ** -c``
 (Cortes et al. 1994; Hestness et al. 2017), which is drawn on a little way beyond what was measured.
 
-The interval comes from drawing repeats and whole groups anew and fitting each time. It does not
-know that the power law is only a habit of learning curves, nor that new photos may be of another
-kind; hence nothing is claimed beyond four times the photos at hand.
+The interval comes from drawing repeats, whole groups and the weights of the sizes anew and fitting
+each time. It does not know that new photos may be of another kind, and nothing is claimed beyond
+four times the photos at hand.
 """
 
 from __future__ import annotations
@@ -288,7 +288,9 @@ def _macro_f1(tallies: Values) -> Values:
 
 def _extrapolate(data: tuple[Values, Values, Values], photos: float, gain: float) -> LearningCurve:
     sizes, scores, drawn = data
-    fits = fit_power_law(sizes, np.vstack([scores, drawn]))
+    # Random weights of the sizes (Rubin 1981) let the draws differ by how well the law fits, too.
+    weights = np.random.default_rng(len(drawn)).exponential(size=drawn.shape)
+    fits = np.vstack([fit_power_law(sizes, scores[None]), fit_power_law(sizes, drawn, weights)])
     reach = REACH * photos
     ends = _at(fits, np.array([photos, reach]))
     more = _price(fits, ends, photos, gain)
@@ -304,31 +306,38 @@ def _extrapolate(data: tuple[Values, Values, Values], photos: float, gain: float
     )  # fmt: skip
 
 
-def fit_power_law(sizes: Values, scores: Values) -> Values:
+def fit_power_law(sizes: Values, scores: Values, weights: Values | None = None) -> Values:
     """The least-squares ``a - b * n ** -c`` through each row of scores.
 
     Parameters
     ----------
     sizes, scores
         ``(s,)`` and ``(m, s)``, s at least 2.
+    weights
+        ``(m, s)`` how much each score counts, above 0; None for all alike.
 
     Returns
     -------
     fits
         ``(m, 3)``: a up to 1, b at least 0, and c from 0.1 to 2.
     """
+    share = np.ones_like(scores) if weights is None else weights
+    share = share / share.sum(axis=1, keepdims=True)
+    middle = (share * scores).sum(axis=1)
     best = np.full(len(scores), np.inf)
     fits = np.zeros((len(scores), 3))
     for exponent in _EXPONENTS:
         x = sizes**-exponent
-        off = x - x.mean()
-        b = np.maximum(-(scores @ off) / max(off @ off, 1e-12), 0)
-        a = scores.mean(axis=1) + b * x.mean()
+        centre = share @ x
+        off = x - centre[:, None]
+        spread = np.maximum((share * off**2).sum(axis=1), 1e-12)
+        b = np.maximum(-(share * scores * off).sum(axis=1) / spread, 0)
+        a = middle + b * centre
         # Nothing scores above 1: the best curve that ends there goes through it.
         above = a > 1
-        b[above] = (1 - scores[above]) @ x / (x @ x)
+        b[above] = ((share * (1 - scores)) @ x / (share @ x**2))[above]
         a[above] = 1
-        error = ((scores - a[:, None] + b[:, None] * x) ** 2).sum(axis=1)
+        error = (share * (scores - a[:, None] + b[:, None] * x) ** 2).sum(axis=1)
         better = error < best - 1e-15
         best[better] = error[better]
         fits[better] = np.column_stack([a, b, np.full(len(a), exponent)])[better]
