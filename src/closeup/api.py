@@ -20,7 +20,18 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "detect": ("detector", "parent", "threshold", "boxes"),
     "crop": ("which", "pad", "on_miss", "quality"),
     "split": ("test_fraction", "folds", "seed", "near_duplicates"),
-    "train": ("backbone", "view", "head", "compare_photo", "augment", "coverage", "miss_rate"),
+    "train": (
+        "backbone",
+        "view",
+        "head",
+        "compare_photo",
+        "finetune",
+        "epochs",
+        "flip",
+        "augment",
+        "coverage",
+        "miss_rate",
+    ),
     "engine": ("engine", "precision", "threads"),
 }
 """Which section of ``closeup.toml`` each option belongs to."""

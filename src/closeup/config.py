@@ -93,12 +93,18 @@ class TrainConfig(_Section):
     of each training close-up are learned from beside the plain one. `coverage` is the share of photos
     like the training ones that is to be answered, the others being "unknown"; 1 withholds none of
     them. `miss_rate` is how often the set of likely labels may lack the true one.
+
+    With `finetune` the whole backbone is trained, for so many `epochs` (0: as the recipe says), on
+    mirrored close-ups too where `flip` allows it.
     """
 
     backbone: Names = ("dinov2-s",)
     view: Annotated[tuple[View, ...], BeforeValidator(_names), Field(min_length=1)] = ("closeup",)
     head: Annotated[tuple[HeadKind, ...], BeforeValidator(_names), Field(min_length=1)] = ("ridge",)
     compare_photo: bool = False
+    finetune: bool = False
+    epochs: int = Field(default=0, ge=0, le=1000)
+    flip: bool = True
     augment: int = Field(default=0, ge=0, le=50)
     coverage: float = Field(default=0.95, gt=0, le=1)
     miss_rate: float = Field(default=0.1, gt=0, lt=1)

@@ -112,6 +112,23 @@ ComparePhoto = Annotated[
         help="Train on the whole photos too, to see whether cropping helps. [no]",
     ),
 ]
+Finetune = Annotated[
+    bool | None,
+    typer.Option(
+        "--finetune/--no-finetune",
+        help="Train the whole backbone (needs closeup[torch]; minutes, not seconds). [no]",
+    ),
+]
+Epochs = Annotated[
+    int | None, typer.Option(help="Epochs of fine-tuning; 0: as the recipe says. [0]")
+]
+Flip = Annotated[
+    bool | None,
+    typer.Option(
+        "--flip/--no-flip",
+        help="Mirror close-ups while fine-tuning; not where text or sides matter. [yes]",
+    ),
+]
 Augment = Annotated[
     int | None,
     typer.Option(help="Augmented views of each training close-up to learn from as well. [0]"),

@@ -24,6 +24,7 @@ _VERBS = {
     "embed photo": "embedding whole photos",
     "duplicates": "looking for duplicates",
     "signatures": "looking for duplicates",
+    "finetune": "fine-tuning",
     "compare": "comparing",
     "predict": "answering",
 }

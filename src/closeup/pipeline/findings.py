@@ -60,7 +60,7 @@ class Findings:
 
 def find(
     judged: Judged | None,
-    course: Course,
+    course: Course | None,
     crop_ids: Sequence[str],
     covered: tuple[int, int] | None,
     seed: int,
@@ -72,20 +72,24 @@ def find(
     judged
         Its out-of-fold probabilities; None where nothing could be held out.
     course
-        Its features and the head that was chosen.
+        Its features and the head that was chosen; None where heads fitted on parts of it would
+        say nothing.
     crop_ids
-        One for each of its rows.
+        One for each row of `judged`.
     """  # fmt: skip
     if judged is None:
         return Findings(None, (), None, covered)
     suspects = find_suspects(judged)
     groups: dict[str, set[str]] = {}
+    names = tuple(crop_ids[row.index] for row in suspects.rows)
+    if course is None:
+        return Findings(suspects, names, None, covered)
     for label, group in zip(course.labels, course.groups, strict=True):
         groups.setdefault(label, set()).add(group)
     enough = min(map(len, groups.values())) >= LEAST_FOR_CURVE
     return Findings(
         suspects,
-        tuple(crop_ids[row.index] for row in suspects.rows),
+        names,
         learning_curve(course, seed=seed) if enough else None,
         covered,
     )

@@ -30,7 +30,7 @@ from closeup.project import Table, key_of
 from closeup.types import Crop, Example, Floats, Photo, Result
 from closeup.zoo import Network, find
 
-VERSION = 5
+VERSION = 6
 
 Tables = tuple[Table[Photo], Table[Crop], Table[Example]]
 
@@ -53,7 +53,12 @@ class _Part:
 
 @dataclass(frozen=True, slots=True)
 class _Fit:
-    """A candidate fitted on the training part."""
+    """A candidate fitted on the training part.
+
+    `out_of_fold` holds ``(m, k)`` answers for the training rows `rows`, ``(m,)``, by heads that did
+    not see them, and `folds` a fold for each; None where nothing could be held out. `course` is
+    whether heads like this one can be fitted on parts of these features.
+    """
 
     candidate: Candidate
     backbone: Network
@@ -61,6 +66,15 @@ class _Fit:
     fitted: heads.Fitted
     folds: NDArray[np.int64]
     out_of_fold: NDArray[np.float64] | None
+    rows: NDArray[np.int64]
+    course: bool = True
+
+    def judged(self, train: _Part) -> Judged | None:
+        """The out-of-fold answers with the truth."""
+        if self.out_of_fold is None:
+            return None
+        labels, groups = ([of[i] for i in self.rows] for of in (train.labels, train.groups))
+        return Judged(self.out_of_fold, self.fitted.head.labels, labels, groups)
 
 
 def train_stage(job: Job, tables: Tables, detector: Network | None) -> Trained:
@@ -72,14 +86,19 @@ def train_stage(job: Job, tables: Tables, detector: Network | None) -> Trained:
     key = key_of("train", VERSION, examples.key, hashes, config.model_dump(),
                  job.config.engine.precision, detector.card.sha256 if detector else "",
                  closeup.__version__)  # fmt: skip
-    done = read_back(job, key, detector, backbones)
+    done = read_back(job, key, detector)
     if done is not None:
         return done
     by_id = {crop.id: crop for crop in crops.rows}
     used = [e for e in examples.rows if e.split and by_id[e.crop_id].side > 0]
-    features = _features(job, photos, by_id, used, backbones)
+    compared: list[Compared] = []
+    if config.finetune:
+        chosen = _tuned(job, photos, [by_id[e.crop_id] for e in used], used, backbones)
+    else:
+        features = _features(job, photos, by_id, used, backbones)
+        with job.timed("train"):
+            chosen, compared = _choose(job, used, backbones, features)
     with job.timed("train"):
-        chosen, compared = _choose(job, used, backbones, features)
         train, test = (_part(used, chosen.features, side) for side in ("train", "test"))
         head, doubt = _calm(job, chosen, train)
         probabilities = head.probabilities(test.vectors)
@@ -90,15 +109,12 @@ def train_stage(job: Job, tables: Tables, detector: Network | None) -> Trained:
             trust = measure_trust(doubt, test.vectors, judged, job.config.split.seed)
     covered = _covered(job, photos, by_id, head, chosen, test) if results else None
     with job.timed("train"):
-        own = None
-        if chosen.out_of_fold is not None:
-            own = Judged(chosen.out_of_fold, head.labels, train.labels, train.groups)
         course = Course(chosen.fitted.head, train.vectors, train.labels, train.groups,
-                        chosen.features.blocks)  # fmt: skip
-        findings = find_in(own, course, [e.crop_id for e in train.examples], covered,
-                           job.config.split.seed)  # fmt: skip
+                        chosen.features.blocks) if chosen.course else None  # fmt: skip
+        names = [train.examples[row].crop_id for row in chosen.rows]
+        findings = find_in(chosen.judged(train), course, names, covered, job.config.split.seed)
     gain = None
-    if config.compare_photo and chosen.candidate.view == "closeup" and results:
+    if config.compare_photo and chosen.course and chosen.candidate.view == "closeup" and results:
         photo_features = features_stage(
             job, photos, [by_id[e.crop_id] for e in used], chosen.backbone, "photo"
         )
@@ -146,6 +162,28 @@ def _features(
     }
 
 
+def _tuned(
+    job: Job,
+    photos: Table[Photo],
+    crops: Sequence[Crop],
+    used: Sequence[Example],
+    backbones: Mapping[str, Network],
+) -> _Fit:
+    """The backbone fine-tuned on the training part; one fold was held out to judge by."""
+    from closeup.pipeline.tune import check_tuning, tune
+
+    check_tuning(job.config.train)
+    ((name, network),) = backbones.items()
+    tuned = tune(job, photos, crops, used, network)
+    if job.config.train.compare_photo:
+        job.notes.append("close-ups were not compared with whole photos: that is for frozen ones")
+    judged = len(tuned.rows) > 0 and bool(np.ptp(tuned.folds))
+    return _Fit(
+        Candidate(name, "closeup", tuned.fitted.head.kind), tuned.network, tuned.features,
+        tuned.fitted, tuned.folds, tuned.out_of_fold if judged else None, tuned.rows, course=False,
+    )  # fmt: skip
+
+
 def _covered(
     job: Job,
     photos: Table[Photo],
@@ -166,12 +204,12 @@ def _covered(
 
 def _calm(job: Job, chosen: _Fit, train: _Part) -> tuple[heads.Head, Doubt | None]:
     """The head with calibrated probabilities, and the rules for doubt; none from too few photos."""
-    head = chosen.fitted.head
-    if chosen.out_of_fold is None:
+    head, config = chosen.fitted.head, job.config.train
+    judged = chosen.judged(train)
+    if judged is None:
         return head, None
-    judged = Judged(chosen.out_of_fold, head.labels, train.labels, train.groups)
-    config = job.config.train
-    doubt = choose_doubt(train.vectors, judged, chosen.folds, config.coverage, config.miss_rate)
+    vectors = train.vectors[chosen.rows]
+    doubt = choose_doubt(vectors, judged, chosen.folds, config.coverage, config.miss_rate)
     return head.cooled(doubt.temperature.value), doubt
 
 
@@ -209,7 +247,8 @@ def _choose(
                 candidate, pooled, mean, error, network.card.bytes / 1e6,
                 work_of(network, candidate.view), round(time.perf_counter() - start, 3),
             ))  # fmt: skip
-        fits.append(_Fit(candidate, network, mine, fitted, numbers, shares))
+        rows_of = np.arange(len(train.examples))
+        fits.append(_Fit(candidate, network, mine, fitted, numbers, shares, rows_of))
         if len(wanted) > 1:
             job.progress("compare", place + 1, len(wanted))
     if not rows:

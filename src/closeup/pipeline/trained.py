@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from closeup.pipeline.findings import Findings
 from closeup.pipeline.stages import Job
 from closeup.pipeline.trust import Trust
 from closeup.types import Result
-from closeup.zoo import Network
+from closeup.zoo import Network, load
 
 SCORES_FILE = "scores.json"
 
@@ -67,9 +66,7 @@ class Trained:
     model: Path
 
 
-def read_back(
-    job: Job, key: str, detector: Network | None, backbones: Mapping[str, Network]
-) -> Trained | None:
+def read_back(job: Job, key: str, detector: Network | None) -> Trained | None:
     """What an earlier run with this very `key` gave; None where there is none, or not all of it."""
     stored = job.project.read_json(SCORES_FILE)
     results = job.project.read("results", Result)
@@ -82,7 +79,7 @@ def read_back(
         return None
     if card.key != key or not all((folder / name).is_file() for name in card.files):
         return None
-    names = {network.card.name: network for network in backbones.values()}
+    backbone = load(folder / "backbone", verify=False)
     return Trained(
         key,
         Scores.from_json(stored["scores"]) if stored["scores"] else None,
@@ -92,6 +89,6 @@ def read_back(
         Trust.from_json(stored["trust"]) if stored["trust"] else None,
         Findings.from_json(stored["findings"]),
         Difference.from_json(stored["crop_gain"]) if stored["crop_gain"] else None,
-        Networks(detector, names[card.backbone]),
+        Networks(detector, backbone),
         folder,
     )

@@ -25,6 +25,7 @@ HEADINGS = {
     "loss": "training loss",
     "validation_loss": "validation loss",
     "validation_accuracy": "validation accuracy",
+    "validation_macro_f1": "validation macro-F1",
     "rate": "learning rate",
 }
 """Names of the head log's columns, for people."""
@@ -108,10 +109,10 @@ def head_chart(log: Mapping[str, Any]) -> Markup:
             math.log10(log[name]),
             f"Macro-F1 in cross-validation for each {what}; {what} = {log[name]:g} was chosen",
         )  # fmt: skip
-    lines = [
-        Line("validation", "one", [(row["epoch"], row["validation_loss"]) for row in table]),
-        Line("training", "two", [(row["epoch"], row["loss"]) for row in table]),
-    ]
+    lines = [Line("training", "two", [(row["epoch"], row["loss"]) for row in table])]
+    if "validation_loss" in table[0]:
+        losses = [(row["epoch"], row["validation_loss"]) for row in table]
+        lines.insert(0, Line("validation", "one", losses))
     step = max(1, len(table) // 8)
     ticks = [(row["epoch"], f"{row['epoch']:g}") for row in table[::step]]
     return line_chart(
