@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from closeup.types import Floats
 
-LARGEST_SCALE = 1.25
+LARGEST_SCALE = 1.2
 LARGEST_SHIFT = 0.2
 """In half sides; more is no cut-out that is looked for, and lets different things fall together."""
 
@@ -22,6 +22,14 @@ Mask = NDArray[np.bool_]
 def start(count: int) -> Floats:
     """``(count, 4)`` placements that change nothing: scale and shift in x, then in y."""
     return np.tile(np.array([1, 0, 1, 0], np.float32), (count, 1))
+
+
+def turned_round(placed: Floats) -> Floats:
+    """The placements ``(m, 4)`` of the still pictures over the moved ones."""
+    back = np.empty_like(placed)
+    back[:, 0::2] = 1 / placed[:, 0::2]
+    back[:, 1::2] = -placed[:, 1::2] / placed[:, 0::2]
+    return back
 
 
 def shrink(pictures: Floats | NDArray[np.uint8], side: int) -> Floats:

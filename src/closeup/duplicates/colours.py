@@ -7,9 +7,11 @@ recoloured, however well their edges agree.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
-from closeup.duplicates.align import Mask, lay
+from closeup.duplicates.align import Mask, lay, shrink
 from closeup.duplicates.compare import Agreement
 from closeup.types import Floats
 
@@ -19,46 +21,68 @@ _AXES = np.array(
 )
 _BACK = np.linalg.inv(_AXES).astype(np.float32)
 
-_GREY = 0.7  # root mean square of colour, in levels, below which a picture is grey
+_COLOURED = 1.0  # levels of colour; a picture is grey where at most this share exceeds it
+_GREY = 0.1
 _CONTRADICTED = 0.5
+_WHITE = 240
 _CLIPPED = (5, 250)
 _FREE, _SLOPE = 12.0, 0.3  # levels allowed everywhere, and for each level of an edge nearby
+_FREE_GREY = 8.0
 _STEPS = 5
 _SOFT = 8.0  # levels off from which a pixel counts less in the fit (Cauchy weights)
 _RIDGE = 20.0
 _TURN = 0.5  # cosine: hues may turn by 60 degrees
 _STRONG = 12.0  # levels of colour from which a pixel has a hue to speak of
-_KNEES = (64.0, 128.0, 192.0)
+_KNEES = (128.0, 192.0)
 _HUE_RIDGE = 100.0  # hues may change brightness a little, as turning them in HSV does
+_HUE_RIDGE_GREY = 10_000.0  # but what turns grey keeps its brightness
 
 
-def odd_colours(still: Floats, moved: Floats, placed: Floats, agreed: Agreement) -> Floats:
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """m pictures: `luma` ``(m, s, s)`` and `colour` ``(m, c, c, 3)``, 0 to 255."""
+
+    luma: Floats
+    colour: Floats
+
+
+def odd_colours(still: Pictures, moved: Pictures, placed: Floats, agreed: Agreement) -> Floats:
     """Share of the texture, 0 to 1, whose colour no single recolouring explains, ``(m,)``.
 
     A recolouring is fitted from the one picture to the other and back. Mostly the better of the
     two counts, as clipping and loss of colour have no way back; a picture that is truly grey is
-    only fitted to. Where brightness contradicts (a watermark) nothing is compared.
+    only fitted to. Where brightness contradicts (a watermark) or is blown out nothing is compared.
 
     Parameters
     ----------
-    still, moved
-        ``(m, c, c, 3)`` RGB, 0 to 255.
     placed
         ``(m, 4)``, see :func:`closeup.duplicates.align.refine`.
     """
-    over, inside = lay(moved, placed)
+    colour = still.colour
+    over, inside = lay(moved.colour, placed)
+    blown = _blown(still) | (lay(_blown(moved).astype(np.float32), placed)[0] > 0.5)
     contradicted = (agreed.correlation < _CONTRADICTED) & (agreed.texture > 0)
-    flat = (len(still), -1)
+    flat = (len(colour), -1)
     usable = (inside & (_spread(contradicted.astype(np.float32)) == 0)).reshape(flat)
     usable = usable.astype(np.float32)
-    weight = usable * _spread(agreed.texture).reshape(flat)
-    there = _unexplained(still, over, usable, weight)
-    back = _unexplained(over, still, usable, weight)
+    weight = usable * (_spread(agreed.texture) * ~blown).reshape(flat)
+    grey_still, grey_moved = _is_grey(colour, weight), _is_grey(over, weight)
+    there = _unexplained(_Look(colour, over, usable, weight, grey_moved))
+    back = _unexplained(_Look(over, colour, usable, weight, grey_still))
     odd = 0.75 * np.minimum(there, back) + 0.25 * np.maximum(there, back)
-    grey_still, grey_moved = _is_grey(still, usable), _is_grey(over, usable)
-    odd = np.where(grey_moved, there, np.where(grey_still, back, odd))
-    found: Floats = np.where(grey_still & grey_moved, 0, odd).astype(np.float32)
+    found: Floats = np.where(grey_moved, there, np.where(grey_still, back, odd)).astype(np.float32)
     return found
+
+
+@dataclass(frozen=True, eq=False)
+class _Look:
+    """Fit `target` from `source`, ``(m, c, c, 3)``; weights are ``(m, c * c)``, `grey` ``(m,)``."""
+
+    source: Floats
+    target: Floats
+    usable: Floats
+    weight: Floats
+    grey: Mask
 
 
 def _spread(windows: Floats) -> Floats:
@@ -69,24 +93,32 @@ def _spread(windows: Floats) -> Floats:
     return cells
 
 
-def _is_grey(pictures: Floats, usable: Floats) -> Mask:
+def _blown(pictures: Pictures) -> Mask:
+    """Cells in which more than a tenth is nearly white, as after too much light or contrast."""
+    bright = (pictures.luma >= _WHITE).astype(np.float32)
+    blown: Mask = shrink(bright, pictures.colour.shape[1]) > 0.1
+    return blown
+
+
+def _is_grey(pictures: Floats, weight: Floats) -> Mask:
     """Which pictures hold no colour where they are compared (a coloured watermark is not)."""
-    colour = ((pictures @ _AXES[1:].T) ** 2).sum(axis=3).reshape(usable.shape)
-    mean = (colour * usable).sum(1) / np.maximum(usable.sum(1), 1)
-    grey: Mask = mean < 2 * _GREY**2
+    colour = np.linalg.norm(pictures @ _AXES[1:].T, axis=3).reshape(weight.shape)
+    share = ((colour > _COLOURED) * weight).sum(1) / np.maximum(weight.sum(1), 1)
+    grey: Mask = share < _GREY
     return grey
 
 
-def _unexplained(source: Floats, target: Floats, usable: Floats, weight: Floats) -> Floats:
+def _unexplained(look: _Look) -> Floats:
     """Weighted share of pixels off by more than the recolouring and edges nearby explain."""
     from scipy import ndimage
 
-    shape = (*usable.shape, 3)
-    off = _misfit(source.reshape(shape), target.reshape(shape), usable)
-    off = np.where(_turned(source, target).reshape(usable.shape), np.inf, off)
+    weight, target = look.weight, look.target
+    off = _misfit(look)
+    off = np.where(_turned(look.source, target).reshape(weight.shape), np.inf, off)
     near = (1, 3, 3, 1)
     span = ndimage.maximum_filter(target, near) - ndimage.minimum_filter(target, near)
-    allowed = _FREE + _SLOPE * span.max(axis=3).reshape(usable.shape)
+    free = np.where(look.grey, _FREE_GREY, _FREE)[:, None]
+    allowed = free + _SLOPE * span.max(axis=3).reshape(weight.shape)
     share: Floats = ((off > allowed) * weight).sum(1) / np.maximum(weight.sum(1), 1)
     return share
 
@@ -100,7 +132,7 @@ def _turned(source: Floats, target: Floats) -> Mask:
     return turned
 
 
-def _misfit(source: Floats, target: Floats, usable: Floats) -> Floats:
+def _misfit(look: _Look) -> Floats:
     """Distances ``(m, c * c)`` in RGB after a robust fit, by reweighting.
 
     Brightness may follow any rising or falling line with bends, as clipping and gamma bend it.
@@ -108,14 +140,18 @@ def _misfit(source: Floats, target: Floats, usable: Floats) -> Floats:
     black: else a black dial would pass for a blue one. What is clipped in the target may lie
     beyond.
     """
+    usable = look.usable
+    shape = (*usable.shape, 3)
+    source, target = look.source.reshape(shape), look.target.reshape(shape)
     known = source @ _AXES.T
     light = known[:, :, :1]
     constant = np.full_like(light, 128)
     bends = [np.maximum(0, light - knee) for knee in _KNEES]
     bent = np.concatenate([known, constant, *bends], axis=2)
-    ridge = np.full(bent.shape[2], _RIDGE) * usable.shape[1]
-    ridge[1:3] += _HUE_RIDGE * usable.shape[1]
-    bent_ridge = np.diag(ridge).astype(np.float32)
+    ridge = np.full((len(usable), bent.shape[2]), _RIDGE)
+    ridge[:, 1:3] += np.where(look.grey, _HUE_RIDGE_GREY, _HUE_RIDGE)[:, None]
+    ridge *= usable.shape[1]
+    bent_ridge = (np.eye(bent.shape[2]) * ridge[:, None]).astype(np.float32)
     known_ridge = np.eye(3, dtype=np.float32) * (_RIDGE * usable.shape[1])
     now, wanted = usable, target
     low, high = target <= _CLIPPED[0], target >= _CLIPPED[1]

@@ -16,7 +16,7 @@ CONTRADICTS = 0.3
 
 _BLUR = 0.6  # pixels; without it the grid of a resized JPEG counts as texture
 _FLAT, _FULL = 4.0, 20.0  # spread of brightness where texture begins to count, and counts fully
-_FEWEST = 20.0  # textured windows
+_LEAST = 0.004  # texture of the whole below which a picture is too blank to be told from another
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,8 +38,9 @@ class Agreement:
     def agreeing(self) -> Floats:
         """``(m,)`` share of the texture that is the same in both; 0 where there is too little."""
         total = self.texture.sum((1, 2))
-        share = (self.texture * (self.correlation > AGREES)).sum((1, 2)) / np.maximum(total, 1)
-        return np.where(total >= _FEWEST * 0.2, share, 0).astype(np.float32)
+        share = (self.texture * (self.correlation > AGREES)).sum((1, 2)) / np.maximum(total, 1e-6)
+        enough = total >= _LEAST * self.texture[0].size
+        return np.where(enough, share, 0).astype(np.float32)
 
     @property
     def contradicting(self) -> Floats:
@@ -53,7 +54,8 @@ class Agreement:
         middle = slice(quarter, count - quarter)
         texture, correlation = self.texture[:, middle, middle], self.correlation[:, middle, middle]
         other = (texture * (correlation < CONTRADICTS)).sum((1, 2))
-        share: Floats = other / np.maximum(texture.sum((1, 2)), 1)
+        least = _LEAST * self.texture[0].size
+        share: Floats = other / np.maximum(texture.sum((1, 2)), least)
         return share
 
 
