@@ -228,6 +228,16 @@ def test_near_duplicates_stay_on_one_side_and_are_shown(
     assert "Near duplicates" not in apart.report.read_text()
 
 
+def test_paddings_are_compared(tmp_path: Path, cache: Path, photos: Path) -> None:
+    result = closeup.run(photos, out=tmp_path / "out", pads="0,0.1,0.4", **TINY)
+    rows = result.findings.pads
+    assert [row.pad for row in rows] == [0, 0.1, 0.4]
+    # The run's own padding is among them, and gives the run's own score.
+    assert rows[1].mean == pytest.approx(result.compared[0].mean)
+    assert "Padding" in result.report.read_text()
+    assert closeup.run(out=tmp_path / "out").findings == result.findings
+
+
 def test_findings_survive_being_read_back(tmp_path: Path, cache: Path, photos: Path) -> None:
     result = closeup.run(photos, out=tmp_path / "out", **TINY)
     assert [check.code for check in result.checks] == sorted(TITLES)

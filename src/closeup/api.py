@@ -25,6 +25,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
         "view",
         "head",
         "compare_photo",
+        "pads",
         "finetune",
         "epochs",
         "flip",

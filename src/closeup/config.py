@@ -82,6 +82,7 @@ def _names(value: Any) -> Any:
 Names = Annotated[tuple[str, ...], BeforeValidator(_names), Field(min_length=1)]
 """Names, given as a sequence or with commas between them, each once."""
 View = Literal["closeup", "photo", "both"]
+Pad = Annotated[float, Field(ge=0, le=4)]
 HeadKind = Literal["ridge", "logistic", "mlp", "prototype"]
 
 
@@ -90,9 +91,12 @@ class TrainConfig(_Section):
 
     `view` is the close-up, the whole photo, or both beside each other. `compare_photo` trains on
     the whole photos as well, to show whether cropping helps. `augment` is how many augmented views
-    of each training close-up are learned from beside the plain one. `coverage` is the share of photos
-    like the training ones that is to be answered, the others being "unknown"; 1 withholds none of
-    them. `miss_rate` is how often the set of likely labels may lack the true one.
+    of each training close-up are learned from beside the plain one. `coverage` is the share of
+    photos like the training ones that is to be answered, the others being "unknown"; 1 withholds
+    none of them. `miss_rate` is how often the set of likely labels may lack the true one.
+
+    `pads` are paddings of the close-up to compare by cross-validation; the model keeps that of the
+    crop section.
 
     With `finetune` the whole backbone is trained, for so many `epochs` (0: as the recipe says), on
     mirrored close-ups too where `flip` allows it.
@@ -102,6 +106,7 @@ class TrainConfig(_Section):
     view: Annotated[tuple[View, ...], BeforeValidator(_names), Field(min_length=1)] = ("closeup",)
     head: Annotated[tuple[HeadKind, ...], BeforeValidator(_names), Field(min_length=1)] = ("ridge",)
     compare_photo: bool = False
+    pads: Annotated[tuple[Pad, ...], BeforeValidator(_names)] = ()
     finetune: bool = False
     epochs: int = Field(default=0, ge=0, le=1000)
     flip: bool = True

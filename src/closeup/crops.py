@@ -237,6 +237,14 @@ def whole_photo(photo: Photo, crop: Crop) -> Crop:
     return replace(crop, window=window, side=max(photo.width, photo.height))
 
 
+def padded(photo: Photo, crop: Crop, pad: float) -> Crop:
+    """`crop` with the window that another padding gives its box; a stand-in stays as it is."""
+    if crop.stand_in:
+        return crop
+    around, side = window(crop.box, photo.width, photo.height, pad)
+    return replace(crop, window=around, side=side)
+
+
 def cover(pixels: Pixels, box: Box) -> Pixels:
     """A copy of the photo with the box painted over in the mean colour of the rest.
 

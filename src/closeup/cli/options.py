@@ -112,6 +112,13 @@ ComparePhoto = Annotated[
         help="Train on the whole photos too, to see whether cropping helps. [no]",
     ),
 ]
+Pads = Annotated[
+    str | None,
+    typer.Option(
+        "--compare-pads",
+        help="Paddings to compare by cross-validation, with commas (0,0.25,0.5). [none]",
+    ),
+]
 Finetune = Annotated[
     bool | None,
     typer.Option(

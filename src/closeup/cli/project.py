@@ -63,6 +63,7 @@ def run(
     view: opt.View = None,
     head: opt.Head = None,
     compare_photo: opt.ComparePhoto = None,
+    pads: opt.Pads = None,
     finetune: opt.Finetune = None,
     epochs: opt.Epochs = None,
     flip: opt.Flip = None,
@@ -93,6 +94,7 @@ def train(
     view: opt.View = None,
     head: opt.Head = None,
     compare_photo: opt.ComparePhoto = None,
+    pads: opt.Pads = None,
     finetune: opt.Finetune = None,
     epochs: opt.Epochs = None,
     flip: opt.Flip = None,
@@ -228,6 +230,8 @@ def print_result(result: RunResult) -> None:
             f"  whole photo {gain.a:.3f}   (macro-F1 without cropping; close-ups gain "
             f"{gain.delta.value:+.3f}, {gain.delta.low:+.3f} to {gain.delta.high:+.3f})"
         )
+    for row in result.findings.pads:
+        print(f"  pad {row.pad:<7g} {row.mean:.3f} ± {row.error:.3f}   (cross-validation)")
     for check in result.checks:
         if check.state == "issue":
             print(f"{check.code}: {check.title}: {check.detail}")

@@ -23,6 +23,15 @@ LEAST_FOR_CURVE = 4
 
 
 @dataclass(frozen=True, slots=True)
+class Padding:
+    """Macro-F1 in cross-validation with a padding: mean and standard error over the folds."""
+
+    pad: float
+    mean: float
+    error: float
+
+
+@dataclass(frozen=True, slots=True)
 class Findings:
     """What training tells about the photos.
 
@@ -36,12 +45,15 @@ class Findings:
         The score against the number of photos; None where there are too few.
     covered
         ``(right, n)`` answers on the test part with the object covered; None where not tried.
+    pads
+        The paddings that were to be compared.
     """
 
     suspects: Suspects | None
     suspect_crops: tuple[str, ...]
     curve: LearningCurve | None
     covered: tuple[int, int] | None
+    pads: tuple[Padding, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """As JSON."""
@@ -55,6 +67,7 @@ class Findings:
             tuple(value["suspect_crops"]),
             LearningCurve.from_json(value["curve"]) if value["curve"] else None,
             tuple(value["covered"]) if value["covered"] else None,
+            tuple(Padding(**row) for row in value["pads"]),
         )
 
 

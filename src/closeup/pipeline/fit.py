@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 import closeup
 from closeup import heads
 from closeup.config import View
+from closeup.crops import padded
 from closeup.dataset import folds
 from closeup.errors import DatasetError
 from closeup.evaluate import Difference, Scores, evaluate, paired_difference
@@ -21,7 +22,7 @@ from closeup.learning import Course
 from closeup.model import ModelCard, Parts, save_model
 from closeup.pipeline.compare import Candidate, Compared, candidates, cross_validated, pick, work_of
 from closeup.pipeline.features import Features, features_stage
-from closeup.pipeline.findings import covered_answers
+from closeup.pipeline.findings import Padding, covered_answers
 from closeup.pipeline.findings import find as find_in
 from closeup.pipeline.stages import Job, Look
 from closeup.pipeline.trained import SCORES_FILE, Networks, Trained, read_back
@@ -30,7 +31,7 @@ from closeup.project import Table, key_of
 from closeup.types import Crop, Example, Floats, Photo, Result
 from closeup.zoo import Network, find
 
-VERSION = 6
+VERSION = 7
 
 Tables = tuple[Table[Photo], Table[Crop], Table[Example]]
 
@@ -113,6 +114,9 @@ def train_stage(job: Job, tables: Tables, detector: Network | None) -> Trained:
                         chosen.features.blocks) if chosen.course else None  # fmt: skip
         names = [train.examples[row].crop_id for row in chosen.rows]
         findings = find_in(chosen.judged(train), course, names, covered, job.config.split.seed)
+    if config.pads and chosen.course and chosen.out_of_fold is not None:
+        pads = _pads(job, photos, [by_id[e.crop_id] for e in used], used, chosen)
+        findings = replace(findings, pads=pads)
     gain = None
     if config.compare_photo and chosen.course and chosen.candidate.view == "closeup" and results:
         photo_features = features_stage(
@@ -294,6 +298,27 @@ def _compare_photo(
         test.groups,
         seed=seed,
     )
+
+
+def _pads(
+    job: Job, photos: Table[Photo], crops: Sequence[Crop], used: Sequence[Example], chosen: _Fit
+) -> tuple[Padding, ...]:
+    """Each padding's macro-F1 by cross-validation: same folds, backbone and kind of head."""
+    photo_of, rows = {photo.id: photo for photo in photos.rows}, []
+    for pad in job.config.train.pads:
+        mine = [padded(photo_of[crop.photo_id], crop, pad) for crop in crops]
+        features = features_stage(job, photos, mine, chosen.backbone, "closeup", Look(pad=pad))
+        train = _part(used, features, "train")
+        with job.timed("train"):
+            seed = job.config.split.seed
+            fitted = heads.fit(chosen.candidate.head, train.vectors, train.labels, chosen.folds,
+                               seed, features.blocks)  # fmt: skip
+            training = train.vectors, train.labels, train.groups, chosen.folds
+            _, _, mean, error = cross_validated(
+                fitted, training, len(train.examples), seed, features.blocks
+            )
+        rows.append(Padding(pad, mean, error))
+    return tuple(rows)
 
 
 def _part(used: Sequence[Example], features: Features, side: str) -> _Part:

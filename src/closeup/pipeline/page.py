@@ -38,6 +38,11 @@ from closeup.types import Crop, CropState, Example, Photo, PhotoState
 VERSION = 5
 REPORT_FILE = "report.html"
 
+_FLAGS = {"pads": "compare-pads"}
+"""Options whose flag is not their name."""
+_UNNAMED = frozenset({"quality", "folds", "miss_rate"})
+"""Settings of the configuration file alone."""
+
 Tables = tuple[Table[Photo], Table[Crop], Table[Example]]
 
 
@@ -89,6 +94,7 @@ def _gather(
                   for row, (crop, photo, cut_) in zip(suspected, doubted, strict=True)],
         doubtful_total=len(findings.suspect_crops),
         curve=findings.curve,
+        pads=findings.pads,
         copies=_copies({p.id: p for p in photos}, pairs_found),
         copies_total=len(_unlike({p.id: p for p in photos}, pairs_found)),
         samples=[Sample(names[crop.photo_id], crop.label, photo, closeup_)
@@ -213,7 +219,9 @@ def command_of(config: RunConfig, out: Path) -> str:
 
 
 def _option(name: str, value: object) -> list[str]:
-    flag = f"--{name.replace('_', '-')}"
+    if name in _UNNAMED:
+        return []
+    flag = f"--{_FLAGS.get(name, name.replace('_', '-'))}"
     if isinstance(value, bool):
-        return [flag]
-    return [flag, ",".join(value) if isinstance(value, tuple) else str(value)]
+        return [flag if value else f"--no-{flag[2:]}"]
+    return [flag, ",".join(map(str, value)) if isinstance(value, tuple) else str(value)]

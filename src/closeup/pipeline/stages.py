@@ -214,14 +214,18 @@ def dataset_stage(
 class Look:
     """What is embedded: the close-up or the whole photo, plain or changed.
 
-    `number` is that of an augmented view, 0 for none; `covered` paints the object over.
+    `number` is that of an augmented view, 0 for none; `covered` paints the object over; `pad` names
+    the padding of crops whose windows have another than the run's.
     """
 
     view: str = "closeup"
     number: int = 0
     covered: bool = False
+    pad: float | None = None
 
     def __str__(self) -> str:
+        if self.pad is not None:
+            return f"{self.view}-pad{self.pad:g}"
         if self.covered:
             return f"{self.view}-covered"
         return f"{self.view}-augmented{augment.VERSION}-{self.number}" if self.number else self.view

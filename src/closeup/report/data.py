@@ -121,6 +121,8 @@ class ReportData:
         `truth` is the given label, `answer` the suggested one, `confidence` how likely it is wrong.
     curve
         The learning curve (``learning.LearningCurve``); None where there are too few photos.
+    pads
+        Rows with `pad`, `mean` and `error`: the paddings that were compared.
     copies, copies_total
         Near duplicates that are not identical, the least alike first, and how many in all.
     samples, mistakes
@@ -152,6 +154,7 @@ class ReportData:
     doubtful: Sequence[Mistake] = ()
     doubtful_total: int = 0
     curve: Any = None
+    pads: Sequence[Any] = ()
     copies: Sequence[CopyPair] = ()
     copies_total: int = 0
     samples: Sequence[Sample] = ()
