@@ -11,6 +11,7 @@ import pytest
 from PIL import Image, ImageDraw, ImageEnhance
 from safetensors.numpy import load_file, save_file
 
+from closeup import duplicates
 from closeup.config import PhotosConfig
 from closeup.duplicates import Pair, Signatures, near_duplicates, signature_of, signatures
 from closeup.duplicates.align import lay, level, refine, start
@@ -175,6 +176,40 @@ def test_another_colour_in_the_same_edges_is_another_picture(tmp_path: Path) -> 
     assert found(tmp_path, colours) == {}
     pairs = found(tmp_path / "more", {"a": colours["a"], "b": hue(colours["a"])})
     assert list(pairs) == [("a", "b")]
+
+
+def test_a_black_dial_is_no_grey_copy_of_a_blue_one(tmp_path: Path) -> None:
+    pictures = {"black": watch("#181818"), "blue": watch("#28389a")}
+    assert found(tmp_path, pictures) == {}
+    pairs = found(tmp_path / "more", {"a": pictures["blue"], "b": as_jpeg(pictures["blue"], 80)})
+    assert pairs["a", "b"] > 0.95
+    grey = pictures["blue"].convert("L").convert("RGB")
+    assert list(found(tmp_path / "grey", {"a": pictures["blue"], "b": as_jpeg(grey)})) == [
+        ("a", "b")
+    ]
+
+
+def test_blocks_do_not_change_what_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pictures = {
+        f"{n}{part}": as_jpeg(scene(n), 90 - 20 * part) for n in range(4) for part in (0, 1)
+    }
+    photos = listed(tmp_path, pictures)
+    known = signatures(photos)
+    expected = near_duplicates(photos, known)
+    assert len(expected) == 4
+    monkeypatch.setattr(duplicates, "_ROWS", 3)
+    monkeypatch.setattr(duplicates, "_CHUNK", 1)
+    assert [(p.a, p.b) for p in near_duplicates(photos, known)] == [(p.a, p.b) for p in expected]
+
+
+def test_only_near_layouts_are_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    photos = listed(tmp_path, {f"{n}": as_jpeg(scene(0), 40 + n) for n in range(12)})
+    known = signatures(photos)
+    assert len(near_duplicates(photos, known)) >= 12 * 8 / 2
+    monkeypatch.setattr(duplicates, "_NEIGHBOURS", 1)
+    assert len(near_duplicates(photos, known)) <= 12
 
 
 def test_the_order_of_photos_does_not_matter(tmp_path: Path) -> None:

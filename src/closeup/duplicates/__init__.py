@@ -22,6 +22,7 @@ from closeup.duplicates.colours import Pictures, odd_colours
 from closeup.duplicates.compare import agreement
 from closeup.duplicates.signatures import Bytes, Signatures, signature_of, signatures
 from closeup.parallel import ordered_map
+from closeup.progress import Progress, silent, track
 from closeup.types import Floats, Photo
 
 __all__ = ["SIMILAR", "Pair", "Signatures", "near_duplicates", "signature_of", "signatures"]
@@ -50,7 +51,7 @@ class _Look:
     least: float
 
 
-# One copy in a thousand agrees less than 0.61, 0.72 and 0.74.
+# One copy in a thousand agrees less than 0.62, 0.72 and 0.74.
 _LOOKS = (_Look(16, 8, 0.4), _Look(32, 4, 0.6), _Look(64, 4, 0.55))
 
 
@@ -64,7 +65,11 @@ class Pair:
 
 
 def near_duplicates(
-    photos: Sequence[Photo], known: Signatures, *, similar: float = SIMILAR
+    photos: Sequence[Photo],
+    known: Signatures,
+    *,
+    similar: float = SIMILAR,
+    progress: Progress = silent,
 ) -> tuple[Pair, ...]:
     """Verified pairs of `photos` that show the same picture, sorted, whatever the photos' order.
 
@@ -88,7 +93,8 @@ def near_duplicates(
     pairs = [Pair(same[0], other, 1.0) for same in names for other in same[1:]]
     candidates = rows[_candidates(known.layout[rows])]
     place = {int(row): number for number, row in enumerate(rows)}
-    for (one, other), similarity in zip(candidates, similarities(known, candidates), strict=True):
+    measured = similarities(known, candidates, progress)
+    for (one, other), similarity in zip(candidates, measured, strict=True):
         if similarity >= similar:
             a, b = sorted(names[place[int(row)]][0] for row in (one, other))
             pairs.append(Pair(a, b, round(float(similarity), 4)))
@@ -112,7 +118,7 @@ def _candidates(layout: NDArray[np.float16]) -> Places:
     return unique
 
 
-def similarities(known: Signatures, pairs: Places) -> Floats:
+def similarities(known: Signatures, pairs: Places, progress: Progress = silent) -> Floats:
     """Measured similarity of each of the ``(m, 2)`` rows, 0 to 1, 0 where a coarse look sufficed.
 
     Runs on threads, linear algebra on one thread in each: batches of small matrices.
@@ -129,7 +135,9 @@ def similarities(known: Signatures, pairs: Places) -> Floats:
             def closer(part: Places, look: _Look = look, pictures: Bytes = pictures) -> _Seen:
                 return _look(pictures, pairs[part], placed[part], look)
 
-            seen = list(ordered_map(closer, _chunks(kept)))
+            chunks = list(_chunks(kept))
+            stage = f"compare at {look.side}"
+            seen = list(track(ordered_map(closer, chunks), stage, len(chunks), progress))
             if seen:
                 placed[kept] = np.concatenate([there for there, _ in seen])
                 kept = kept[np.concatenate([share for _, share in seen]) >= look.least]
