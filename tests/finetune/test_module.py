@@ -7,12 +7,21 @@ import pytest
 
 from closeup.errors import UsageError
 from closeup.finetune import FinetuneConfig
-from closeup.finetune.module import follow, make_training, set_rates, to_input, with_head
+from closeup.finetune.module import (
+    early_layers,
+    follow,
+    make_training,
+    set_rates,
+    to_input,
+    with_head,
+)
 from closeup.heads import Head
 from closeup.heads.head import Dense
 from closeup.preprocess import InputSpec, prepare
 
 torch = pytest.importorskip("torch", reason="fine-tuning needs the torch extra")
+
+SPEC = InputSpec(width=16, height=16)
 
 
 def make_head(layers: int = 1) -> Head:
@@ -48,8 +57,8 @@ def test_a_head_of_several_layers_is_refused() -> None:
 
 
 def test_rates_rise_and_fall_each_to_its_own_top() -> None:
-    config = FinetuneConfig(head_rate=0.01, backbone_rate=0.001)
-    training = make_training(torch.nn.Linear(3, 3), make_head(), config)
+    config = FinetuneConfig(head_rate=0.01, backbone_rate=0.001, frozen_stride=0)
+    training = make_training(torch.nn.Linear(3, 3), make_head(), config, SPEC)
     tops = [group["top"] for group in training.optimiser.param_groups]
     assert sorted(set(tops)) == [0.001, 0.01]
     shares = [set_rates(training.optimiser, step, 100) for step in range(100)]
@@ -63,8 +72,8 @@ def test_rates_rise_and_fall_each_to_its_own_top() -> None:
 
 
 def test_biases_do_not_decay() -> None:
-    config = FinetuneConfig(weight_decay=0.5)
-    training = make_training(torch.nn.Linear(3, 3), make_head(), config)
+    config = FinetuneConfig(weight_decay=0.5, frozen_stride=0)
+    training = make_training(torch.nn.Linear(3, 3), make_head(), config, SPEC)
     for group in training.optimiser.param_groups:
         expected = 0.5 if group["params"][0].ndim > 1 else 0.0
         assert group["weight_decay"] == expected
@@ -72,7 +81,7 @@ def test_biases_do_not_decay() -> None:
 
 def test_the_average_follows() -> None:
     body = torch.nn.BatchNorm1d(3)
-    training = make_training(body, make_head(), FinetuneConfig(average=0.9))
+    training = make_training(body, make_head(), FinetuneConfig(average=0.9, frozen_stride=0), SPEC)
     before = training.shadow.head.weight.detach().clone()
     with torch.no_grad():
         training.model.head.weight += 1
@@ -81,6 +90,41 @@ def test_the_average_follows() -> None:
     moved = training.shadow.head.weight.detach() - before
     torch.testing.assert_close(moved, torch.full_like(moved, 0.1))
     assert int(training.shadow.body.num_batches_tracked) == 7
-    last = make_training(torch.nn.Linear(3, 3), make_head(), FinetuneConfig(average=0))
+    still = FinetuneConfig(average=0, frozen_stride=0)
+    last = make_training(torch.nn.Linear(3, 3), make_head(), still, SPEC)
     assert last.shadow is last.model
     follow(last, 0.0, step=0)
+
+
+def make_body() -> torch.nn.Sequential:
+    """Feature maps of 8, 8, 4 and 4 pixels from a picture of 16."""
+    nn = torch.nn
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3, 2, 1), nn.BatchNorm2d(4), nn.Conv2d(4, 4, 3, 2, 1), nn.BatchNorm2d(4),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("stride", "count"), [(0, 0), (1, 0), (2, 0), (4, 2), (8, 4)])
+def test_early_layers_have_the_finer_feature_maps(stride: int, count: int) -> None:
+    body = make_body()
+    assert early_layers(body, SPEC, stride) == tuple(body)[:count]
+
+
+def test_a_network_without_feature_maps_has_no_early_layers() -> None:
+    nn = torch.nn
+    tokens = nn.Sequential(nn.Flatten(2), nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(3, 3))
+    assert early_layers(tokens, SPEC, 8) == ()
+
+
+def test_early_layers_stay_as_they_are() -> None:
+    config = FinetuneConfig(frozen_stride=4, average=0, backbone_rate=0.1)
+    training = make_training(make_body(), make_head(), config, SPEC)
+    before = {name: value.clone() for name, value in training.model.state_dict().items()}
+    training.begin_epoch()
+    set_rates(training.optimiser, 0, 1)
+    training.model(torch.rand(4, 3, 16, 16)).sum().backward()
+    training.optimiser.step()
+    changed = {name for name, value in training.model.state_dict().items()
+               if not torch.equal(value, before[name])}  # fmt: skip
+    assert {name.rpartition(".")[0] for name in changed} == {"body.2", "body.3", "body.6", "head"}

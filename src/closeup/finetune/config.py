@@ -19,6 +19,13 @@ class FinetuneConfig(BaseModel):
     head_rate, backbone_rate
         The largest learning rate of either; both rise over the first tenth of the steps and then
         fall along a cosine to nothing.
+    adapt
+        Measure the batch norms' statistics anew on the close-ups before anything is fitted; not
+        where the caller gives a head to start from, which was fitted without.
+    frozen_stride
+        Layers whose feature maps are finer than the picture divided by this stay as they are:
+        what they see (edges, spots) serves every picture, and training them takes half the time.
+        0 trains all layers.
     weight_decay
         Of AdamW, on weights but not on biases and norms.
     label_smoothing
@@ -50,8 +57,10 @@ class FinetuneConfig(BaseModel):
 
     epochs: int = Field(default=12, ge=1, le=1000)
     size: int = Field(default=0, ge=0, le=2048)
-    head_rate: float = Field(default=1e-3, ge=0, le=1)
-    backbone_rate: float = Field(default=5e-4, ge=0, le=1)
+    head_rate: float = Field(default=2e-4, ge=0, le=1)
+    backbone_rate: float = Field(default=1e-3, ge=0, le=1)
+    adapt: bool = True
+    frozen_stride: int = Field(default=8, ge=0, le=64)
     weight_decay: float = Field(default=0.01, ge=0, le=1)
     label_smoothing: float = Field(default=0.1, ge=0, lt=1)
     dropout: float = Field(default=0.2, ge=0, lt=1)

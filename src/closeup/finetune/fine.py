@@ -21,6 +21,7 @@ from closeup import heads
 from closeup.errors import DatasetError, UsageError
 from closeup.finetune import loop, result
 from closeup.finetune.config import FinetuneConfig
+from closeup.finetune.memory import keep_memory
 from closeup.finetune.module import make_training
 from closeup.finetune.pictures import Closeup, Pictures
 from closeup.finetune.rebuild import overrides_of, rebuild
@@ -97,10 +98,12 @@ def finetune(
     done = result.read(work, key)
     if done is not None:
         return done
-    with _threads(config.threads):
+    with _threads(config.threads), keep_memory():
+        if config.adapt and start is None:
+            loop.adapt_norms(backbone.module, pictures, np.flatnonzero(~held), config)
         head = start or _first_head(backbone, pictures, part, held, config)
         _check_start(head, names, network)
-        training = make_training(backbone.module, head, config)
+        training = make_training(backbone.module, head, config, spec)
         rows = np.arange(len(classes))
         task = loop.Work(
             pictures, classes, _class_weights(head, classes), rows[~held], rows[held],

@@ -106,9 +106,9 @@ def _epoch(
     rng = np.random.default_rng([config.seed, epoch])
     count = max(1, round(len(work.train) / config.batch))
     batches = np.array_split(rng.permutation(work.train), count)
-    training.model.train()
+    training.begin_epoch()
     total, share = 0.0, 0.0
-    for number, (rows, pictures) in enumerate(_augmented(work, config, epoch, batches)):
+    for number, (rows, pictures) in enumerate(_augmented(work.pictures, config, epoch, batches)):
         step = epoch * count + number
         share = set_rates(training.optimiser, step, config.epochs * count)
         loss = _loss(training, work, config, rows, pictures, rng)
@@ -128,18 +128,18 @@ def _epoch(
 
 
 def _augmented(
-    work: Work, config: FinetuneConfig, epoch: int, batches: Sequence[NDArray[np.int64]]
+    pictures: Pictures, config: FinetuneConfig, epoch: int, batches: Sequence[NDArray[np.int64]]
 ) -> Iterator[tuple[NDArray[np.int64], list[Pixels]]]:
     """The batches with their pictures, prepared a little ahead of the training."""
 
     def one(row: int) -> Pixels:
         rng = np.random.default_rng([config.seed, epoch, row])
-        return work.pictures.augmented(row, rng, config)
+        return pictures.augmented(row, rng, config)
 
     rows = (int(row) for batch in batches for row in batch)
-    pictures = ordered_map(one, rows, workers=WORKERS, ahead=2 * config.batch)
+    made = ordered_map(one, rows, workers=WORKERS, ahead=2 * config.batch)
     for batch in batches:
-        yield batch, [next(pictures) for _ in batch]
+        yield batch, [next(made) for _ in batch]
 
 
 def _loss(
@@ -169,6 +169,36 @@ def _loss(
     weights = torch.from_numpy(work.weights).float().to(training.device)
     losses = -(target * weights * functional.log_softmax(logits.float(), dim=1)).sum(dim=1)
     return losses.mean()
+
+
+def adapt_norms(
+    body: nn.Module, pictures: Pictures, rows: NDArray[np.int64], config: FinetuneConfig
+) -> None:
+    """Measure the batch norms' statistics anew on close-ups (Li et al. 2017, "AdaBN").
+
+    Those of the photos that the backbone was trained on are off for a new kind of picture.
+    Training norms by each batch, so a head fitted on embeddings by the old statistics would begin
+    with a jump.
+    """
+    import torch
+
+    norms = [layer for layer in body.modules() if hasattr(layer, "num_batches_tracked")
+             and layer.track_running_stats]  # fmt: skip
+    if not norms:
+        return
+    momenta = [layer.momentum for layer in norms]
+    for layer in norms:
+        layer.reset_running_stats()
+        layer.momentum = None  # the plain mean over all batches
+        layer.train()
+    order = np.random.default_rng(config.seed).permutation(rows)
+    batches = np.array_split(order, max(1, round(len(order) / config.batch)))
+    with torch.no_grad():
+        for _, made in _augmented(pictures, config, config.epochs, batches):
+            body(to_input(made, pictures.spec, "cpu"))
+    for layer, momentum in zip(norms, momenta, strict=True):
+        layer.momentum = momentum
+        layer.eval()
 
 
 def judge(training: Training, work: Work) -> dict[str, float]:

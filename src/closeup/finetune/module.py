@@ -39,25 +39,63 @@ class Training:
         ``body``, ``drop`` and ``head`` in a row: from normalised pixels to logits.
     shadow
         The running average of `model`, or `model` itself where none is kept.
+    frozen
+        Layers of `model` that stay as they are.
     """
 
     model: nn.Sequential
     shadow: nn.Sequential
+    frozen: tuple[nn.Module, ...]
     optimiser: optim.Optimizer
     device: str
     precision: str
 
+    def begin_epoch(self) -> None:
+        """Put the layers into training mode, but for the frozen ones."""
+        self.model.train()
+        for layer in self.frozen:
+            layer.eval()
 
-def make_training(body: nn.Module, head: Head, config: FinetuneConfig) -> Training:
+
+def make_training(body: nn.Module, head: Head, config: FinetuneConfig, spec: InputSpec) -> Training:
     """The network ready to be trained, on the GPU if there is one."""
     import torch
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    frozen = early_layers(body, spec, config.frozen_stride)
+    for layer in frozen:
+        layer.requires_grad_(False)
     model = with_head(body, head, config.dropout)
     model = model.to(device, memory_format=torch.channels_last)
     shadow = copy.deepcopy(model) if config.average else model
     optimiser = torch.optim.AdamW(_groups(model, config), lr=0.0)
-    return Training(model, shadow, optimiser, device, _precision(config, device))
+    return Training(model, shadow, frozen, optimiser, device, _precision(config, device))
+
+
+def early_layers(body: nn.Module, spec: InputSpec, stride: int) -> tuple[nn.Module, ...]:
+    """The layers that run before the first feature map of the picture divided by `stride`."""
+    import torch
+
+    if not stride:
+        return ()
+    shapes: list[tuple[nn.Module, tuple[int, ...]]] = []
+
+    def note(layer: nn.Module, _: object, output: object) -> None:
+        if isinstance(output, torch.Tensor):
+            shapes.append((layer, tuple(output.shape)))
+
+    leaves = [layer for layer in body.modules() if not list(layer.children())]
+    hooks = [layer.register_forward_hook(note) for layer in leaves]
+    with torch.no_grad():
+        body.eval()(torch.zeros(1, 3, spec.height, spec.width))
+    for hook in hooks:
+        hook.remove()
+    early: list[nn.Module] = []
+    for layer, shape in shapes:
+        if len(shape) != 4 or shape[2] <= -(-spec.height // stride):
+            return tuple(early)
+        early.append(layer)
+    return ()
 
 
 def with_head(body: nn.Module, head: Head, dropout: float) -> nn.Sequential:
