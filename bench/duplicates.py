@@ -18,6 +18,8 @@ pair without a verdict counts as wrong.
 
 Settings were chosen on the half of the photos whose hashed path is even (``--half tune``); by
 default only the other half is copied and only pairs that hold one of its photos are counted.
+Natural pairs of both halves were looked at while the method was made, so their part in precision
+is no blind test.
 Intervals (95 %) are bootstrapped over originals; where all is right, the exact bound over originals
 is given (Clopper and Pearson 1934).
 """
