@@ -1,4 +1,4 @@
-"""What happens around the epochs: statistics measured anew."""
+"""What happens around the epochs: statistics measured anew, and when to stop."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from closeup.finetune import FinetuneConfig
-from closeup.finetune.loop import adapt_norms, answers
+from closeup.finetune.checkpoint import Course
+from closeup.finetune.loop import adapt_norms, answers, is_over
 from closeup.finetune.pictures import Pictures
 from closeup.preprocess import InputSpec
 
@@ -42,3 +43,26 @@ def test_norms_are_measured_on_the_close_ups(count: int) -> None:
     # Seen through the new statistics the close-ups are centred.
     found = answers(body, "cpu", pictures, np.arange(count))
     np.testing.assert_allclose(found.mean(axis=0), 0, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("losses", "best_epoch", "over"),
+    [
+        ([1.0, 0.9, 0.8], 3, False),
+        ([0.8, 0.9, 1.0], 1, True),
+        ([0.8, 0.9, 1.0], 2, False),  # the score became better later than the loss
+        ([1.0, 0.8, 0.9], 1, False),  # the loss became better later than the score
+    ],
+)
+def test_it_stops_where_neither_loss_nor_score_becomes_better(
+    losses: list[float], best_epoch: int, over: bool
+) -> None:
+    table = [{"epoch": n + 1, "validation_loss": loss} for n, loss in enumerate(losses)]
+    course = Course(3, table, {"head.bias": torch.zeros(1)}, (0.5, -0.8), best_epoch)
+    assert is_over(course, FinetuneConfig(patience=2)) is over
+
+
+def test_without_rows_held_out_it_never_stops_early() -> None:
+    course = Course(30, [{"epoch": n + 1, "loss": 1.0} for n in range(30)])
+    assert not is_over(course, FinetuneConfig(patience=1))
+    assert not is_over(Course(), FinetuneConfig(patience=1))

@@ -26,14 +26,15 @@ class Course:
         Epochs done.
     table
         One line for each.
-    best, best_loss, best_epoch
-        Weights of the lowest validation loss so far; empty where nothing is held out.
+    best, best_score, best_epoch
+        Weights of the best epoch so far, its macro-F1 and loss (negated); empty where nothing is
+        held out.
     """
 
     epoch: int = 0
     table: list[dict[str, float]] = field(default_factory=list)
     best: Weights = field(default_factory=dict)
-    best_loss: float = float("inf")
+    best_score: tuple[float, float] = (0.0, 0.0)
     best_epoch: int = 0
 
 
@@ -54,7 +55,7 @@ def save(file: Path, key: str, training: Training, course: Course) -> None:
     for place, state in training.optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser.{place}.{name}": t for name, t in state.items()}
     facts = {"key": key, "epoch": course.epoch, "table": course.table,
-             "best_loss": course.best_loss, "best_epoch": course.best_epoch}  # fmt: skip
+             "best_score": course.best_score, "best_epoch": course.best_epoch}  # fmt: skip
     # Copies, because a file of safetensors holds no tensor that shares memory with another.
     apart = {name: t.detach().cpu().clone().contiguous() for name, t in tensors.items()}
     write_atomically(file, to_bytes(apart, {"closeup": json.dumps(facts)}), durable=False)
@@ -88,8 +89,8 @@ def restore(file: Path, key: str, training: Training) -> Course:
         states.setdefault(int(place), {})[part] = tensor
     groups: Any = training.optimiser.state_dict()["param_groups"]
     training.optimiser.load_state_dict({"state": states, "param_groups": groups})
-    return Course(facts["epoch"], facts["table"], _under(tensors, "best."), facts["best_loss"],
-                  facts["best_epoch"])  # fmt: skip
+    return Course(facts["epoch"], facts["table"], _under(tensors, "best."), 
+                  tuple(facts["best_score"]), facts["best_epoch"])  # fmt: skip
 
 
 def _under(tensors: Weights, prefix: str) -> Weights:

@@ -15,7 +15,8 @@ class FinetuneConfig(BaseModel):
     epochs
         How often every close-up is seen.
     size
-        Side of the network's input in pixels, 0 for its own.
+        Side of the network's input in pixels. 0 for 192 or its own, whichever is less; for its own
+        where the architecture takes no other.
     head_rate, backbone_rate
         The largest learning rate of either; both rise over the first tenth of the steps and then
         fall along a cosine to nothing.
@@ -46,7 +47,7 @@ class FinetuneConfig(BaseModel):
         Hold the first fold out, to stop early and to keep the best epoch. Otherwise all rows are
         trained on, and the last epoch is kept.
     patience
-        Stop after so many epochs in a row without a lower validation loss.
+        Stop after so many epochs in a row without a lower loss or a higher macro-F1 on it.
     precision
         Of the convolutions while training. ``auto`` is bf16 on a GPU that has it, else fp32.
     threads

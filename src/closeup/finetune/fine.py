@@ -24,13 +24,13 @@ from closeup.finetune.config import FinetuneConfig
 from closeup.finetune.memory import keep_memory
 from closeup.finetune.module import make_training
 from closeup.finetune.pictures import Closeup, Pictures
-from closeup.finetune.rebuild import overrides_of, rebuild
+from closeup.finetune.rebuild import overrides_of, rebuild, side_of
 from closeup.finetune.result import Finetuned
 from closeup.heads import Head
 from closeup.heads.head import Dense, softmax
 from closeup.progress import Progress, silent
 from closeup.project import key_of
-from closeup.zoo import Network, save
+from closeup.zoo import Card, InputOverrides, Network, save
 
 if TYPE_CHECKING:
     from torch import nn
@@ -90,8 +90,9 @@ def finetune(
         Where there are fewer than two labels, or training goes astray.
     """
     names, classes = _check(part)
-    backbone = rebuild(network, config.size)
-    spec = overrides_of(network, config.size).apply(network.card.input.model_dump())
+    side = side_of(network, config.size)
+    backbone = rebuild(network, side)
+    spec = overrides_of(network, side).apply(network.card.input.model_dump())
     held = _held_out(classes, part.folds, config)
     pictures = Pictures.load(part.closeups, spec, held.tolist(), progress)
     key = _key(network, config, pictures, names, classes, part.folds, start)
@@ -114,9 +115,12 @@ def finetune(
         log = _log(network, task, course, config)
         probabilities = _probabilities(training, task)
         trained = training.shadow.cpu()
-    better = _export(network, replace(backbone, module=trained.get_submodule("body")), log, work)
+    about = f"{network.card.name} fine-tuned on {len(task.train)} close-ups"
+    body = replace(backbone, module=trained.get_submodule("body"))
+    better = _export(network.card, body, overrides_of(network, side), about, work)
     found = Finetuned(better, _head_of(trained, names, course), log, task.held, probabilities)
     result.write(work, key, found)
+    (work / CHECKPOINT_FILE).unlink(missing_ok=True)
     return found
 
 
@@ -242,19 +246,16 @@ def _head_of(trained: nn.Module, names: tuple[str, ...], course: Course) -> Head
     return Head("logistic", names, (Dense(weights, bias),), {"best_epoch": course.best_epoch})
 
 
-def _export(network: Network, backbone: Backbone, log: dict[str, Any], work: Path) -> Network:
-    """The trained backbone as a network in `work`."""
+def _export(
+    card: Card, backbone: Backbone, overrides: InputOverrides, description: str, work: Path
+) -> Network:
+    """The trained backbone as a network in `work`; `card` is that of the one it began as."""
     from closeup.zoo import export
 
-    card = network.card
-    about = {
-        "description": f"{card.name} fine-tuned on {log['train']} close-ups",
-        "licence": card.licence, "source": card.source, "trained_on": card.trained_on,
-    }  # fmt: skip
+    about = {"description": description, "licence": card.licence, "source": card.source,
+             "trained_on": card.trained_on}  # fmt: skip
     work.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=work, prefix=".making-") as folder:
-        made = export.export_backbone(
-            backbone, Path(folder), f"{card.name}-finetuned",
-            overrides_of(network, log["settings"]["size"]), about,
-        )  # fmt: skip
+        name = f"{card.name}-finetuned"
+        made = export.export_backbone(backbone, Path(folder), name, overrides, about)
         return save(made, Path(folder) / made.graph, work / result.NETWORK_FOLDER)

@@ -69,7 +69,7 @@ def run(training: Training, work: Work, config: FinetuneConfig, progress: Progre
     course = checkpoint.restore(work.file, work.key, training)
     batches = max(1, round(len(work.train) / config.batch))
     progress("finetune", course.epoch * batches, config.epochs * batches)
-    while course.epoch < config.epochs and not _is_over(course, config):
+    while course.epoch < config.epochs and not is_over(course, config):
         loss, rate = _epoch(training, work, config, course.epoch, progress)
         course.epoch += 1
         line = {"epoch": course.epoch, "loss": loss, "rate": rate}
@@ -83,14 +83,26 @@ def run(training: Training, work: Work, config: FinetuneConfig, progress: Progre
     return course
 
 
-def _is_over(course: Course, config: FinetuneConfig) -> bool:
-    return bool(course.best) and course.epoch - course.best_epoch >= config.patience
+def is_over(course: Course, config: FinetuneConfig) -> bool:
+    """Whether neither loss nor macro-F1 has become better in the last epochs."""
+    lines = course.table
+    if not course.best:
+        return False
+    lowest = min(range(len(lines)), key=lambda n: lines[n]["validation_loss"])
+    return len(lines) - 1 - max(lowest, course.best_epoch - 1) >= config.patience
 
 
 def _keep_best(training: Training, course: Course, line: dict[str, float]) -> None:
-    loss = line.get("validation_loss", float("inf"))
-    if loss < course.best_loss:
-        course.best_loss, course.best_epoch = loss, course.epoch
+    """The best is of the highest macro-F1, of equals the lowest loss.
+
+    Towards the end, answers still become better while their loss, which minds a few sure and
+    wrong ones most, does not.
+    """
+    if "validation_loss" not in line:
+        return
+    score = (line["validation_macro_f1"], -line["validation_loss"])
+    if not course.best or score > course.best_score:
+        course.best_score, course.best_epoch = score, course.epoch
         course.best = {name: value.detach().clone()
                        for name, value in training.shadow.state_dict().items()}  # fmt: skip
 

@@ -12,6 +12,32 @@ if TYPE_CHECKING:
     from closeup.zoo.export import Backbone
 
 
+USUAL_SIDE = 192
+"""Pixels enough for close-ups, which are small; each step up costs time by its square."""
+
+
+def side_of(network: Network, size: int) -> int:
+    """The side of the input to train with: `size`, or the usual one where that is 0.
+
+    Returns
+    -------
+    side
+        0 for the network's own size.
+    """
+    spec, origin = network.card.input, network.card.origin
+    if size or origin is None or spec.width != spec.height or spec.width <= USUAL_SIDE:
+        return size
+    if origin.framework == "torchvision":
+        fixed = origin.architecture.startswith(("vit_", "maxvit"))
+    else:
+        need_torch(f"fine-tuning {network.card.name}")
+        import timm
+
+        config = timm.get_pretrained_cfg(origin.architecture)
+        fixed = "img_size" in origin.args or bool(config and config.fixed_input_size)
+    return 0 if fixed else USUAL_SIDE
+
+
 def overrides_of(network: Network, size: int) -> InputOverrides:
     """The network's input as overrides, so that what is made of it wants the same pixels.
 
