@@ -249,6 +249,24 @@ def test_findings_survive_being_read_back(tmp_path: Path, cache: Path, photos: P
     assert again.trust == result.trust
 
 
+def test_a_mistake_is_shown_beside_what_it_was_taken_for(
+    tmp_path: Path, cache: Path, photos: Path
+) -> None:
+    test = tiny.make_photos(tmp_path / "test", per_label=14)
+    for number in range(12):
+        for label in ("ash", "birch", "cedar"):
+            (test / label / f"{number}.png").unlink()
+    (test / "ash" / "12.png").rename(test / "birch" / "really-ash.png")
+    result = closeup.run(photos, out=tmp_path / "out", test=test, **TINY)
+    alike = result.findings.alike
+    (wrong,) = [name for name in alike if "really-ash" in name]
+    rows = Project(tmp_path / "out").read("dataset", Example)
+    assert rows is not None
+    labels = {e.crop_id: e.label for e in rows.rows}
+    assert labels[alike[wrong][0]] == "ash"
+    assert "most alike in training" in result.report.read_text()
+
+
 def test_copies_across_the_users_own_split_are_an_issue(
     tmp_path: Path, cache: Path, photos: Path
 ) -> None:

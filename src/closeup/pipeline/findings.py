@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -47,6 +47,8 @@ class Findings:
         ``(right, n)`` answers on the test part with the object covered; None where not tried.
     pads
         The paddings that were to be compared.
+    alike
+        For the worst mistakes on the test part, by crop id: the training close-ups most alike.
     """
 
     suspects: Suspects | None
@@ -54,6 +56,7 @@ class Findings:
     curve: LearningCurve | None
     covered: tuple[int, int] | None
     pads: tuple[Padding, ...] = ()
+    alike: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """As JSON."""
@@ -68,6 +71,7 @@ class Findings:
             LearningCurve.from_json(value["curve"]) if value["curve"] else None,
             tuple(value["covered"]) if value["covered"] else None,
             tuple(Padding(**row) for row in value["pads"]),
+            {name: tuple(others) for name, others in value["alike"].items()},
         )
 
 

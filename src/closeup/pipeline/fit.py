@@ -24,6 +24,7 @@ from closeup.pipeline.compare import Candidate, Compared, candidates, cross_vali
 from closeup.pipeline.features import Features, features_stage
 from closeup.pipeline.findings import Padding, covered_answers
 from closeup.pipeline.findings import find as find_in
+from closeup.pipeline.parts import Part, alike, part_of
 from closeup.pipeline.stages import Job, Look
 from closeup.pipeline.trained import SCORES_FILE, Networks, Trained, read_back
 from closeup.pipeline.trust import Doubt, choose_doubt, measure_trust
@@ -31,25 +32,9 @@ from closeup.project import Table, key_of
 from closeup.types import Crop, Example, Floats, Photo, Result
 from closeup.zoo import Network, find
 
-VERSION = 7
+VERSION = 8
 
 Tables = tuple[Table[Photo], Table[Crop], Table[Example]]
-
-
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """One side of the split: examples with pixels, and their ``(n, d)`` features."""
-
-    examples: tuple[Example, ...]
-    vectors: Floats
-
-    @property
-    def labels(self) -> list[str]:
-        return [example.label for example in self.examples]
-
-    @property
-    def groups(self) -> list[str]:
-        return [example.group for example in self.examples]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +55,7 @@ class _Fit:
     rows: NDArray[np.int64]
     course: bool = True
 
-    def judged(self, train: _Part) -> Judged | None:
+    def judged(self, train: Part) -> Judged | None:
         """The out-of-fold answers with the truth."""
         if self.out_of_fold is None:
             return None
@@ -100,7 +85,7 @@ def train_stage(job: Job, tables: Tables, detector: Network | None) -> Trained:
         with job.timed("train"):
             chosen, compared = _choose(job, used, backbones, features)
     with job.timed("train"):
-        train, test = (_part(used, chosen.features, side) for side in ("train", "test"))
+        train, test = (part_of(used, chosen.features, side) for side in ("train", "test"))
         head, doubt = _calm(job, chosen, train)
         probabilities = head.probabilities(test.vectors)
         results, scores = _measure(job, head, test, probabilities, examples.rows)
@@ -113,7 +98,10 @@ def train_stage(job: Job, tables: Tables, detector: Network | None) -> Trained:
         course = Course(chosen.fitted.head, train.vectors, train.labels, train.groups,
                         chosen.features.blocks) if chosen.course else None  # fmt: skip
         names = [train.examples[row].crop_id for row in chosen.rows]
-        findings = find_in(chosen.judged(train), course, names, covered, job.config.split.seed)
+        findings = replace(
+            find_in(chosen.judged(train), course, names, covered, job.config.split.seed),
+            alike=alike(results, train, test, chosen.features.blocks),
+        )
     if config.pads and chosen.course and chosen.out_of_fold is not None:
         pads = _pads(job, photos, [by_id[e.crop_id] for e in used], used, chosen)
         findings = replace(findings, pads=pads)
@@ -194,7 +182,7 @@ def _covered(
     crops: Mapping[str, Crop],
     head: heads.Head,
     chosen: _Fit,
-    test: _Part,
+    test: Part,
 ) -> tuple[int, int]:
     """Right answers on the test part with the object painted over, where one was found."""
     mine = [e for e in test.examples if e.found]
@@ -206,7 +194,7 @@ def _covered(
     return covered_answers([e.label for e in mine], head.labels, shares)
 
 
-def _calm(job: Job, chosen: _Fit, train: _Part) -> tuple[heads.Head, Doubt | None]:
+def _calm(job: Job, chosen: _Fit, train: Part) -> tuple[heads.Head, Doubt | None]:
     """The head with calibrated probabilities, and the rules for doubt; none from too few photos."""
     head, config = chosen.fitted.head, job.config.train
     judged = chosen.judged(train)
@@ -230,7 +218,7 @@ def _choose(
     numbers = None
     for place, candidate in enumerate(wanted):
         mine = features[candidate.backbone, candidate.view]
-        train = _part(used, mine, "train")
+        train = part_of(used, mine, "train")
         if not train.examples:
             raise DatasetError(
                 "the training part holds no photo with a close-up; check the photos with "
@@ -271,7 +259,7 @@ def _choose(
 
 
 def _with_augmented(
-    train: _Part, features: Features, numbers: NDArray[np.int64]
+    train: Part, features: Features, numbers: NDArray[np.int64]
 ) -> tuple[Floats, list[str], list[str], NDArray[np.int64]]:
     """Embeddings, labels, groups and folds of the training part, its augmented views behind it."""
     times = 1 + len(features.augmented)
@@ -286,7 +274,7 @@ def _compare_photo(
     job: Job, used: Sequence[Example], features: Features, kind: str, results: Sequence[Result]
 ) -> Difference:
     """Train on the whole photos too: same photos, split, folds, backbone and kind of head."""
-    train, test = (_part(used, features, side) for side in ("train", "test"))
+    train, test = (part_of(used, features, side) for side in ("train", "test"))
     numbers = folds(train.examples, job.config.split)
     seed = job.config.split.seed
     head = heads.fit(kind, train.vectors, train.labels, numbers, seed, features.blocks).head
@@ -308,7 +296,7 @@ def _pads(
     for pad in job.config.train.pads:
         mine = [padded(photo_of[crop.photo_id], crop, pad) for crop in crops]
         features = features_stage(job, photos, mine, chosen.backbone, "closeup", Look(pad=pad))
-        train = _part(used, features, "train")
+        train = part_of(used, features, "train")
         with job.timed("train"):
             seed = job.config.split.seed
             fitted = heads.fit(chosen.candidate.head, train.vectors, train.labels, chosen.folds,
@@ -321,17 +309,10 @@ def _pads(
     return tuple(rows)
 
 
-def _part(used: Sequence[Example], features: Features, side: str) -> _Part:
-    mine = tuple(example for example in used if example.split == side)
-    dim = sum(features.blocks)
-    vectors = [features.of[example.crop_id] for example in mine]
-    return _Part(mine, np.stack(vectors) if vectors else np.zeros((0, dim), np.float32))
-
-
 def _measure(
     job: Job,
     head: heads.Head,
-    test: _Part,
+    test: Part,
     probabilities: NDArray[np.float64],
     examples: Sequence[Example],
 ) -> tuple[list[Result], Scores | None]:

@@ -35,7 +35,7 @@ from closeup.report import (
 from closeup.report.data import MAX_COPIES, MAX_DOUBTFUL, CopyPair
 from closeup.types import Crop, CropState, Example, Photo, PhotoState
 
-VERSION = 5
+VERSION = 6
 REPORT_FILE = "report.html"
 
 _FLAGS = {"pads": "compare-pads"}
@@ -75,6 +75,9 @@ def _gather(
     samples, mistakes = pairs[: len(pairs) - len(worst)], pairs[len(pairs) - len(worst) :]
     findings = trained.findings
     facts = facts_of(job.config, tables, trained)
+    wanted = dict.fromkeys(name for r in worst for name in findings.alike.get(r.crop_id, ()))
+    seen = {crop.id: (crop.label, small) for crop, _, small in
+            _pictures({p.id: p for p in photos}, [by_id[name] for name in wanted])}  # fmt: skip
     doubtful = findings.suspect_crops[:MAX_DOUBTFUL]
     suspected = findings.suspects.rows[:MAX_DOUBTFUL] if findings.suspects else ()
     doubted = _pictures({p.id: p for p in photos}, [by_id[name] for name in doubtful])
@@ -99,7 +102,8 @@ def _gather(
         copies_total=len(_unlike({p.id: p for p in photos}, pairs_found)),
         samples=[Sample(names[crop.photo_id], crop.label, photo, closeup_)
                  for crop, photo, closeup_ in samples],
-        mistakes=[Mistake(names[r.photo_id], r.truth, r.answer, r.confidence, r.found, photo, cut_)
+        mistakes=[Mistake(names[r.photo_id], r.truth, r.answer, r.confidence, r.found, photo, cut_,
+                          [seen[name] for name in findings.alike.get(r.crop_id, ())])
                   for r, (_, photo, cut_) in zip(worst, mistakes, strict=True)],
         mistakes_total=sum(r.answer != r.truth for r in trained.results),
         skipped=_skipped(photos, crops, examples),

@@ -52,7 +52,8 @@ class Sample:
 class Mistake:
     """One wrong answer on the test part; `confidence` is 0 to 1, pictures as in :class:`Sample`.
 
-    `found` is False where the whole photo stood in for an object that was not found.
+    `found` is False where the whole photo stood in for an object that was not found. `alike` are
+    the training close-ups most alike: label and picture of each.
     """
 
     file: str
@@ -62,6 +63,7 @@ class Mistake:
     found: bool
     photo: str
     crop: str
+    alike: Sequence[tuple[str, str]] = ()
 
 
 @dataclass(frozen=True, slots=True)

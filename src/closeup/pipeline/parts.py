@@ -1,0 +1,53 @@
+"""The two sides of the split with their features."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from closeup.explain import nearest
+from closeup.pipeline.features import Features
+from closeup.report.data import worst_mistakes
+from closeup.types import Example, Floats, Result
+
+ALIKE = 3
+"""How many training close-ups are shown beside a mistake."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One side of the split: examples with pixels, and their ``(n, d)`` features."""
+
+    examples: tuple[Example, ...]
+    vectors: Floats
+
+    @property
+    def labels(self) -> list[str]:
+        """One for each example."""
+        return [example.label for example in self.examples]
+
+    @property
+    def groups(self) -> list[str]:
+        """One for each example."""
+        return [example.group for example in self.examples]
+
+
+def part_of(used: Sequence[Example], features: Features, side: str) -> Part:
+    """The examples of one side with their features; it may be empty."""
+    mine = tuple(example for example in used if example.split == side)
+    dim = sum(features.blocks)
+    vectors = [features.of[example.crop_id] for example in mine]
+    return Part(mine, np.stack(vectors) if vectors else np.zeros((0, dim), np.float32))
+
+
+def alike(
+    results: Sequence[Result], train: Part, test: Part, blocks: Sequence[int]
+) -> dict[str, tuple[str, ...]]:
+    """The training close-ups most alike to those that were answered wrongly, the worst ones."""
+    place = {example.crop_id: row for row, example in enumerate(test.examples)}
+    wrong = [result.crop_id for result in worst_mistakes(results)]
+    rows, _ = nearest(train.vectors, test.vectors[[place[name] for name in wrong]], blocks, ALIKE)
+    return {name: tuple(train.examples[row].crop_id for row in mine)
+            for name, mine in zip(wrong, rows, strict=True)}  # fmt: skip
