@@ -66,9 +66,8 @@ def finetune(
 ) -> Finetuned:
     """Train `network` on close-ups, with PyTorch, on the GPU if there is one.
 
-    On one machine and number of threads the same input gives the same result. After each epoch
-    everything is written into `work`, and the same call goes on from there; a finished one is
-    only read back.
+    On one machine and number of threads the same input gives the same result. `work` is written
+    after each epoch, and the same call goes on from there; a finished one is only read back.
 
     Parameters
     ----------
@@ -95,30 +94,27 @@ def finetune(
     spec = overrides_of(network, side).apply(network.card.input.model_dump())
     held = _held_out(classes, part.folds, config)
     pictures = Pictures.load(part.closeups, spec, held.tolist(), progress)
-    key = _key(network, config, pictures, names, classes, part.folds, start)
+    key = _key(network, config, pictures, part, start)
     done = result.read(work, key)
     if done is not None:
         return done
     with _threads(config.threads), keep_memory():
-        if config.adapt and start is None:
-            loop.adapt_norms(backbone.module, pictures, np.flatnonzero(~held), config)
         head = start or _first_head(backbone, pictures, part, held, config)
         _check_start(head, names, network)
         training = make_training(backbone.module, head, config, spec)
-        rows = np.arange(len(classes))
-        task = loop.Work(
-            pictures, classes, _class_weights(head, classes), rows[~held], rows[held],
-            work / CHECKPOINT_FILE, key,
-        )  # fmt: skip
+        task = loop.Work(pictures, classes, _class_weights(head, classes), held,
+                         work / CHECKPOINT_FILE, key)  # fmt: skip
         course = loop.run(training, task, config, progress)
         training.shadow.load_state_dict(course.best)
-        log = _log(network, task, course, config)
         probabilities = _probabilities(training, task)
         trained = training.shadow.cpu()
-    about = f"{network.card.name} fine-tuned on {len(task.train)} close-ups"
     body = replace(backbone, module=trained.get_submodule("body"))
-    better = _export(network.card, body, overrides_of(network, side), about, work)
-    found = Finetuned(better, _head_of(trained, names, course), log, task.held, probabilities)
+    about = f"{network.card.name} fine-tuned on {len(task.train)} close-ups"
+    found = Finetuned(
+        _export(network.card, body, overrides_of(network, side), about, work),
+        _head_of(trained, names, course), _log(network, task, course, config), task.held,
+        probabilities,
+    )  # fmt: skip
     result.write(work, key, found)
     (work / CHECKPOINT_FILE).unlink(missing_ok=True)
     return found
@@ -154,19 +150,18 @@ def _key(
     network: Network,
     config: FinetuneConfig,
     pictures: Pictures,
-    names: tuple[str, ...],
-    classes: NDArray[np.int64],
-    folds: NDArray[np.int64],
+    part: TrainingPart,
     start: Head | None,
 ) -> str:
+    """Changes with anything that changes the result, but for the number of threads."""
     origin = network.card.origin
     digest = hashlib.sha256()
     for name, array in sorted((start.arrays() if start else {}).items()):
         digest.update(name.encode() + array.tobytes())
     return key_of(
         "finetune", VERSION, origin.sha256 if origin else "", pictures.spec.model_dump(),
-        config.model_dump(exclude={"threads"}), pictures.digest, names, classes.tolist(),
-        folds.tolist(), digest.hexdigest(),
+        config.model_dump(exclude={"threads"}), pictures.digest, list(part.labels),
+        part.folds.tolist(), digest.hexdigest(),
     )  # fmt: skip
 
 
@@ -179,6 +174,8 @@ def _first_head(
 ) -> Head:
     """A logistic head on the frozen embeddings of the rows that are trained on."""
     rows = np.flatnonzero(~held)
+    if config.adapt:
+        loop.adapt_norms(backbone.module, pictures, rows, config)
     embeddings = loop.answers(backbone.module, "cpu", pictures, rows)
     labels = [part.labels[int(row)] for row in rows]
     return heads.fit("logistic", embeddings, labels, part.folds[rows], config.seed).head

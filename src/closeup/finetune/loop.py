@@ -38,8 +38,8 @@ class Work:
         ``(n,)`` class of each picture.
     weights
         ``(k,)`` weight of each class in the loss.
-    train, held
-        Rows to train on, and rows held out (none where everything is trained on).
+    held_out
+        ``(n,)``, which rows are held out; none where everything is trained on.
     file, key
         The checkpoint, and what it must be of.
     """
@@ -47,10 +47,19 @@ class Work:
     pictures: Pictures
     classes: NDArray[np.int64]
     weights: NDArray[np.float64]
-    train: NDArray[np.int64]
-    held: NDArray[np.int64]
+    held_out: NDArray[np.bool_]
     file: Path
     key: str
+
+    @property
+    def train(self) -> NDArray[np.int64]:
+        """The rows to train on."""
+        return np.flatnonzero(~self.held_out)
+
+    @property
+    def held(self) -> NDArray[np.int64]:
+        """The rows held out."""
+        return np.flatnonzero(self.held_out)
 
 
 def run(training: Training, work: Work, config: FinetuneConfig, progress: Progress) -> Course:
