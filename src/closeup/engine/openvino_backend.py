@@ -126,6 +126,7 @@ class OpenvinoGraph:
             options["CACHE_DIR"] = str(folder)
         except OSError:  # a read-only home: slower starts, nothing else
             pass
+
         def compile_model() -> CompiledModel:
             return openvino.Core().compile_model(str(self._signature.file), "CPU", options)
 
