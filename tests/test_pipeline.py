@@ -265,6 +265,10 @@ def test_a_mistake_is_shown_beside_what_it_was_taken_for(
     labels = {e.crop_id: e.label for e in rows.rows}
     assert labels[alike[wrong][0]] == "ash"
     assert "most alike in training" in result.report.read_text()
+    assert "hangs on" not in result.report.read_text()
+    explained = closeup.run(out=tmp_path / "out", explain=True)
+    assert "What the answer ash hangs on" in explained.report.read_text()
+    assert explained.scores == result.scores
 
 
 def test_copies_across_the_users_own_split_are_an_issue(

@@ -34,6 +34,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
         "miss_rate",
     ),
     "engine": ("engine", "precision", "threads"),
+    "report": ("explain",),
 }
 """Which section of ``closeup.toml`` each option belongs to."""
 

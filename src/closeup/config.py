@@ -115,6 +115,12 @@ class TrainConfig(_Section):
     miss_rate: float = Field(default=0.1, gt=0, lt=1)
 
 
+class ReportConfig(_Section):
+    """What the report shows: with `explain`, what in the close-up the worst mistakes hang on."""
+
+    explain: bool = False
+
+
 class EngineConfig(_Section):
     """How graphs run."""
 
@@ -132,6 +138,7 @@ class RunConfig(_Section):
     split: SplitConfig = SplitConfig()
     train: TrainConfig = TrainConfig()
     engine: EngineConfig = EngineConfig()
+    report: ReportConfig = ReportConfig()
 
 
 def resolve(flags: dict[str, dict[str, Any]], file: Path | None = None) -> RunConfig:

@@ -18,7 +18,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -43,6 +43,7 @@ from closeup.project import write_atomically
 from closeup.types import (
     UNKNOWN,
     Answer,
+    Box,
     Crop,
     CropState,
     Detection,
@@ -242,6 +243,28 @@ class Model:
             mine = [crop for crop in by_photo[row.id] if crop.side > 0]
             found = any(crop.state is CropState.CROPPED for crop in mine)
             yield Prediction(name, found, tuple(answers[c.id] for c in mine))
+
+    def answers_for(
+        self, photo: Pixels, label: str
+    ) -> Callable[[Iterable[Pixels]], NDArray[np.float64]]:
+        """From close-ups of `photo`, changed at will, to the ``(n,)`` probabilities of `label`.
+
+        Where the model looks at the whole photo too, that stays as it is.
+        """
+        place = self.labels.index(label)
+        whole = []
+        if self.card.view != "closeup":
+            height, width = photo.shape[:2]
+            square = cut(photo, Box(0, 0, width, height), max(height, width))
+            whole = list(self._embedder.embed([square]))
+
+        def answer(closeups: Iterable[Pixels]) -> NDArray[np.float64]:
+            seen = list(self._embedder.embed(closeups)) if self.card.view != "photo" else [
+                np.zeros(0, np.float32) for _ in closeups]  # fmt: skip
+            rows = np.stack([np.concatenate([vector, *whole]) for vector in seen])
+            return self._head.probabilities(rows)[:, place]
+
+        return answer
 
     def _features(
         self, crops: Sequence[Crop], rows: dict[str, Photo], pixels: dict[str, Pixels]

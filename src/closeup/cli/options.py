@@ -146,6 +146,13 @@ Coverage = Annotated[
         help="Share of photos like the training ones to answer, the others being 'unknown'. [0.95]"
     ),
 ]
+Explain = Annotated[
+    bool | None,
+    typer.Option(
+        "--explain/--no-explain",
+        help="Show in the report what the worst mistakes hang on, by covering parts. [no]",
+    ),
+]
 EngineName = Annotated[
     Engine | None, typer.Option("--engine", help="What runs the networks. [auto]")
 ]

@@ -26,6 +26,7 @@ _VERBS = {
     "signatures": "looking for duplicates",
     "finetune": "fine-tuning",
     "compare": "comparing",
+    "explain": "explaining mistakes",
     "predict": "answering",
 }
 

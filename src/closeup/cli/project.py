@@ -69,6 +69,7 @@ def run(
     flip: opt.Flip = None,
     augment: opt.Augment = None,
     coverage: opt.Coverage = None,
+    explain: opt.Explain = None,
     test: opt.Test = None,
     boxes: opt.Boxes = None,
     threshold: opt.Threshold = None,
@@ -100,6 +101,7 @@ def train(
     flip: opt.Flip = None,
     augment: opt.Augment = None,
     coverage: opt.Coverage = None,
+    explain: opt.Explain = None,
     seed: opt.Seed = None,
     test_fraction: opt.TestFraction = None,
     near_duplicates: opt.NearDuplicates = None,
@@ -116,11 +118,13 @@ def train(
 
 def report(
     out: Annotated[Path, typer.Argument(metavar="DIR", help="A project folder.")],
+    explain: opt.Explain = None,
     json: opt.Json = False,
 ) -> None:
     """Bring a project up to date and write its report again."""
+    given = _options(locals())
     _require_project(out)
-    _run(out, {}, json)
+    _run(out, given, json)
 
 
 def crop(

@@ -12,7 +12,9 @@ import closeup
 from closeup.config import RunConfig, to_toml
 from closeup.crops import cut
 from closeup.duplicates import Pair
+from closeup.explain import occlusion_map, overlay
 from closeup.images import read_again
+from closeup.model import load_model
 from closeup.parallel import ordered_map
 from closeup.pipeline.findings import Facts, run_checks
 from closeup.pipeline.stages import Job
@@ -32,10 +34,10 @@ from closeup.report import (
     thumbnail,
     worst_mistakes,
 )
-from closeup.report.data import MAX_COPIES, MAX_DOUBTFUL, CopyPair
+from closeup.report.data import MAX_COPIES, MAX_DOUBTFUL, MAX_EXPLAINED, CopyPair
 from closeup.types import Crop, CropState, Example, Photo, PhotoState
 
-VERSION = 6
+VERSION = 7
 REPORT_FILE = "report.html"
 
 _FLAGS = {"pads": "compare-pads"}
@@ -75,6 +77,8 @@ def _gather(
     samples, mistakes = pairs[: len(pairs) - len(worst)], pairs[len(pairs) - len(worst) :]
     findings = trained.findings
     facts = facts_of(job.config, tables, trained)
+    hinges = _hinges(job, {p.id: p for p in photos}, [(by_id[r.crop_id], r.answer) for r in worst],
+                     trained.model)  # fmt: skip
     wanted = dict.fromkeys(name for r in worst for name in findings.alike.get(r.crop_id, ()))
     seen = {crop.id: (crop.label, small) for crop, _, small in
             _pictures({p.id: p for p in photos}, [by_id[name] for name in wanted])}  # fmt: skip
@@ -103,7 +107,8 @@ def _gather(
         samples=[Sample(names[crop.photo_id], crop.label, photo, closeup_)
                  for crop, photo, closeup_ in samples],
         mistakes=[Mistake(names[r.photo_id], r.truth, r.answer, r.confidence, r.found, photo, cut_,
-                          [seen[name] for name in findings.alike.get(r.crop_id, ())])
+                          [seen[name] for name in findings.alike.get(r.crop_id, ())],
+                          hinges.get(r.crop_id, ""))
                   for r, (_, photo, cut_) in zip(worst, mistakes, strict=True)],
         mistakes_total=sum(r.answer != r.truth for r in trained.results),
         skipped=_skipped(photos, crops, examples),
@@ -123,6 +128,23 @@ def _gather(
         made=f"Closeup {closeup.__version__}, Python {platform.python_version()} on "
         f"{platform.system()} {platform.machine()}",
     )  # fmt: skip
+
+
+def _hinges(
+    job: Job, photos: dict[str, Photo], mistakes: Sequence[tuple[Crop, str]], folder: Path
+) -> dict[str, str]:
+    """By crop id, the close-ups of the worst mistakes lit where the answer hangs on them."""
+    if not job.config.report.explain or not mistakes:
+        return {}
+    model = load_model(folder, job.config.engine)
+    found = {}
+    for place, (crop, label) in enumerate(mistakes[:MAX_EXPLAINED]):
+        pixels = read_again(photos[crop.photo_id])
+        closeup_ = cut(pixels, crop.window, crop.side)
+        drops = occlusion_map(model.answers_for(pixels, label), closeup_)
+        found[crop.id] = thumbnail(overlay(closeup_, drops))
+        job.progress("explain", place + 1, min(len(mistakes), MAX_EXPLAINED))
+    return found
 
 
 def _unlike(photos: dict[str, Photo], pairs: Sequence[Pair]) -> list[Pair]:
@@ -211,7 +233,7 @@ def command_of(config: RunConfig, out: Path) -> str:
     """The command that makes this run, with every option that differs from its default."""
     words = ["closeup", "run", config.photos.source]
     plain = RunConfig(photos=config.photos)
-    for section in ("detect", "crop", "split", "train", "engine"):
+    for section in ("detect", "crop", "split", "train", "engine", "report"):
         given, default = getattr(config, section), getattr(plain, section)
         for name in type(given).model_fields:
             value = getattr(given, name)

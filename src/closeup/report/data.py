@@ -13,6 +13,7 @@ MAX_SAMPLES = 24
 MAX_MISTAKES = 30
 MAX_DOUBTFUL = 24
 MAX_COPIES = 24
+MAX_EXPLAINED = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,8 @@ class Mistake:
     """One wrong answer on the test part; `confidence` is 0 to 1, pictures as in :class:`Sample`.
 
     `found` is False where the whole photo stood in for an object that was not found. `alike` are
-    the training close-ups most alike: label and picture of each.
+    the training close-ups most alike: label and picture of each; `hinge` is the close-up lit where
+    the answer hangs on it, ``""`` where that was not asked for.
     """
 
     file: str
@@ -64,6 +66,7 @@ class Mistake:
     photo: str
     crop: str
     alike: Sequence[tuple[str, str]] = ()
+    hinge: str = ""
 
 
 @dataclass(frozen=True, slots=True)
