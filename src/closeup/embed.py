@@ -8,6 +8,7 @@ cut-out window), so new photos cost only themselves.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,8 @@ from closeup.types import Crop, Floats, Photo, Pixels
 from closeup.zoo import Network
 
 VERSION = 1
+LEAST_FOR_RATE = 16
+"""With fewer close-ups at once, their number a second says nothing."""
 
 
 class Embedder:
@@ -72,10 +75,15 @@ class Embedder:
 
 @dataclass(frozen=True, slots=True)
 class Embeddings:
-    """Cached vectors: ``vectors[i]`` is the ``(dim,)`` embedding of the close-up ``keys[i]``."""
+    """Cached vectors: ``vectors[i]`` is the ``(dim,)`` embedding of the close-up ``keys[i]``.
+
+    `rate` is how many were made a second when they last were, decoding included; 0 where that is
+    not known.
+    """
 
     keys: tuple[str, ...]
     vectors: Floats
+    rate: float = 0.0
 
     def as_mapping(self) -> dict[str, Floats]:
         """Content key to embedding."""
@@ -85,7 +93,10 @@ class Embeddings:
         """As a safetensors file; the keys are JSON in its metadata."""
         from safetensors.numpy import save
 
-        data: bytes = save({"embeddings": self.vectors}, {"keys": json.dumps(self.keys)})
+        data: bytes = save(
+            {"embeddings": self.vectors},
+            {"keys": json.dumps(self.keys), "rate": f"{self.rate:.1f}"},
+        )
         return data
 
     @classmethod
@@ -96,11 +107,12 @@ class Embeddings:
         try:
             with safe_open(file, framework="numpy") as stored:
                 vectors = stored.get_tensor("embeddings")
-                keys = tuple(json.loads(stored.metadata()["keys"]))
+                facts = stored.metadata()
+                keys, rate = tuple(json.loads(facts["keys"])), float(facts.get("rate", 0))
         except (SafetensorError, OSError, KeyError, ValueError, TypeError):
             return None
         whole = vectors.ndim == 2 and len(keys) == len(vectors) and vectors.dtype == np.float32
-        return cls(keys, vectors) if whole else None
+        return cls(keys, vectors, rate) if whole else None
 
 
 def content_key(photo: Photo, crop: Crop) -> str:
@@ -151,11 +163,14 @@ def embed_crops(
         return [prepare(closeup, embedder.card.input)[0] for closeup in closeups]
 
     stream = (values for many in ordered_map(inputs_of, wanted) for values in many)
+    start = time.perf_counter()
     vectors = list(track(embedder.run(stream), "embed", sum(map(len, wanted.values())), progress))
+    taken = max(time.perf_counter() - start, 1e-9)
+    rate = len(vectors) / taken if len(vectors) >= LEAST_FOR_RATE else 0.0
     fresh = dict(zip((key for by_key in wanted.values() for key in by_key), vectors, strict=True))
     keys = [content_key(photos[crop.photo_id], crop) for crop in crops]
     ordered = tuple(dict.fromkeys(keys))
     matrix = np.stack([fresh[k] if k in missing else known[k] for k in ordered]) if ordered else (
         np.zeros((0, embedder.card.dim), np.float32)
     )  # fmt: skip
-    return Embeddings(ordered, matrix)
+    return Embeddings(ordered, matrix, rate)

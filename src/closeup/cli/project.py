@@ -253,6 +253,6 @@ def _print_compared(rows: Sequence[Compared]) -> None:
     for name, row in zip(names, rows, strict=True):
         print(
             f"  {name:<{width}}  {row.mean:.3f} ± {row.error:.3f}  {row.megabytes:6.1f} MB  "
-            f"cost {row.work:5.1f}{'   <- taken' if row.picked else ''}"
+            f"{row.rate:5.0f}/s  cost {row.work:5.1f}{'   <- taken' if row.picked else ''}"
         )
     print("  taken: the cheapest within one standard error of the best")

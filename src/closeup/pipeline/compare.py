@@ -47,6 +47,8 @@ class Compared:
     work
         Input pixels times the graph's bytes, for all views, relative to the cheapest candidate:
         a rough measure of what an answer costs.
+    rate
+        Close-ups embedded a second on this machine, decoding included; 0 where not known.
     seconds
         What fitting took, embeddings not counted.
     picked
@@ -59,6 +61,7 @@ class Compared:
     error: float
     megabytes: float
     work: float
+    rate: float
     seconds: float
     picked: bool = False
 

@@ -30,12 +30,15 @@ class Features:
         Changes with anything that changes a vector of given pixels.
     augmented
         For each augmented view, crop id to a vector; training close-ups only.
+    rate
+        Close-ups a second, all views and decoding included; 0 where that is not known.
     """
 
     of: Mapping[str, Floats]
     blocks: tuple[int, ...]
     key: str
     augmented: tuple[Mapping[str, Floats], ...] = ()
+    rate: float = 0.0
 
 
 def views_of(view: View) -> tuple[str, ...]:
@@ -56,16 +59,18 @@ def features_stage(
     `look` says whether they are augmented or covered; its own view is not used.
     """
     photo_of = {photo.id: photo for photo in photos.rows}
-    parts, keys = [], []
+    parts, keys, rates = [], [], []
     for one in views_of(view):
         seen = crops if one == "closeup" else [whole_photo(photo_of[c.photo_id], c) for c in crops]
         embeddings, key = embeddings_stage(job, photos, seen, backbone, replace(look, view=one))
         vector_of = embeddings.as_mapping()
         parts.append([vector_of[content_key(photo_of[c.photo_id], c)] for c in seen])
         keys.append(key)
+        rates.append(embeddings.rate)
     joined = {
         crop.id: np.concatenate(vectors)
         for crop, vectors in zip(crops, zip(*parts, strict=True), strict=True)
     }
     blocks = backbone.card.blocks or (backbone.card.dim,)
-    return Features(joined, blocks * len(parts), key_of("features", 1, view, keys))
+    rate = 1 / sum(1 / one for one in rates) if all(rates) else 0.0
+    return Features(joined, blocks * len(parts), key_of("features", 1, view, keys), rate=rate)

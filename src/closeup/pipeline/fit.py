@@ -32,7 +32,7 @@ from closeup.project import Table, key_of
 from closeup.types import Crop, Example, Floats, Photo, Result
 from closeup.zoo import Network, find
 
-VERSION = 8
+VERSION = 9
 
 Tables = tuple[Table[Photo], Table[Crop], Table[Example]]
 
@@ -237,7 +237,8 @@ def _choose(
             )
             rows.append(Compared(
                 candidate, pooled, mean, error, network.card.bytes / 1e6,
-                work_of(network, candidate.view), round(time.perf_counter() - start, 3),
+                work_of(network, candidate.view), round(mine.rate, 1),
+                round(time.perf_counter() - start, 3),
             ))  # fmt: skip
         rows_of = np.arange(len(train.examples))
         fits.append(_Fit(candidate, network, mine, fitted, numbers, shares, rows_of))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from closeup import augment
@@ -258,6 +258,8 @@ def embeddings_stage(
             job.progress(f"embed {look.view}", done, total)
 
         new = embed_crops(by_id, crops, embedder, known, progress, look)
-        if old is None or old.keys != new.keys:
+        if old is not None and not new.rate:
+            new = replace(new, rate=old.rate)
+        if old is None or old.keys != new.keys or new.rate != old.rate:
             job.project.write_bytes(name, new.to_bytes())
         return new, key_of("look", 1, embedder.key, str(look))
