@@ -105,13 +105,7 @@ def train_stage(job: Job, tables: Tables, detector: Network | None) -> Trained:
     if config.pads and chosen.course and chosen.out_of_fold is not None:
         pads = _pads(job, photos, [by_id[e.crop_id] for e in used], used, chosen)
         findings = replace(findings, pads=pads)
-    gain = None
-    if config.compare_photo and chosen.course and chosen.candidate.view == "closeup" and results:
-        photo_features = features_stage(
-            job, photos, [by_id[e.crop_id] for e in used], chosen.backbone, "photo"
-        )
-        with job.timed("train"):
-            gain = _compare_photo(job, used, photo_features, chosen.candidate.head, results)
+    gain = _crop_gain(job, photos, [by_id[e.crop_id] for e in used], used, chosen, results)
     networks = Networks(detector, chosen.backbone)
     with job.timed("save"):
         sizes = (len(train.examples), len(test.examples))
@@ -269,6 +263,23 @@ def _with_augmented(
         rows.append(np.stack([view[e.crop_id] for e in train.examples]))
     return (np.concatenate(rows), train.labels * times, train.groups * times,
             np.tile(numbers, times))  # fmt: skip
+
+
+def _crop_gain(
+    job: Job,
+    photos: Table[Photo],
+    crops: Sequence[Crop],
+    used: Sequence[Example],
+    chosen: _Fit,
+    results: Sequence[Result],
+) -> Difference | None:
+    """By how much close-ups beat whole photos; None where that is not asked for, or no question."""
+    wanted = job.config.train.compare_photo and chosen.course
+    if not wanted or chosen.candidate.view != "closeup" or not results:
+        return None
+    features = features_stage(job, photos, crops, chosen.backbone, "photo")
+    with job.timed("train"):
+        return _compare_photo(job, used, features, chosen.candidate.head, results)
 
 
 def _compare_photo(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import shlex
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import closeup
@@ -79,9 +79,7 @@ def _gather(
     facts = facts_of(job.config, tables, trained)
     hinges = _hinges(job, {p.id: p for p in photos}, [(by_id[r.crop_id], r.answer) for r in worst],
                      trained.model)  # fmt: skip
-    wanted = dict.fromkeys(name for r in worst for name in findings.alike.get(r.crop_id, ()))
-    seen = {crop.id: (crop.label, small) for crop, _, small in
-            _pictures({p.id: p for p in photos}, [by_id[name] for name in wanted])}  # fmt: skip
+    seen = _seen({p.id: p for p in photos}, by_id, findings.alike)
     doubtful = findings.suspect_crops[:MAX_DOUBTFUL]
     suspected = findings.suspects.rows[:MAX_DOUBTFUL] if findings.suspects else ()
     doubted = _pictures({p.id: p for p in photos}, [by_id[name] for name in doubtful])
@@ -128,6 +126,15 @@ def _gather(
         made=f"Closeup {closeup.__version__}, Python {platform.python_version()} on "
         f"{platform.system()} {platform.machine()}",
     )  # fmt: skip
+
+
+def _seen(
+    photos: dict[str, Photo], crops: dict[str, Crop], alike: Mapping[str, tuple[str, ...]]
+) -> dict[str, tuple[str, str]]:
+    """Label and picture of every training close-up that is shown beside a mistake."""
+    wanted = dict.fromkeys(name for names in alike.values() for name in names)
+    pictures = _pictures(photos, [crops[name] for name in wanted])
+    return {crop.id: (crop.label, small) for crop, _, small in pictures}
 
 
 def _hinges(
