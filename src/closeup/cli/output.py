@@ -22,6 +22,7 @@ _VERBS = {
     "crop": "cutting close-ups",
     "embed closeup": "embedding close-ups",
     "embed photo": "embedding whole photos",
+    "embed covered": "checking for shortcuts",
     "duplicates": "looking for duplicates",
     "signatures": "looking for duplicates",
     "finetune": "fine-tuning",

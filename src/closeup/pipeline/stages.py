@@ -255,7 +255,7 @@ def embeddings_stage(
         by_id = {p.id: p for p in photos.rows}
 
         def progress(_: str, done: int, total: int) -> None:
-            job.progress(f"embed {look.view}", done, total)
+            job.progress(f"embed {'covered' if look.covered else look.view}", done, total)
 
         new = embed_crops(by_id, crops, embedder, known, progress, look)
         if old is not None and not new.rate:
