@@ -25,6 +25,7 @@ _VERBS = {
     "embed covered": "checking for shortcuts",
     "duplicates": "looking for duplicates",
     "signatures": "looking for duplicates",
+    "read": "reading close-ups",
     "finetune": "fine-tuning",
     "compare": "comparing",
     "explain": "explaining mistakes",
