@@ -120,6 +120,14 @@ def test_it_is_used_like_any_backbone(found: Finetuned) -> None:
     assert found.head.kind == "logistic"
 
 
+def test_a_picture_and_its_mirror_image_are_answered_alike(found: Finetuned) -> None:
+    picture = make_part().closeups[0]()
+    embedder = Embedder(found.network, EngineConfig(engine="onnxruntime"))
+    plain, mirrored = embedder.embed([picture, np.ascontiguousarray(picture[:, ::-1])])
+    np.testing.assert_allclose(mirrored, plain, atol=1e-3 * float(np.abs(plain).max()))
+    assert found.log["settings"]["flip"]
+
+
 def test_a_finished_one_is_not_trained_again(
     network: Network, found: Finetuned, work: Path
 ) -> None:

@@ -34,7 +34,8 @@ class FinetuneConfig(BaseModel):
     dropout
         Share of the embedding's numbers that the head does without while training.
     flip
-        Mirror every other close-up; off where left and right tell labels apart.
+        Mirror every other close-up in training, and answer by the mean of both views; off where
+        left and right tell labels apart.
     least_area, rotation, colour, erase, mixup
         Augmentation: the smallest share of the close-up that is cut out again; the largest angle
         in degrees; the largest change of brightness, contrast and saturation; how often a

@@ -22,7 +22,7 @@ from closeup.errors import DatasetError, UsageError
 from closeup.finetune import loop, result
 from closeup.finetune.config import FinetuneConfig
 from closeup.finetune.memory import keep_memory
-from closeup.finetune.module import make_training
+from closeup.finetune.module import embed_both_ways, make_training
 from closeup.finetune.pictures import Closeup, Pictures
 from closeup.finetune.rebuild import overrides_of, rebuild, side_of
 from closeup.finetune.result import Finetuned
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from closeup.finetune.module import Training
     from closeup.zoo.export import Backbone
 
-VERSION = 1
+VERSION = 2
 CHECKPOINT_FILE = "checkpoint.safetensors"
 
 
@@ -106,12 +106,15 @@ def finetune(
                          work / CHECKPOINT_FILE, key)  # fmt: skip
         course = loop.run(training, task, config, progress)
         training.shadow.load_state_dict(course.best)
+        plain = training.shadow.get_submodule("body")
+        if config.flip:
+            training.shadow.add_module("body", embed_both_ways(plain))
         probabilities = _probabilities(training, task)
         trained = training.shadow.cpu()
-    body = replace(backbone, module=trained.get_submodule("body"))
+    body = replace(backbone, module=plain)
     about = f"{network.card.name} fine-tuned on {len(task.train)} close-ups"
     found = Finetuned(
-        _export(network.card, body, overrides_of(network, side), about, work),
+        _export(network.card, body, overrides_of(network, side), about, work, config.flip),
         _head_of(trained, names, course), _log(network, task, course, config), task.held,
         probabilities,
     )  # fmt: skip
@@ -244,10 +247,19 @@ def _head_of(trained: nn.Module, names: tuple[str, ...], course: Course) -> Head
 
 
 def _export(
-    card: Card, backbone: Backbone, overrides: InputOverrides, description: str, work: Path
+    card: Card,
+    backbone: Backbone,
+    overrides: InputOverrides,
+    description: str,
+    work: Path,
+    flip: bool,
 ) -> Network:
-    """The trained backbone as a network in `work`; `card` is that of the one it began as."""
-    from closeup.zoo import export
+    """The trained backbone as a network in `work`; `card` is that of the one it began as.
+
+    With `flip` its graph looks at the mirror image too. The weights beside it stay those of the
+    architecture, so that it can be trained further.
+    """
+    from closeup.zoo import derive, export
 
     about = {"description": description, "licence": card.licence, "source": card.source,
              "trained_on": card.trained_on}  # fmt: skip
@@ -255,4 +267,6 @@ def _export(
     with tempfile.TemporaryDirectory(dir=work, prefix=".making-") as folder:
         name = f"{card.name}-finetuned"
         made = export.export_backbone(backbone, Path(folder), name, overrides, about)
+        if flip:
+            made = derive.mirrored(made, Path(folder) / made.graph)
         return save(made, Path(folder) / made.graph, work / result.NETWORK_FOLDER)

@@ -25,6 +25,8 @@ from closeup.zoo.cache import Network, file_hash, load, networks_folder, save
 if TYPE_CHECKING:
     from onnx import ModelProto
 
+    from closeup.zoo.card import Card
+
 _SIZE = re.compile(r"[1-9][0-9]{1,3}")
 _LEAST_SIDE = 2
 """A feature map of one cell is no picture any more: it is the embedding on its way."""
@@ -138,6 +140,20 @@ def mirror(model: ModelProto, dim: int) -> None:
         With one input ``(n, 3, height, width)`` and one output ``(n, dim)``; it is changed.
     """
     _finish(model, _add_flip(model, model.graph.output[0].name), dim)
+
+
+def mirrored(card: Card, file: Path) -> Card:
+    """Rewrite the backbone's graph `file` as :func:`mirror` does, and give the card that fits."""
+    import onnx
+
+    model = onnx.load(file)
+    mirror(model, card.dim)
+    file.write_bytes(model.SerializeToString())
+    _try(card.name, file, card.input.width, card.input.height, card.dim)
+    return card.model_copy(update={
+        "sha256": file_hash(file), "bytes": file.stat().st_size,
+        "made_with": {**card.made_with, "flip": "mean"},
+    })  # fmt: skip
 
 
 def _finish(model: ModelProto, output: str, dim: int) -> None:
