@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from closeup.parallel import ordered_map
+from closeup.parallel import available_cpus, ordered_map
 
 
 def test_empty_gives_nothing() -> None:
@@ -42,3 +44,56 @@ def test_an_error_arrives_at_its_place() -> None:
     assert [next(results) for _ in range(3)] == [0, 1, 2]
     with pytest.raises(ValueError, match="three"):
         next(results)
+
+
+def _affinity(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(count)), raising=False)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+
+
+def test_no_container_leaves_the_affinity(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _affinity(monkeypatch, 6)
+    assert available_cpus(tmp_path / "absent") == 6
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("max 100000", 8),
+        ("150000 100000", 2),
+        ("400000 100000", 4),
+        ("1000 100000", 1),
+        ("1600000 100000", 8),
+        ("", 8),
+        ("nonsense", 8),
+        ("100000 0", 8),
+    ],
+)
+def test_a_container_quota_limits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, expected: int
+) -> None:
+    _affinity(monkeypatch, 8)
+    (tmp_path / "cpu.max").write_text(text)
+    assert available_cpus(tmp_path) == expected
+
+
+@pytest.mark.parametrize(("quota", "expected"), [("-1", 8), ("200000", 2)])
+def test_the_older_kind_of_quota(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quota: str, expected: int
+) -> None:
+    _affinity(monkeypatch, 8)
+    (tmp_path / "cpu").mkdir()
+    (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text(quota + "\n")
+    (tmp_path / "cpu" / "cpu.cfs_period_us").write_text("100000\n")
+    assert available_cpus(tmp_path) == expected
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"), [("3", 3), ("16", 8), ("", 8), ("0", 8), ("4,2", 8)]
+)
+def test_the_usual_variable_limits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wanted: str, expected: int
+) -> None:
+    _affinity(monkeypatch, 8)
+    monkeypatch.setenv("OMP_NUM_THREADS", wanted)
+    assert available_cpus(tmp_path) == expected

@@ -263,17 +263,16 @@ def _scores(
     repeats, seed = draw
     k = int(classes.max()) + 1
     rows = np.arange(len(classes))
-    points, drawn = [], []
-    for answer in answers:
-        tallies = np.zeros((len(classes), 3, k))
-        tallies[rows, 0, classes] = answer == classes
-        tallies[rows, 1, classes] = 1
-        tallies[rows, 2, answer] = 1
-        flat = tallies.reshape(len(classes), -1)
-        points.append(_macro_f1(flat.sum(axis=0)[None])[0])
-        drawn.append(_macro_f1(resampled_sums(flat, groups, seed=seed, resamples=RESAMPLES)))
-    point = np.array(points).reshape(repeats, -1)
-    every = np.stack(drawn, axis=1).reshape(RESAMPLES, repeats, -1)
+    tallies = np.zeros((len(classes), len(answers), 3, k))
+    for place, answer in enumerate(answers):
+        tallies[rows, place, 0, classes] = answer == classes
+        tallies[rows, place, 1, classes] = 1
+        tallies[rows, place, 2, answer] = 1
+    flat = tallies.reshape(len(classes), -1)
+    point = _macro_f1(flat.sum(axis=0).reshape(len(answers), -1)).reshape(repeats, -1)
+    sums = resampled_sums(flat, groups, seed=seed, resamples=RESAMPLES)
+    drawn = _macro_f1(sums.reshape(RESAMPLES * len(answers), -1))
+    every = drawn.reshape(RESAMPLES, repeats, -1)
     picked = np.random.default_rng(seed).integers(0, repeats, (RESAMPLES, repeats))
     return point.mean(axis=0), np.take_along_axis(every, picked[:, :, None], axis=1).mean(axis=1)
 

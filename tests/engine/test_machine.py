@@ -1,55 +1,13 @@
-"""How many processors, and where the cache is."""
+"""Where the cache is."""
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 
 import pytest
 
-from closeup.engine.machine import available_cpus, cache_folder
-
-
-def _affinity(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(count)), raising=False)
-
-
-def test_no_container_leaves_the_affinity(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    _affinity(monkeypatch, 6)
-    assert available_cpus(tmp_path / "absent") == 6
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("max 100000", 8),
-        ("150000 100000", 2),
-        ("400000 100000", 4),
-        ("1000 100000", 1),
-        ("1600000 100000", 8),
-        ("", 8),
-        ("nonsense", 8),
-        ("100000 0", 8),
-    ],
-)
-def test_a_container_quota_limits(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, expected: int
-) -> None:
-    _affinity(monkeypatch, 8)
-    (tmp_path / "cpu.max").write_text(text)
-    assert available_cpus(tmp_path) == expected
-
-
-@pytest.mark.parametrize(("quota", "expected"), [("-1", 8), ("200000", 2)])
-def test_the_older_kind_of_quota(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quota: str, expected: int
-) -> None:
-    _affinity(monkeypatch, 8)
-    (tmp_path / "cpu").mkdir()
-    (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text(quota + "\n")
-    (tmp_path / "cpu" / "cpu.cfs_period_us").write_text("100000\n")
-    assert available_cpus(tmp_path) == expected
+from closeup.engine.machine import cache_folder
 
 
 def test_the_cache_is_where_the_user_says(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,7 +30,7 @@ def _facts() -> dict[str, str]:
     from PIL import features
 
     import closeup
-    from closeup.engine import available_cpus
+    from closeup.parallel import available_cpus
     from closeup.zoo import installed, networks_folder
 
     core = openvino.Core()

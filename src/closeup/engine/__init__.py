@@ -7,16 +7,16 @@ from pathlib import Path
 
 from closeup.config import EngineConfig
 from closeup.engine.graph import Feeds, Graph, Results
-from closeup.engine.machine import available_cpus, cache_folder
+from closeup.engine.machine import cache_folder
 from closeup.engine.onnx_file import Signature, read_signature
 from closeup.errors import NetworkError, UsageError
+from closeup.parallel import available_cpus
 
 __all__ = [
     "Feeds",
     "Graph",
     "Results",
     "Signature",
-    "available_cpus",
     "cache_folder",
     "open_graph",
     "precision_for",

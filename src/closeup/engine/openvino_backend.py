@@ -18,6 +18,7 @@ from closeup.errors import NetworkError
 if TYPE_CHECKING:
     from openvino import CompiledModel, InferRequest
 
+Started = tuple["InferRequest", Feeds]
 _PRECISIONS = {"fp32": "f32", "bf16": "bf16"}
 
 
@@ -56,15 +57,14 @@ class OpenvinoGraph:
 
     def run(self, feeds: Feeds) -> Results:
         """Run once; see :meth:`closeup.engine.Graph.run`."""
-        request = self._start(self._single.create_infer_request(), feeds)
-        return self._finish(request)
+        return self._finish(*self._start(self._single.create_infer_request(), feeds))
 
     def stream(self, feeds: Iterable[Feeds | None]) -> Iterator[Results]:
         """Run over many feeds in order; see :meth:`closeup.engine.Graph.stream`."""
         # Twice as many as run at once, so that none waits while an older result is handed over.
         limit = 2 * self._streams if self._many else 1
         idle: list[InferRequest] = []
-        running: deque[InferRequest | None] = deque()
+        running: deque[Started | None] = deque()
         try:
             for feed in feeds:
                 if len(running) == limit:
@@ -77,7 +77,7 @@ class OpenvinoGraph:
             while running:
                 yield self._next(running, idle)
         finally:
-            active = [request for request in running if request is not None]
+            active = [started[0] for started in running if started is not None]
             for request in active:
                 request.cancel()
             # A request that still runs must outlive neither its feed nor the process.
@@ -85,21 +85,23 @@ class OpenvinoGraph:
                 with contextlib.suppress(RuntimeError):
                     request.wait()
 
-    def _next(self, running: deque[InferRequest | None], idle: list[InferRequest]) -> Results:
-        request = running.popleft()
-        if request is None:
+    def _next(self, running: deque[Started | None], idle: list[InferRequest]) -> Results:
+        started = running.popleft()
+        if started is None:
             return {}
-        idle.append(request)
-        return self._finish(request)
+        idle.append(started[0])
+        return self._finish(*started)
 
-    def _start(self, request: InferRequest, feeds: Feeds) -> InferRequest:
+    def _start(self, request: InferRequest, feeds: Feeds) -> Started:
+        """Start a run; what it reads must live until it is over."""
+        ready = self._signature.conform(feeds)
         try:
-            request.start_async(self._signature.conform(feeds))
+            request.start_async(ready, share_inputs=True)
         except RuntimeError as err:
             raise self._failed("could not start", err) from err
-        return request
+        return request, ready
 
-    def _finish(self, request: InferRequest) -> Results:
+    def _finish(self, request: InferRequest, _: Feeds) -> Results:
         try:
             request.wait()
             # Copies: the request's own buffers are filled again by its next feed.

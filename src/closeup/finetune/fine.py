@@ -21,13 +21,13 @@ from closeup import heads
 from closeup.errors import DatasetError, UsageError
 from closeup.finetune import loop, result
 from closeup.finetune.config import FinetuneConfig
-from closeup.finetune.memory import keep_memory
 from closeup.finetune.module import embed_both_ways, make_training
 from closeup.finetune.pictures import Closeup, Pictures
 from closeup.finetune.rebuild import overrides_of, rebuild, side_of
 from closeup.finetune.result import Finetuned
 from closeup.heads import Head
 from closeup.heads.head import Dense, softmax
+from closeup.memory import keep_memory
 from closeup.progress import Progress, silent
 from closeup.project import key_of
 from closeup.zoo import Card, InputOverrides, Network, save

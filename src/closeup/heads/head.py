@@ -52,8 +52,8 @@ class Standardiser(NamedTuple):
         dim = embeddings.shape[1]
         sizes = np.array(blocks or (dim,))
         mean = embeddings.mean(axis=0, dtype=np.float64)
-        spread = np.array([np.mean((column - m) ** 2) for column, m in zip(
-            embeddings.T.astype(np.float64), mean, strict=True)])  # fmt: skip
+        centred = embeddings - mean
+        spread = np.einsum("ij,ij->j", centred, centred) / len(embeddings)
         total = np.add.reduceat(spread, np.concatenate([[0], np.cumsum(sizes)[:-1]]))
         scale = np.sqrt(total * len(sizes) / dim)
         return cls(mean, np.repeat(np.where(scale > 1e-30, scale, 1.0), sizes))

@@ -47,9 +47,9 @@ def fit_ridge(problem: Problem) -> Fitted:
 def refit_ridge(problem: Problem, chosen: dict[str, Any]) -> Head:
     """The head of the given settings, fitted on all rows."""
     standardise = problem.standardiser()
-    path = _Path.of(standardise(problem.embeddings), _targets(problem),
+    rows = _Rows.of(standardise(problem.embeddings), _targets(problem),
                     problem.row_weights(chosen["class_weight"] == "balanced"))  # fmt: skip
-    weights, bias = path.layer(chosen["penalty"])
+    weights, bias = rows.solve(chosen["penalty"])
     t = chosen["temperature"]
     return Head("ridge", problem.labels, (standardise.fold_into(t * weights, t * bias),), chosen)
 
@@ -79,7 +79,8 @@ def _cross_validate(problem: Problem, balanced: bool) -> tuple[Matrix, list[dict
     def one(held: NDArray[np.bool_]) -> list[float]:
         rest = problem.only(~held)
         standardise = rest.standardiser()
-        path = _Path.of(standardise(rest.embeddings), _targets(rest), rest.row_weights(balanced))
+        path = _Path.of(_Rows.of(standardise(rest.embeddings), _targets(rest),
+                                 rest.row_weights(balanced)))  # fmt: skip
         scores[:, held] = path.scores(standardise(problem.embeddings[held]))
         truth = problem.classes[held]
         return [macro_f1(truth, one.argmax(axis=1)) for one in scores[:, held]]
@@ -113,12 +114,53 @@ def fit_temperature(scores: Matrix, classes: NDArray[np.int64]) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class _Path:
-    """Ridge regression for every penalty, from one eigendecomposition.
+class _Rows:
+    """What is solved: rows and targets, centred, each times the root of its weight."""
 
-    With the rows ``X`` (centred, each times the root of its weight) it is that of ``X X'`` where
-    there are fewer rows than columns, else of ``X' X``.
-    """
+    values: NDArray[np.float32]
+    """``(n, d)``"""
+    targets: Matrix
+    """``(n, k)``"""
+    centre: Matrix
+    base: Matrix
+    """Weighted means of the embeddings ``(d,)`` and of the targets ``(k,)``."""
+    small: Matrix
+    """``X X'`` where there are fewer rows than columns, else ``X' X``."""
+    unit: float
+    """What a penalty of 1 amounts to: the mean sum of squares of a row times their number."""
+
+    @classmethod
+    def of(cls, values: NDArray[np.float32], targets: Matrix, weights: Matrix) -> _Rows:
+        n, d = values.shape
+        share = weights / weights.sum()
+        centre, base = share @ values, share @ targets
+        root = np.sqrt(weights)[:, None]
+        rows = (values - centre).astype(np.float32) * root.astype(np.float32)
+        small = (rows @ rows.T if n <= d else rows.T @ rows).astype(np.float64)
+        unit = max(float(np.trace(small)) / n, 1e-30)
+        return cls(rows, (targets - base) * root, centre, base, small, unit)
+
+    @property
+    def wide(self) -> bool:
+        """Whether there are no more rows than columns."""
+        n, d = self.values.shape
+        return bool(n <= d)
+
+    def solve(self, penalty: float) -> tuple[Matrix, Matrix]:
+        """Weights ``(k, d)`` and bias ``(k,)`` for one penalty above 0."""
+        from scipy.linalg import cho_factor, cho_solve
+
+        ridge = self.small.copy()
+        ridge.flat[:: len(ridge) + 1] += penalty * self.unit
+        wanted = self.targets if self.wide else self.values.T @ self.targets
+        solved = cho_solve(cho_factor(ridge, overwrite_a=True), wanted)
+        weights = self.values.T @ solved if self.wide else solved
+        return weights.T, self.base - weights.T @ self.centre
+
+
+@dataclass(frozen=True, slots=True)
+class _Path:
+    """Ridge regression for every penalty, from one eigendecomposition."""
 
     basis: Matrix
     """Orthonormal directions in the space of embeddings, ``(d, r)``."""
@@ -126,37 +168,21 @@ class _Path:
     """``(r,)`` their sums of squares."""
     moments: Matrix
     """``(r, k)`` products of the directions with the targets."""
-    centre: Matrix
-    base: Matrix
-    """Weighted means of the embeddings ``(d,)`` and of the targets ``(k,)``."""
-    unit: float
-    """What a penalty of 1 amounts to: the mean sum of squares of a row times their number."""
+    rows: _Rows
 
     @classmethod
-    def of(cls, values: NDArray[np.float32], targets: Matrix, weights: Matrix) -> _Path:
-        n, d = values.shape
-        share = weights / weights.sum()
-        centre, base = share @ values, share @ targets
-        root = np.sqrt(weights)[:, None]
-        rows = (values - centre).astype(np.float32) * root.astype(np.float32)
-        wanted = (targets - base) * root
-        small = rows @ rows.T if n <= d else rows.T @ rows
-        spectrum, vectors = np.linalg.eigh(small.astype(np.float64))
+    def of(cls, rows: _Rows) -> _Path:
+        spectrum, vectors = np.linalg.eigh(rows.small)
         kept = spectrum > max(spectrum[-1], 0.0) * 1e-7
         spectrum, vectors = spectrum[kept], vectors[:, kept]
-        basis = rows.T @ vectors / np.sqrt(spectrum) if n <= d else vectors
-        unit = max(float(np.trace(small, dtype=np.float64)) / n, 1e-30)
-        return cls(basis, spectrum, basis.T @ (rows.T @ wanted), centre, base, unit)
-
-    def layer(self, penalty: float) -> tuple[Matrix, Matrix]:
-        """Weights ``(k, d)`` and bias ``(k,)`` on standardised embeddings."""
-        weights = (self.basis @ (self.moments / (self.spectrum + penalty * self.unit)[:, None])).T
-        return weights, self.base - weights @ self.centre
+        basis = rows.values.T @ vectors / np.sqrt(spectrum) if rows.wide else vectors
+        return cls(basis, spectrum, basis.T @ (rows.values.T @ rows.targets), rows)
 
     def scores(self, values: NDArray[np.float32]) -> Matrix:
         """``(penalties, n, k)`` scores of standardised embeddings, for the whole grid."""
-        inside = (values - self.centre) @ self.basis
+        inside = (values - self.rows.centre) @ self.basis
+        spread, unit = self.spectrum, self.rows.unit
         return np.stack([
-            inside @ (self.moments / (self.spectrum + penalty * self.unit)[:, None]) + self.base
+            inside @ (self.moments / (spread + penalty * unit)[:, None]) + self.rows.base
             for penalty in GRID
         ])  # fmt: skip

@@ -23,6 +23,7 @@ from closeup.duplicates import Signature, Signatures, signature_of
 from closeup.embed import Embedder, Embeddings, content_key
 from closeup.engine import Feeds, Graph, Results
 from closeup.images import read_picture_again
+from closeup.memory import keep_memory
 from closeup.parallel import ordered_map
 from closeup.photos import Entry, known_photos, look
 from closeup.pipeline.stages import (
@@ -79,7 +80,7 @@ def one_pass(job: Job, entries: Sequence[Entry], wanted: Wanted) -> Harvest:
     CloseupError
         As the stages do; what they had written before stays.
     """
-    with job.timed("look"):
+    with job.timed("look"), keep_memory():
         known = _Known.of(job, wanted)
         harvest = Harvest()
         start = time.perf_counter()

@@ -6,9 +6,11 @@ import platform
 import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import closeup
+from closeup.checks import Check
 from closeup.config import RunConfig, to_toml
 from closeup.crops import cut
 from closeup.duplicates import Pair
@@ -16,7 +18,7 @@ from closeup.explain import occlusion_map, overlay
 from closeup.images import read_again
 from closeup.model import load_model
 from closeup.parallel import ordered_map
-from closeup.pipeline.findings import Facts, run_checks
+from closeup.pipeline.findings import Facts
 from closeup.pipeline.stages import Job
 from closeup.pipeline.summary import Counts
 from closeup.pipeline.trained import Trained
@@ -48,8 +50,16 @@ _UNNAMED = frozenset({"quality", "folds", "miss_rate"})
 Tables = tuple[Table[Photo], Table[Crop], Table[Example]]
 
 
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What became of the photos, and what may be wrong with them or the model."""
+
+    counts: Counts
+    checks: Sequence[Check]
+
+
 def write_report(
-    job: Job, tables: Tables, pairs: Table[Pair], counts: Counts, trained: Trained
+    job: Job, tables: Tables, pairs: Table[Pair], verdict: Verdict, trained: Trained
 ) -> Path:
     """Write ``report.html``, unless it stands there already for just these tables.
 
@@ -61,13 +71,13 @@ def write_report(
                  closeup.__version__)  # fmt: skip
     mark = f"<!-- closeup {key} -->\n".encode()
     if not (file.is_file() and file.read_bytes().endswith(mark)):
-        page = render_report(_gather(job, tables, pairs.rows, counts, trained))
+        page = render_report(_gather(job, tables, pairs.rows, verdict, trained))
         job.project.write_bytes(REPORT_FILE, page.encode() + b"\n" + mark)
     return file
 
 
 def _gather(
-    job: Job, tables: Tables, pairs_found: Sequence[Pair], counts: Counts, trained: Trained
+    job: Job, tables: Tables, pairs_found: Sequence[Pair], verdict: Verdict, trained: Trained
 ) -> ReportData:
     photos, crops, examples = tables[0].rows, tables[1].rows, tables[2].rows
     by_id = {crop.id: crop for crop in crops}
@@ -76,7 +86,7 @@ def _gather(
     pairs = _pictures({p.id: p for p in photos}, [*pick_samples(crops), *pictured])
     samples, mistakes = pairs[: len(pairs) - len(worst)], pairs[len(pairs) - len(worst) :]
     findings = trained.findings
-    facts = facts_of(job.config, tables, trained)
+    counts = verdict.counts
     hinges = _hinges(job, {p.id: p for p in photos}, [(by_id[r.crop_id], r.answer) for r in worst],
                      trained.model)  # fmt: skip
     seen = _seen({p.id: p for p in photos}, by_id, findings.alike)
@@ -93,7 +103,7 @@ def _gather(
         head_log=trained.log,
         compared=trained.compared,
         trust=trained.trust,
-        checks=run_checks(facts, trained.findings),
+        checks=list(verdict.checks),
         doubtful=[Mistake(names[crop.photo_id], row.given, row.suggested, row.score, True, photo,
                           cut_)
                   for row, (crop, photo, cut_) in zip(suspected, doubted, strict=True)],

@@ -16,7 +16,7 @@ from closeup.pipeline.features import views_of
 from closeup.pipeline.findings import run_checks
 from closeup.pipeline.fit import train_stage
 from closeup.pipeline.onepass import Wanted, one_pass
-from closeup.pipeline.page import facts_of, write_report
+from closeup.pipeline.page import Verdict, facts_of, write_report
 from closeup.pipeline.stages import (
     Job,
     crops_stage,
@@ -144,13 +144,14 @@ def run(config: RunConfig, out: Path, *, progress: Progress = silent) -> RunResu
     trained = train_stage(job, tables, detector)
     counts = count(photos.rows, crops.rows)
     with job.timed("report"):
-        report = write_report(job, tables, pairs, counts, trained)
+        checks = run_checks(facts_of(job.config, tables, trained), trained.findings)
+        report = write_report(job, tables, pairs, Verdict(counts, checks), trained)
     return RunResult(
         counts,
         trained.scores,
         trained.compared,
         trained.trust,
-        tuple(run_checks(facts_of(job.config, tables, trained), trained.findings)),
+        tuple(checks),
         trained.findings,
         trained.crop_gain,
         job.seconds,

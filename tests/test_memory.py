@@ -8,8 +8,8 @@ import sys
 import numpy as np
 import pytest
 
-from closeup.finetune import memory
-from closeup.finetune.memory import keep_memory
+from closeup import memory
+from closeup.memory import keep_memory
 
 
 def test_work_goes_on_inside_and_after() -> None:

@@ -1,4 +1,4 @@
-"""Freed memory stays with the process while training."""
+"""Freed memory stays with the process while much of it is used again and again."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _KEEPING = {_TRIM_THRESHOLD: 2**31 - 1, _TOP_PAD: 64 << 20, _MMAP_MAX: 0}
 def keep_memory() -> Iterator[None]:
     """Let glibc keep large blocks when they are freed; elsewhere do nothing.
 
-    Otherwise it gives each feature map back to the system, and having its pages cleared and mapped
-    in again, at every layer of every step, takes about as long as the training itself.
+    Otherwise it gives each picture and feature map back to the system, and having the pages cleared
+    and mapped in again for the next one takes about as long as the work itself.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is None:
