@@ -48,8 +48,8 @@ class Embedder:
 
     def __init__(self, network: Network, config: EngineConfig, *, many: bool = True) -> None:
         self.card = network.card
-        self._open = partial(open_graph, network.file, config, many=many)
-        self._precision = precision_for(network.file, config)
+        self._open = partial(open_graph, network.file, config, many=many, spec=self.card.input)
+        self._precision = precision_for(network.file, config, self.card.input)
         self._input = next(iter(read_signature(network.file).inputs))
 
     @cached_property

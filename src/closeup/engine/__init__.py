@@ -1,4 +1,4 @@
-"""Run an ONNX graph: OpenVINO on CPUs, ONNX Runtime as the fallback and on GPUs."""
+"""Run an ONNX graph: OpenVINO or ONNX Runtime, whichever suits it on this machine."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import logging
 from pathlib import Path
 
 from closeup.config import EngineConfig
+from closeup.engine.choice import bf16_is_safe, faster_engine
 from closeup.engine.graph import Feeds, Graph, Results
 from closeup.engine.machine import cache_folder
 from closeup.engine.onnx_file import Signature, read_signature
 from closeup.errors import NetworkError, UsageError
 from closeup.parallel import available_cpus
+from closeup.preprocess import InputSpec
 
 __all__ = [
     "Feeds",
@@ -31,12 +33,21 @@ def open_graph(
     config: EngineConfig = EngineConfig(),  # noqa: B008 (frozen)
     *,
     many: bool = False,
+    spec: InputSpec | None = None,
 ) -> Graph:
-    """Open the ONNX file at `path` for running; with `many`, for streams of many feeds.
+    """Open the ONNX file at `path` for running.
 
     ``engine="auto"`` takes ONNX Runtime where it has an NVIDIA GPU, else OpenVINO, else (where
     OpenVINO cannot take the graph) ONNX Runtime again, which is logged and put in the graph's
-    `note`. ``precision="auto"`` is fp32.
+    `note`. For streams both are tried the first time, and the faster one is remembered. For
+    ``precision="auto"`` see :func:`precision_for`.
+
+    Parameters
+    ----------
+    many
+        Whether it is for streams of many feeds or for one soon.
+    spec
+        How pictures become its input, of a backbone; None for other graphs.
 
     Raises
     ------
@@ -47,30 +58,69 @@ def open_graph(
     UsageError
         Where bf16 is asked of ONNX Runtime.
     """
-    from closeup.engine.onnxruntime_backend import OnnxruntimeGraph, has_cuda
-    from closeup.engine.openvino_backend import OpenvinoGraph
-
-    threads = config.threads or available_cpus()
-    precision = precision_for(path, config)
-    if config.engine == "onnxruntime" and precision != "fp32":
+    if config.engine == "onnxruntime" and config.precision == "bf16":
         raise UsageError(
-            f"precision {precision} runs on OpenVINO only: "
-            "use `--engine openvino` or `--precision fp32`"
+            "precision bf16 runs on OpenVINO only: use `--engine openvino` or `--precision fp32`"
         )
     signature = read_signature(path)
-    if config.engine == "openvino":
-        return OpenvinoGraph(signature, precision, threads, many)
-    if config.engine == "onnxruntime" or (precision == "fp32" and has_cuda()):
-        return OnnxruntimeGraph(signature, threads)
+    threads = config.threads or available_cpus()
+    precision = precision_for(path, config, spec)
+    if config.engine != "auto":
+        return _open(config.engine, signature, precision, threads, many)
+    if precision == "fp32" and _has_cuda():
+        return _open("onnxruntime", signature, precision, threads, many)
     try:
-        return OpenvinoGraph(signature, precision, threads, many)
+        if precision == "fp32" and many:
+            engine = faster_engine(
+                signature, threads, lambda name: _open(name, signature, precision, threads, many)
+            )
+            return _open(engine, signature, precision, threads, many)
+        return _open("openvino", signature, precision, threads, many)
     except NetworkError as err:
         if precision != "fp32":
             raise
         _log.warning("%s; running it on ONNX Runtime instead", err)
+        from closeup.engine.onnxruntime_backend import OnnxruntimeGraph
+
         return OnnxruntimeGraph(signature, threads, note=str(err))
 
 
-def precision_for(path: Path, config: EngineConfig) -> str:
-    """The precision that the graph at `path` runs in: ``fp32`` or ``bf16``."""
-    return "fp32" if config.precision == "auto" else config.precision
+def precision_for(path: Path, config: EngineConfig, spec: InputSpec | None = None) -> str:
+    """The precision that the graph at `path` runs in: ``fp32`` or ``bf16``.
+
+    ``auto`` is bf16 for a backbone whose embeddings it leaves as they are, on a processor made for
+    it: tried the first time and remembered. A detector's boxes would move, so its is fp32.
+
+    Parameters
+    ----------
+    spec
+        How pictures become its input, of a backbone; None for other graphs.
+    """
+    if config.precision != "auto":
+        return config.precision
+    if spec is None or config.engine == "onnxruntime" or _has_cuda():
+        return "fp32"
+    signature, threads = read_signature(path), config.threads or available_cpus()
+    try:
+        safe = bf16_is_safe(
+            signature, spec, lambda name: _open("openvino", signature, name, threads, True)
+        )
+    except NetworkError:
+        return "fp32"
+    return "bf16" if safe else "fp32"
+
+
+def _has_cuda() -> bool:
+    from closeup.engine.onnxruntime_backend import has_cuda
+
+    return has_cuda()
+
+
+def _open(engine: str, signature: Signature, precision: str, threads: int, many: bool) -> Graph:
+    if engine == "onnxruntime":
+        from closeup.engine.onnxruntime_backend import OnnxruntimeGraph
+
+        return OnnxruntimeGraph(signature, threads)
+    from closeup.engine.openvino_backend import OpenvinoGraph
+
+    return OpenvinoGraph(signature, precision, threads, many)
