@@ -186,13 +186,17 @@ class Model:
         What the folder says of itself.
     """
 
-    def __init__(self, card: ModelCard, parts: Parts, engine: EngineConfig) -> None:
+    def __init__(
+        self, card: ModelCard, parts: Parts, engine: EngineConfig, *, many: bool = True
+    ) -> None:
         self.card = card
         self._head = parts.head
         self._rule = parts.rule
         self._likely = None if card.likely is None else Conformal.from_json(card.likely)
-        self._embedder = Embedder(parts.backbone, engine)
-        self._detector = None if parts.detector is None else Detector(parts.detector, engine)
+        self._embedder = Embedder(parts.backbone, engine, many=many)
+        self._detector = (
+            None if parts.detector is None else Detector(parts.detector, engine, many=many)
+        )
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -327,8 +331,16 @@ def _row(place: int, item: Pixels | PhotoError) -> Photo:
     return Photo(str(place), "", "", "", "", "", state, code, reason, width, height, 0, 0, "")
 
 
-def load_model(folder: Path | str, engine: EngineConfig | None = None) -> Model:
+def load_model(
+    folder: Path | str, engine: EngineConfig | None = None, *, many: bool = True
+) -> Model:
     """Load a model folder, checking every file against the hash on the card.
+
+    Parameters
+    ----------
+    many
+        Whether it is for many photos at once or for a few soon: how its networks are opened. The
+        answers are the same but for the last digits.
 
     Raises
     ------
@@ -350,7 +362,7 @@ def load_model(folder: Path | str, engine: EngineConfig | None = None) -> Model:
                 else restore_rule(load_file(folder / UNKNOWN_FILE), card.unknown))  # fmt: skip
     except (NetworkError, SafetensorError, OSError) as err:
         raise ModelError(f"{folder} cannot be loaded: {err}") from err
-    return Model(card, Parts(detector, backbone, head, rule), engine or EngineConfig())
+    return Model(card, Parts(detector, backbone, head, rule), engine or EngineConfig(), many=many)
 
 
 def _check_file(folder: Path, name: str, expected: str) -> None:

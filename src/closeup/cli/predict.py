@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from closeup.types import Answer, Prediction
 
 
+FEW = 4
+"""Photos for which the networks are opened to answer soon instead of many a second."""
+
+
 def predict(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model folder.")],
     paths: Annotated[list[str], typer.Argument(metavar="PATH…", help="Photos, folders or globs.")],
@@ -35,14 +39,15 @@ def predict(
     """Where is the object, and what is it? One answer per photo, broken ones included."""
     from closeup.answers import draw_prediction, to_json, write_csv, write_parquet
     from closeup.config import EngineConfig
-    from closeup.model import load_model
+    from closeup.model import load_model, read_card
     from closeup.photos import list_paths
     from closeup.progress import track
 
     given = {"engine": engine, "precision": precision, "threads": threads}
     config = EngineConfig.model_validate({k: v for k, v in given.items() if v is not None})
-    loaded = load_model(model, config)
+    read_card(model)  # a wrong folder is named before the photos are looked for
     files = list_paths(paths)
+    loaded = load_model(model, config, many=len(files) > FEW)
     drawn = _names(files, draw) if draw is not None else []
     answers: list[Prediction] = []
     with progress_on_stderr() as progress:
