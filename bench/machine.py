@@ -10,7 +10,7 @@ def describe() -> str:
     """Processor, processors available and the versions that matter, as one line."""
     import openvino
 
-    from closeup.engine import available_cpus
+    from closeup.parallel import available_cpus
 
     name = str(openvino.Core().get_property("CPU", "FULL_DEVICE_NAME")).strip()
     versions = ", ".join(f"{n} {metadata.version(n)}" for n in ("closeup", "openvino", "numpy"))

@@ -27,7 +27,7 @@ from closeup.heads.fitting import KINDS
 from closeup.heads.head import Head, single_threaded
 from closeup.heads.problem import Problem
 from closeup.judged import resampled_sums
-from closeup.parallel import ordered_map
+from closeup.parallel import available_cpus, ordered_map
 from closeup.types import Floats
 
 SHARES = (0.15, 0.25, 0.4, 0.65, 1.0)
@@ -184,7 +184,9 @@ def learning_curve(
         order = _order(course.groups, seed + repeat)
         jobs += [(share, numbers, order) for share in SHARES]
     with single_threaded():
-        answered = list(ordered_map(partial(_answers, course.head, problem), jobs))
+        answered = list(
+            ordered_map(partial(_answers, course.head, problem), jobs, workers=available_cpus())
+        )
     photos = np.array([used for used, _ in answered]).reshape(repeats, -1).mean(axis=0) / k
     scores, drawn = _scores(problem.classes, [answers for _, answers in answered], course.groups,
                             (repeats, seed))  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,6 +14,8 @@ from typing import TypeVar
 A = TypeVar("A")
 B = TypeVar("B")
 
+WORTH_A_THREAD = 0.006
+"""Seconds of an item for which one more thread pays."""
 _CGROUP = Path("/sys/fs/cgroup")
 
 
@@ -26,7 +29,9 @@ def ordered_map(
     Parameters
     ----------
     workers
-        Threads; 0 for one per available processor, at most 8.
+        Threads; 0 for as many as the work keeps busy: one for items of a few milliseconds, whose
+        threads would spend their time handing the lock to each other, up to one per available
+        processor, at most 8.
     ahead
         Results held at most while the consumer is busy, which bounds memory whatever the length
         of `items`; 0 for twice the workers.
@@ -35,19 +40,55 @@ def ordered_map(
     ------
     Whatever `function` or `items` raise, at the place of the item concerned.
     """
-    workers = workers or min(8, available_cpus())
-    ahead = ahead or 2 * workers
     waiting: deque[Future[B]] = deque()
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="closeup")
+    # A pool for each thread (which starts with its first item), so that any number can be used.
+    pools = [
+        ThreadPoolExecutor(1, thread_name_prefix="closeup")
+        for _ in range(workers or min(8, available_cpus()))
+    ]
+    width = _Width(len(pools), fixed=bool(workers))
+    watched = function if workers else width.watching(function)
     try:
-        for item in items:
-            waiting.append(pool.submit(function, item))
-            if len(waiting) >= ahead:
+        for number, item in enumerate(items):
+            waiting.append(pools[number % width.value].submit(watched, item))
+            while len(waiting) >= (ahead or 2 * width.value):
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        for pool in pools:
+            pool.shutdown(wait=False, cancel_futures=True)
+        for pool in pools:
+            pool.shutdown(wait=True)
+
+
+class _Width:
+    """How many threads to use, by the processor time that the last items took."""
+
+    def __init__(self, most: int, *, fixed: bool) -> None:
+        self._most = most
+        self._fixed = fixed
+        self._mean = 0.0
+        self._seen = 0
+
+    @property
+    def value(self) -> int:
+        """At least 1."""
+        return self._most if self._fixed else min(self._most, 1 + int(self._mean / WORTH_A_THREAD))
+
+    def watching(self, function: Callable[[A], B]) -> Callable[[A], B]:
+        """`function`, watched. Two threads may write at once: then one of two means is lost."""
+
+        def watched(item: A) -> B:
+            start = time.thread_time()
+            result = function(item)
+            taken = time.thread_time() - start
+            self._seen += 1
+            # The mean of all at first, then ever more of the last hundred or so.
+            self._mean += (taken - self._mean) / min(self._seen, 100)
+            return result
+
+        return watched
 
 
 def available_cpus(cgroup: Path = _CGROUP) -> int:

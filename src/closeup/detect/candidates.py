@@ -64,9 +64,12 @@ def best_cells(
     cells, classes
         ``(n,)`` each, for the at most :data:`MOST` scores of `floor` or more.
     """
-    flat = np.flatnonzero(scores >= floor)
+    values = scores.reshape(-1)
+    flat = np.flatnonzero(values >= floor)
+    if len(flat) > MOST:
+        flat = flat[values[flat] >= np.partition(values[flat], -MOST)[-MOST]]
     # Without the stable sort, equal scores would come in an order that depends on NumPy's build.
-    order = flat[np.argsort(-scores.reshape(-1)[flat], kind="stable")[:MOST]]
+    order = flat[np.argsort(-values[flat], kind="stable")[:MOST]]
     cells, classes = np.divmod(order, scores.shape[1])
     return cells, classes
 

@@ -7,6 +7,7 @@ https://arxiv.org/abs/2111.00902).
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ NMS_IOU = 0.6
 STRIDES = (8, 16, 32, 64)
 
 
+@cache
 def cells(width: int, height: int, levels: int) -> NDArray[np.float64]:
     """Centre x, centre y in input pixels, and stride of every cell: ``(cells, 3)``.
 
@@ -30,7 +32,9 @@ def cells(width: int, height: int, levels: int) -> NDArray[np.float64]:
         rows, columns = np.indices((math.ceil(height / stride), math.ceil(width / stride)))
         corners = np.stack([columns.ravel(), rows.ravel(), np.full(rows.size, 0.5)], 1)
         found.append((corners + 0.5) * stride)
-    return np.concatenate(found)
+    centres = np.concatenate(found)
+    centres.flags.writeable = False
+    return centres
 
 
 def distances(logits: NDArray[np.floating[Any]]) -> NDArray[np.float64]:

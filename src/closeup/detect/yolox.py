@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,13 +16,16 @@ NMS_IOU = 0.65
 STRIDES = (8, 16, 32, 64)
 
 
+@cache
 def grid(width: int, height: int, levels: int) -> NDArray[np.float64]:
     """Column, row and stride of every cell: ``(cells, 3)``, finest level first, row by row."""
     found = []
     for stride in STRIDES[:levels]:
         rows, columns = np.indices((math.ceil(height / stride), math.ceil(width / stride)))
         found.append(np.stack([columns.ravel(), rows.ravel(), np.full(rows.size, stride)], 1))
-    return np.concatenate(found).astype(np.float64)
+    cells = np.concatenate(found).astype(np.float64)
+    cells.flags.writeable = False
+    return cells
 
 
 def decode(outputs: Outputs, card: Card, floor: float) -> Candidates:

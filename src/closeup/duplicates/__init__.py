@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,6 +52,8 @@ _CHUNK = 64  # pairs laid over each other at a time
 _CONTRADICTION_WEIGHT = 1.5
 _COLOUR_FREE, _COLOUR_WEIGHT = 0.06, 4.0
 _SMALL = 32
+_THREADS = 2
+"""More only wait for the interpreter: the arrays are small."""
 
 Places = NDArray[np.int64]
 _Seen = tuple[Floats, Floats]
@@ -139,6 +142,7 @@ def similarities(known: Signatures, pairs: Places, progress: Progress = silent) 
     """
     from threadpoolctl import threadpool_limits
 
+    threads = partial(ordered_map, workers=_THREADS)
     found = np.zeros(len(pairs), np.float32)
     placed, kept = start(len(pairs)), np.arange(len(pairs))
     with threadpool_limits(limits=1, user_api="blas"):
@@ -151,11 +155,11 @@ def similarities(known: Signatures, pairs: Places, progress: Progress = silent) 
 
             chunks = list(_chunks(kept))
             stage = f"compare at {look.side}"
-            seen = list(track(ordered_map(closer, chunks), stage, len(chunks), progress))
+            seen = list(track(threads(closer, chunks), stage, len(chunks), progress))
             if seen:
                 placed[kept] = np.concatenate([there for there, _ in seen])
                 kept = kept[np.concatenate([share for _, share in seen]) >= look.least]
-        fine = ordered_map(lambda part: _fine(known, pairs[part], placed[part]), _chunks(kept))
+        fine = threads(lambda part: _fine(known, pairs[part], placed[part]), _chunks(kept))
         found[kept] = np.concatenate([np.zeros(0, np.float32), *fine])
     return found
 

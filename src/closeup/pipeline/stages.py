@@ -229,7 +229,7 @@ def duplicates_stage(job: Job, photos: Table[Photo]) -> Table[Pair]:
             old = Signatures.read(job.project.folder / SIGNATURES_FILE)
             fresh = job.harvest.signatures if job.harvest is not None else {}
             known = signatures(readable, old, job.progress, fresh)
-            job.project.write_bytes(SIGNATURES_FILE, known.to_bytes())
+            job.project.write_bytes(SIGNATURES_FILE, known.to_bytes(), durable=False)
             return list(near_duplicates(readable, known))
 
         return job.project.stage("duplicates", Pair, key, find)
@@ -319,5 +319,5 @@ def embeddings_stage(
         if old is not None and not new.rate:
             new = replace(new, rate=old.rate)
         if old is None or old.keys != new.keys or new.rate != old.rate:
-            job.project.write_bytes(name, new.to_bytes())
+            job.project.write_bytes(name, new.to_bytes(), durable=False)  # it is a cache
         return new, key_of("look", 1, embedder.key, str(look))
