@@ -60,11 +60,15 @@ def _plain(value: object) -> object:
     raise TypeError(f"{type(value).__name__} cannot be part of a stage key")
 
 
-def write_atomically(file: Path, data: bytes, *, durable: bool = True) -> None:
+def write_atomically(
+    file: Path, data: bytes | Iterable[bytes | memoryview], *, durable: bool = True
+) -> None:
     """Replace `file` by `data` in one step, safe against a kill at any moment.
 
     Parameters
     ----------
+    data
+        The file's bytes, whole or in parts.
     durable
         Also wait until the bytes are on the disk, which guards against a power cut.
 
@@ -78,7 +82,7 @@ def write_atomically(file: Path, data: bytes, *, durable: bool = True) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=".writing-")
         with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
+            stream.writelines([data] if isinstance(data, bytes) else data)
             if durable:
                 stream.flush()
                 os.fsync(stream.fileno())
@@ -191,7 +195,9 @@ class Project:
         """Write a JSON object in one step."""
         self.write_bytes(name, (json.dumps(value, indent=1, sort_keys=True) + "\n").encode())
 
-    def write_bytes(self, name: str, data: bytes, *, durable: bool = True) -> Path:
+    def write_bytes(
+        self, name: str, data: bytes | Iterable[bytes | memoryview], *, durable: bool = True
+    ) -> Path:
         """Write a file below the project, in one step; returns where it lies."""
         file = self.folder / name
         write_atomically(file, data, durable=durable)

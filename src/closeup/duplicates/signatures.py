@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,17 +56,29 @@ class Signatures:
     colour: Bytes
     layout: NDArray[np.float16]
 
-    def to_bytes(self) -> bytes:
-        """As a safetensors file; the keys are JSON in its metadata."""
-        from safetensors.numpy import save
-
-        arrays = {"luma": self.luma, "colour": self.colour, "layout": self.layout}
-        data: bytes = save(arrays, {"keys": json.dumps(self.keys), "version": str(VERSION)})
-        return data
+    def parts(self) -> Iterator[bytes | memoryview]:
+        """A safetensors file part by part, without a copy; the keys are JSON in its metadata."""
+        about = {"keys": json.dumps(self.keys), "version": str(VERSION)}
+        header: dict[str, Any] = {"__metadata__": about}
+        arrays: dict[str, NDArray[Any]] = {
+            "layout": self.layout, "luma": self.luma, "colour": self.colour
+        }  # fmt: skip
+        start = 0
+        for name, array in arrays.items():
+            kind = "F16" if array.dtype == np.float16 else "U8"
+            header[name] = {"dtype": kind, "shape": array.shape,
+                            "data_offsets": (start, start + array.nbytes)}  # fmt: skip
+            start += array.nbytes
+        text = json.dumps(header).encode()
+        text += b" " * (-len(text) % 8)
+        yield len(text).to_bytes(8, "little") + text
+        for array in arrays.values():
+            # A view of no bytes cannot be cast.
+            yield memoryview(np.ascontiguousarray(array)).cast("B") if array.size else b""
 
     @classmethod
     def read(cls, file: Path) -> Signatures | None:
-        """Read what :meth:`to_bytes` wrote; None where absent, old or damaged: it is a cache."""
+        """Read what :meth:`parts` gave; None where absent, old or damaged: it is a cache."""
         from safetensors import SafetensorError, safe_open
 
         try:
@@ -92,9 +104,11 @@ def signatures(
     photos: Sequence[Photo],
     known: Signatures | None = None,
     progress: Progress = silent,
-    fresh: Mapping[str, Signature] = MappingProxyType({}),
+    fresh: dict[str, Signature] | None = None,
 ) -> Signatures:
     """The signatures of all readable `photos`, reusing the `known` ones and the `fresh` by hash.
+
+    What is taken from `fresh` is removed there, so that it need not be held twice.
 
     Raises
     ------
@@ -113,8 +127,8 @@ def signatures(
             row = rows[key]
             luma[place], colour[place] = known.luma[row], known.colour[row]
             layout[place] = known.layout[row]
-        elif key in fresh:
-            luma[place], colour[place], layout[place] = fresh[key]
+        elif fresh and key in fresh:
+            luma[place], colour[place], layout[place] = fresh.pop(key)
         else:
             missing.append(place)
 

@@ -149,6 +149,7 @@ def _detected(job: Job, photos: Table[Photo], network: Network) -> Table[Detecti
                 known[row.photo_id].append(row)
     detector = Detector(network, job.config.engine)
     rows = detect_photos(photos.rows, detector, known, job.progress)
+    known.clear()  # they are in the table now
     meta = {"recipe": recipe, "photos": seen}
     return job.project.write("detections", Detection, rows, key, meta)
 
@@ -227,9 +228,9 @@ def duplicates_stage(job: Job, photos: Table[Photo]) -> Table[Pair]:
             if not wanted:
                 return []
             old = Signatures.read(job.project.folder / SIGNATURES_FILE)
-            fresh = job.harvest.signatures if job.harvest is not None else {}
+            fresh = job.harvest.signatures if job.harvest is not None else None
             known = signatures(readable, old, job.progress, fresh)
-            job.project.write_bytes(SIGNATURES_FILE, known.to_bytes(), durable=False)
+            job.project.write_bytes(SIGNATURES_FILE, known.parts(), durable=False)  # a cache
             return list(near_duplicates(readable, known))
 
         return job.project.stage("duplicates", Pair, key, find)

@@ -1,0 +1,47 @@
+"""How soon one answer comes: ``python -m bench.latency MODEL PHOTO``.
+
+Whole processes, cold but for the compiled networks that an earlier run has left in the cache.
+Prints the median and the spread over several runs as Markdown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import time
+from statistics import median
+
+from bench.machine import describe
+
+
+def taken(words: list[str]) -> float:
+    """Seconds of ``closeup WORDS`` as a process."""
+    start = time.perf_counter()
+    subprocess.run([sys.executable, "-m", "closeup", *words], check=True, capture_output=True)
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model")
+    parser.add_argument("photo")
+    parser.add_argument("--runs", type=int, default=9)
+    given = parser.parse_args()
+    commands = {
+        "closeup --help": ["--help"],
+        "closeup predict, one photo": ["predict", given.model, given.photo],
+    }
+    for words in commands.values():
+        taken(words)
+    times = {name: sorted(taken(words) for _ in range(given.runs))
+             for name, words in commands.items()}  # fmt: skip
+    print(describe(), end="\n\n")
+    print("| command | median, s | least to largest, s |\n| --- | --- | --- |")
+    for name, runs in times.items():
+        print(f"| {name} | {median(runs):.2f} | {runs[0]:.2f} to {runs[-1]:.2f} |")
+
+
+if __name__ == "__main__":
+    main()
