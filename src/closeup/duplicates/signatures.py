@@ -74,7 +74,7 @@ class Signatures:
         yield len(text).to_bytes(8, "little") + text
         for array in arrays.values():
             # A view of no bytes cannot be cast.
-            yield memoryview(np.ascontiguousarray(array)).cast("B") if array.size else b""
+            yield np.ascontiguousarray(array).data.cast("B") if array.size else b""
 
     @classmethod
     def read(cls, file: Path) -> Signatures | None:
