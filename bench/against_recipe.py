@@ -144,7 +144,7 @@ def table(title: str, rows: dict[str, list[tuple[float, float]]]) -> None:
 def rounds(given: Given, count: int, say: Callable[[str], None]) -> None:
     """Measure in turn and print."""
     total = sum(1 for file in given.photos.rglob("*") if file.is_file())
-    few = sample(given.photos, given.work / "few", 52)
+    few = sample(given.photos, given.work / "few", 26)
     few_count = sum(1 for file in few.rglob("*") if file.is_file())
     stages: dict[str, list[tuple[float, float]]] = {}
     whole: dict[str, list[tuple[float, float]]] = {}
