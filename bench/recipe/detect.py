@@ -21,6 +21,7 @@ includes warming up, `per_photo` is the mean of the others, and `stages` splits 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import math
 import sys
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 NETWORK = "fasterrcnn_resnet50_fpn"
+SEED = 1
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 STAGES = ("transform", "backbone", "rpn", "roi_heads")
 RANDOM = (
@@ -163,6 +165,7 @@ def detect(given: argparse.Namespace) -> dict[str, Any]:
 
     files = photos_in(given.photos, given.limit)
     wanted = category(given.parent)
+    torch.manual_seed(SEED)  # the same random boxes each time
     network, weights = build(given.size, given.weights)
     watch = Watch().on(network)
     taken: list[float] = []
@@ -211,7 +214,10 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--limit", type=int, default=0, help="photos, evenly spread; 0: all")
     parser.add_argument("--size", type=int, default=1024, help="longer side in pixels")
     parser.add_argument("--weights", choices=["auto", "coco", "random"], default="auto")
-    print(json.dumps(detect(parser.parse_args(words)), indent=2))
+    given = parser.parse_args(words)
+    with contextlib.redirect_stdout(sys.stderr):  # PyTorch tells there what it fetches
+        result = detect(given)
+    print(json.dumps(result, indent=2))
 
 
 if __name__ == "__main__":

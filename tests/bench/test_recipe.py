@@ -105,6 +105,26 @@ def test_detecting_tells_its_times_and_saves_every_readable_photo(
     assert "random boxes" in said["note"]
 
 
+def test_weights_of_the_detector_that_cannot_be_had(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    detection = pytest.importorskip("torchvision.models.detection")
+
+    def fetch(**given: object) -> None:
+        assert given["weights"] == "DEFAULT"
+        print("Downloading")
+        raise OSError("no way out")
+
+    monkeypatch.setattr(detection, "fasterrcnn_resnet50_fpn", fetch)
+    save_photo(tmp_path / "1.jpg")
+    words = [str(tmp_path), "--out", str(tmp_path / "out"), "--size", "64"]
+    detect.main(words)
+    said = json.loads(capsys.readouterr().out)
+    assert (said["photos"], said["weights"], said["per_photo"]) == (1, "random", None)
+    with pytest.raises(SystemExit, match=r"cannot be fetched \(no way out\)"):
+        detect.main([*words, "--weights", "coco"])
+
+
 def test_only_broken_photos(tmp_path: Path) -> None:
     pytest.importorskip("torchvision")
     (tmp_path / "1.jpg").write_bytes(b"no photo")
