@@ -16,6 +16,7 @@ from closeup.config import PhotosConfig
 from closeup.duplicates import Pair, Signatures, near_duplicates, signature_of, signatures
 from closeup.duplicates.align import lay, level, refine, start
 from closeup.duplicates.compare import agreement
+from closeup.duplicates.signatures import VERSION
 from closeup.errors import ProjectError
 from closeup.photos import list_photos
 from closeup.types import Photo, PhotoState
@@ -276,7 +277,7 @@ def test_an_old_or_odd_file_is_made_again(tmp_path: Path, name: str, value: str)
     names = ("luma", "colour", "layout")
     arrays = {names[i]: np.stack([row[i], row[i]]) for i in range(3)}
     file = tmp_path / "signatures.safetensors"
-    meta = {"version": "1", "keys": '["a", "b"]'}
+    meta = {"version": str(VERSION), "keys": '["a", "b"]'}
     save_file(arrays, file, meta)
     assert Signatures.read(file) is not None
     save_file(load_file(file), file, meta | {name: value})

@@ -173,9 +173,9 @@ def test_ids_are_stable_and_survive_a_clash(
     first = [p.id for p in listed(tmp_path)]
     save_photo(tmp_path / "c" / "2.jpg")
     assert [p.id for p in listed(tmp_path)][:2] == first
-    short = photos_module._photo_id
+    short = photos_module._id_of
     monkeypatch.setattr(
-        photos_module, "_photo_id", lambda p, size: "same" if size == 4 else short(p, size)
+        photos_module, "_id_of", lambda p, size: "same" if size == 4 else short(p, size)
     )
     assert len({p.id for p in listed(tmp_path)}) == 3
 
@@ -192,9 +192,11 @@ def test_unchanged_photos_are_not_read_again(
     before = listed(tmp_path)
     save_photo(tmp_path / "x" / "c.jpg", (30, 30))
     read = []
-    original = photos_module.read_photo
+    original = photos_module.read_picture
     monkeypatch.setattr(
-        photos_module, "read_photo", lambda path, **o: read.append(path.name) or original(path, **o)
+        photos_module,
+        "read_picture",
+        lambda path, **o: read.append(path.name) or original(path, **o),
     )
     config = PhotosConfig(source=str(tmp_path))
     after = list_photos(config, previous=before)

@@ -11,6 +11,7 @@ from PIL import Image
 
 import closeup
 from closeup.checks import TITLES
+from closeup.detect import Detector
 from closeup.duplicates import Pair
 from closeup.errors import DatasetError, PhotosError, UsageError
 from closeup.project import Project
@@ -106,17 +107,25 @@ def test_a_new_run_elsewhere_gives_the_same_answer(
 
 
 def test_a_new_photo_costs_only_itself_and_a_removed_one_leaves_no_crop(
-    tmp_path: Path, cache: Path, photos: Path
+    tmp_path: Path, cache: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     closeup.run(photos, out=tmp_path / "out", **TINY)
     kept = tmp_path / "out" / "crops" / "birch"
     stamps = {p.name: p.stat().st_mtime_ns for p in kept.iterdir()}
     (photos / "ash" / "0.png").rename(photos / "ash" / "new.png")
-    seen: list[tuple[str, int]] = []
-    closeup.run(
-        out=tmp_path / "out", progress=lambda stage, done, total: seen.append((stage, total))
+    looked_at, cut = [], []
+    feed, save = Detector.feed, Project.write_bytes
+    monkeypatch.setattr(
+        Detector, "feed", lambda self, photo: looked_at.append(photo) or feed(self, photo)
     )
-    assert {total for stage, total in seen if stage in ("detect", "crop")} == {1}
+    monkeypatch.setattr(
+        Project,
+        "write_bytes",
+        lambda self, name, *rest, **how: cut.append(name) or save(self, name, *rest, **how),
+    )
+    closeup.run(out=tmp_path / "out")
+    assert len(looked_at) == 1
+    assert [name.split("/")[1] for name in cut if name.startswith("crops/")] == ["ash"]
     assert {p.name: p.stat().st_mtime_ns for p in kept.iterdir()} == stamps
     names = [p.name for p in (tmp_path / "out" / "crops" / "ash").iterdir()]
     assert len(names) == 12

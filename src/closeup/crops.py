@@ -115,13 +115,13 @@ def _extend(low: int, high: int, size: int, limit: int) -> tuple[int, int]:
     return start, start + size
 
 
-def cut(pixels: Pixels, window: Box, side: int) -> Pixels:
+def cut(pixels: Pixels | Image.Image, window: Box, side: int) -> Pixels:
     """The window's original pixels, centred on a grey square; nothing is resampled.
 
     Parameters
     ----------
     pixels
-        ``(height, width, 3)``, the upright photo.
+        ``(height, width, 3)``, the upright photo, or a PIL image of the same.
     window, side
         From :func:`window`.
 
@@ -133,7 +133,9 @@ def cut(pixels: Pixels, window: Box, side: int) -> Pixels:
     x1, y1, x2, y2 = (int(v) for v in window)
     left, top = (side - (x2 - x1)) // 2, (side - (y2 - y1)) // 2
     square = np.full((side, side, 3), FILL, np.uint8)
-    square[top : top + y2 - y1, left : left + x2 - x1] = pixels[y1:y2, x1:x2]
+    inside = (np.asarray(pixels.crop((x1, y1, x2, y2))) if isinstance(pixels, Image.Image)
+              else pixels[y1:y2, x1:x2])  # fmt: skip
+    square[top : top + y2 - y1, left : left + x2 - x1] = inside
     return square
 
 

@@ -11,13 +11,14 @@ import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
 
 from closeup.config import EngineConfig
 from closeup.crops import cut
-from closeup.engine import open_graph
+from closeup.engine import Feeds, Graph, Results, open_graph, precision_for, read_signature
 from closeup.errors import NetworkDamaged
 from closeup.images import read_again
 from closeup.parallel import ordered_map
@@ -27,7 +28,7 @@ from closeup.project import key_of
 from closeup.types import Crop, Floats, Photo, Pixels
 from closeup.zoo import Network
 
-VERSION = 1
+VERSION = 2
 LEAST_FOR_RATE = 16
 """With fewer close-ups at once, their number a second says nothing."""
 
@@ -39,19 +40,28 @@ class Embedder:
     ----------
     network
         A network of kind ``backbone``.
+    config
+        How its graph runs. It is opened when first needed.
+    many
+        Whether it is for many close-ups or for a few soon.
     """
 
-    def __init__(self, network: Network, config: EngineConfig) -> None:
+    def __init__(self, network: Network, config: EngineConfig, *, many: bool = True) -> None:
         self.card = network.card
-        self._graph = open_graph(network.file, config)
-        self._input = next(iter(self._graph.inputs))
-        self._output = self._graph.outputs[0]
+        self._open = partial(open_graph, network.file, config, many=many)
+        self._precision = precision_for(network.file, config)
+        self._input = next(iter(read_signature(network.file).inputs))
+
+    @cached_property
+    def graph(self) -> Graph:
+        """Its graph; see :meth:`feed` and :meth:`read`."""
+        return self._open()
 
     @property
     def key(self) -> str:
         """Changes with anything that changes the embedding of a given close-up."""
         return key_of("embed", VERSION, self.card.sha256, self.card.input.model_dump(),
-                      self._graph.precision)  # fmt: skip
+                      self._precision)  # fmt: skip
 
     def embed(self, closeups: Iterable[Pixels]) -> Iterator[Floats]:
         """One ``(dim,)`` float32 embedding per close-up, in order.
@@ -62,15 +72,21 @@ class Embedder:
 
     def run(self, inputs: Iterable[Floats]) -> Iterator[Floats]:
         """As :meth:`embed`, from ``(3, height, width)`` inputs that are prepared already."""
-        feeds = ({self._input: values[None]} for values in inputs)
-        for outputs in self._graph.stream(feeds):
-            vector = np.asarray(outputs[self._output], np.float32).reshape(-1)
-            if vector.size != self.card.dim or not np.isfinite(vector).all():
-                raise NetworkDamaged(
-                    f"{self.card.name} gave {vector.size} values (some perhaps not finite), "
-                    f"expected {self.card.dim} finite ones; add the network again"
-                )
-            yield vector
+        return map(self.read, self.graph.stream(map(self.feed, inputs)))
+
+    def feed(self, values: Floats) -> Feeds:
+        """What the graph is to be given for a close-up's prepared input."""
+        return {self._input: values[None]}
+
+    def read(self, outputs: Results) -> Floats:
+        """The ``(dim,)`` embedding, from what the graph gave."""
+        vector = np.asarray(next(iter(outputs.values())), np.float32).reshape(-1)
+        if vector.size != self.card.dim or not np.isfinite(vector).all():
+            raise NetworkDamaged(
+                f"{self.card.name} gave {vector.size} values (some perhaps not finite), "
+                f"expected {self.card.dim} finite ones; add the network again"
+            )
+        return vector
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,6 +112,17 @@ def read_photo(source: Source, *, max_pixels: int = 200_000_000) -> Pixels:
     """
     if isinstance(source, np.ndarray):
         return _from_array(source, max_pixels)
+    return np.asarray(read_picture(source, max_pixels=max_pixels))
+
+
+def read_picture(
+    source: Path | str | bytes | Image.Image, *, max_pixels: int = 200_000_000
+) -> Image.Image:
+    """As :func:`read_photo`, as a PIL image of mode RGB.
+
+    To convert a large photo into an array takes as long as to decode it, so where only parts of
+    it are wanted as arrays, this is the quicker one.
+    """
     with _quiet():
         if isinstance(source, Image.Image):
             return _decode(source, max_pixels)
@@ -129,14 +140,19 @@ def read_again(photo: Photo) -> Pixels:
     ProjectError
         Where the file has changed or vanished since it was listed.
     """
+    return np.asarray(read_picture_again(photo))
+
+
+def read_picture_again(photo: Photo) -> Image.Image:
+    """As :func:`read_again`, as a PIL image of mode RGB."""
     try:
-        pixels = read_photo(photo.file, max_pixels=photo.width * photo.height)
-        found = f"it is now {pixels.shape[1]} x {pixels.shape[0]}"
+        picture = read_picture(photo.file, max_pixels=photo.width * photo.height)
+        found = f"it is now {picture.width} x {picture.height}"
     except PhotoError as err:
         raise _changed(photo, err.message) from err
-    if pixels.shape[:2] != (photo.height, photo.width):
+    if picture.size != (photo.width, photo.height):
         raise _changed(photo, found)
-    return pixels
+    return picture
 
 
 def _changed(photo: Photo, found: str) -> ProjectError:
@@ -197,7 +213,7 @@ def photo_suffixes() -> frozenset[str]:
     return frozenset(known | _APPLE)
 
 
-def _decode_stream(stream: IO[bytes], max_pixels: int) -> Pixels:
+def _decode_stream(stream: IO[bytes], max_pixels: int) -> Image.Image:
     try:
         prefix = stream.read(16)
         if not prefix:
@@ -246,7 +262,7 @@ def _open(stream: IO[bytes], prefix: bytes) -> Image.Image:
     raise UnidentifiedImageError
 
 
-def _decode(image: Image.Image, max_pixels: int) -> Pixels:
+def _decode(image: Image.Image, max_pixels: int) -> Image.Image:
     _check_size(*image.size, max_pixels)
     try:
         image.load()
@@ -291,16 +307,15 @@ def _upright(image: Image.Image) -> Image.Image:
     return image if turn is None else image.transpose(turn)
 
 
-def _to_rgb(image: Image.Image) -> Pixels:
+def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        grey = _grey(np.asarray(image))
-        return np.repeat(grey[:, :, None], 3, axis=2)
+        image = Image.fromarray(_grey(np.asarray(image)))
     if image.has_transparency_data:
         if image.mode == "La":
             image = image.convert("LA")
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return np.asarray(image.convert("RGB"))
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _grey(values: NDArray[Any]) -> NDArray[np.uint8]:
@@ -332,7 +347,7 @@ def _from_array(array: NDArray[Any], max_pixels: int) -> Pixels:
     if channels == 3:
         return np.ascontiguousarray(array)
     if channels == 4:
-        return _to_rgb(Image.fromarray(np.ascontiguousarray(array)))
+        return np.asarray(_to_rgb(Image.fromarray(np.ascontiguousarray(array))))
     raise _unsupported_array(array)
 
 

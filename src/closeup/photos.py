@@ -10,13 +10,15 @@ import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from PIL import Image
+
 from closeup.config import CONFIG_FILE, PhotosConfig
 from closeup.errors import PhotoError, PhotosError
-from closeup.images import hash_file, open_photo, photo_suffixes, read_photo
+from closeup.images import hash_file, open_photo, photo_suffixes, read_picture
 from closeup.parallel import ordered_map
 from closeup.progress import Progress, silent, track
 from closeup.types import Photo, PhotoState
@@ -57,6 +59,29 @@ def list_photos(
     PhotosError
         Where a folder or table is missing or malformed, holds no photo, or has no label at all.
     """
+    entries = list_entries(config)
+    known = known_photos(previous)
+
+    def one(entry: Entry) -> Photo:
+        return look(entry, known, config.max_pixels)[0]
+
+    return list(track(ordered_map(one, entries), "photos", len(entries), progress))
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One file of the collection before it is looked at: its row's first fields, see `Photo`."""
+
+    id: str
+    root: str
+    path: str
+    label: str
+    group: str
+    split: str
+
+
+def list_entries(config: PhotosConfig) -> list[Entry]:
+    """The files of the collection, sorted by split, then path; see :func:`list_photos`."""
     source = _absolute(config.source)
     entries = _entries(source, "", skip=[_absolute(config.test)] if config.test else [])
     if config.test:
@@ -67,9 +92,7 @@ def list_photos(
                 "give another folder, or none for a hold-out"
             )
         entries += _entries(test, "test", skip=[source])
-    known = {_key(photo): photo for photo in previous if photo.state is PhotoState.READABLE}
-    rows = ordered_map(lambda entry: _look(entry, known, config.max_pixels), entries)
-    return _with_ids(list(track(rows, "photos", len(entries), progress)))
+    return _with_ids(entries)
 
 
 def list_paths(paths: Iterable[str | Path]) -> list[Path]:
@@ -185,20 +208,11 @@ def _csv(file: Path) -> tuple[list[str], list[TableRow]]:
     return header, rows
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    root: str
-    path: str
-    label: str
-    group: str
-    split: str
-
-
 def _absolute(given: str) -> Path:
     return Path(given).expanduser().resolve()
 
 
-def _entries(source: Path, split: str, skip: Collection[Path]) -> list[_Entry]:
+def _entries(source: Path, split: str, skip: Collection[Path]) -> list[Entry]:
     if source.is_dir():
         entries = _from_folder(source, split, skip)
     elif source.suffix.lower() in TABLE_SUFFIXES:
@@ -215,7 +229,7 @@ def _entries(source: Path, split: str, skip: Collection[Path]) -> list[_Entry]:
     return entries
 
 
-def _from_folder(root: Path, split: str, skip: Collection[Path]) -> list[_Entry]:
+def _from_folder(root: Path, split: str, skip: Collection[Path]) -> list[Entry]:
     if (root / CONFIG_FILE).is_file():
         raise PhotosError(
             f"{root} is a Closeup project folder (it holds {CONFIG_FILE}), not a folder of photos; "
@@ -229,7 +243,7 @@ def _from_folder(root: Path, split: str, skip: Collection[Path]) -> list[_Entry]
             continue
         parts = file.relative_to(root).parts
         label = parts[0] if len(parts) > 1 else ""
-        entries.append(_Entry(str(root), "/".join(parts), label, "", split))
+        entries.append(Entry("", str(root), "/".join(parts), label, "", split))
     if not entries:
         others = ", ".join(f"{n} x {suffix}" for suffix, n in sorted(passed.items()))
         found = f"only other files ({others})" if others else "no files at all"
@@ -269,15 +283,15 @@ def _is_own_or_skipped(folder: Path, skip: Collection[Path]) -> bool:
     return (folder / CONFIG_FILE).is_file() or (bool(skip) and folder.resolve() in skip)
 
 
-def _from_table(file: Path, split: str) -> list[_Entry]:
-    entries: dict[str, tuple[int, _Entry]] = {}
+def _from_table(file: Path, split: str) -> list[Entry]:
+    entries: dict[str, tuple[int, Entry]] = {}
     for row in read_table(file, ("path", "label")):
         given = row.cells["path"]
         if not given:
             raise PhotosError(f"{file}, line {row.line}: the path is empty; mend or delete it")
         path = Path(os.path.normpath(given)).as_posix()
-        entry = _Entry(
-            str(file.parent), path, row.cells["label"], row.cells.get("group", ""), split
+        entry = Entry(
+            "", str(file.parent), path, row.cells["label"], row.cells.get("group", ""), split
         )
         line, first = entries.setdefault(path, (row.line, entry))
         if first != entry:
@@ -298,10 +312,20 @@ def _key(photo: Photo) -> _Key:
     return (p.root, p.path, p.label, p.group, p.split, p.bytes, p.mtime_ns)
 
 
-def _look(entry: _Entry, known: dict[_Key, Photo], max_pixels: int) -> Photo:
-    """The row of one file, without its id; taken from `known` where the file is unchanged."""
+def known_photos(previous: Iterable[Photo]) -> dict[_Key, Photo]:
+    """The readable rows of an earlier call, for :func:`look`."""
+    return {_key(photo): photo for photo in previous if photo.state is PhotoState.READABLE}
+
+
+def look(
+    entry: Entry, known: Mapping[_Key, Photo], max_pixels: int
+) -> tuple[Photo, Image.Image | None]:
+    """The row of one file, and its picture (RGB, upright) where it was decoded for that.
+
+    A file whose size and modification time are those of a `known` row is not read again.
+    """
     photo = Photo(
-        id="", root=entry.root, path=entry.path, label=entry.label, group=entry.group,
+        id=entry.id, root=entry.root, path=entry.path, label=entry.label, group=entry.group,
         split=entry.split, state=PhotoState.UNREADABLE, code="", reason="", width=0, height=0,
         bytes=0, mtime_ns=0, sha256="",
     )  # fmt: skip
@@ -314,37 +338,40 @@ def _look(entry: _Entry, known: dict[_Key, Photo], max_pixels: int) -> Photo:
             label=_printable(entry.label),
             code="bad_name",
             reason="the file's or folder's name is not valid UTF-8; rename it",
-        )
+        ), None
     try:
         with open_photo(photo.file) as stream:
             status = os.fstat(stream.fileno())
         photo = replace(photo, bytes=status.st_size, mtime_ns=status.st_mtime_ns)
         old = known.get(_key(photo))
         if old is not None and old.width * old.height <= max_pixels:
-            return old
-        height, width = read_photo(photo.file, max_pixels=max_pixels).shape[:2]
+            return replace(old, id=entry.id), None
+        picture = read_picture(photo.file, max_pixels=max_pixels)
         sha256 = hash_file(photo.file)
     except PhotoError as err:
-        return replace(photo, code=err.code, reason=err.message)
-    return replace(photo, state=PhotoState.READABLE, width=width, height=height, sha256=sha256)
+        return replace(photo, code=err.code, reason=err.message), None
+    width, height = picture.size
+    row = replace(photo, state=PhotoState.READABLE, width=width, height=height, sha256=sha256)
+    return row, picture
 
 
 def _printable(name: str) -> str:
     return os.fsencode(name).decode("utf8", "backslashreplace")
 
 
-def _with_ids(photos: Sequence[Photo]) -> list[Photo]:
-    """The rows with their ids; where two would be the same, both get a longer hash."""
-    short = [_photo_id(photo, 4) for photo in photos]
+def _with_ids(entries: Sequence[Entry]) -> list[Entry]:
+    """The entries with their ids; where two would be the same, both get a longer hash."""
+    short = [_id_of(entry, 4) for entry in entries]
     seen = Counter(short)
     return [
-        replace(photo, id=name if seen[name] == 1 else _photo_id(photo, 16))
-        for photo, name in zip(photos, short, strict=True)
+        replace(entry, id=name if seen[name] == 1 else _id_of(entry, 16))
+        for entry, name in zip(entries, short, strict=True)
     ]
 
 
-def _photo_id(photo: Photo, digest_size: int) -> str:
-    ascii_stem = unicodedata.normalize("NFKD", Path(photo.path).stem).encode("ascii", "ignore")
+def _id_of(entry: Entry, digest_size: int) -> str:
+    path = _printable(entry.path)
+    ascii_stem = unicodedata.normalize("NFKD", Path(path).stem).encode("ascii", "ignore")
     slug = re.sub(r"[^A-Za-z0-9_]+", "-", ascii_stem.decode())[:40].strip("-") or "photo"
-    place = f"{photo.split}/{photo.path}".encode()
+    place = f"{entry.split}/{path}".encode()
     return f"{slug}-{hashlib.blake2b(place, digest_size=digest_size).hexdigest()}"

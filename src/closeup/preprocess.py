@@ -17,6 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from closeup.types import Box, Floats, Pixels
 
 Resize = Literal["letterbox", "stretch"]
+_GAP = 3.0
+"""From six times the wanted size on, a third of the time, and no difference that can be seen."""
 _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
@@ -89,13 +91,14 @@ def place(width: int, height: int, spec: InputSpec) -> tuple[Placement, Box]:
     return placement, Box(left, top, left + new_w, top + new_h)
 
 
-def prepare(pixels: Pixels, spec: InputSpec) -> tuple[Floats, Placement]:
+def prepare(pixels: Pixels | Image.Image, spec: InputSpec) -> tuple[Floats, Placement]:
     """One photo as a network's input.
 
     Parameters
     ----------
     pixels
-        ``(height, width, 3)`` uint8 RGB, upright.
+        ``(height, width, 3)`` uint8 RGB, upright, or a PIL image of the same, which is quicker
+        where it is large.
     spec
         The network's wishes.
 
@@ -106,20 +109,28 @@ def prepare(pixels: Pixels, spec: InputSpec) -> tuple[Floats, Placement]:
     placement
         How to map boxes back with :meth:`Placement.to_photo`.
     """
-    height, width = pixels.shape[:2]
+    picture: Image.Image | None = None
+    if isinstance(pixels, Image.Image):
+        picture = pixels
+        width, height = picture.size
+    else:
+        height, width = pixels.shape[:2]
     placement, area = place(width, height, spec)
     x1, y1, x2, y2 = (int(v) for v in area)
     if (x2 - x1, y2 - y1) != (width, height):
-        picture = Image.fromarray(pixels).resize((x2 - x1, y2 - y1), _FILTERS[spec.interpolation])
-        pixels = np.asarray(picture)
-    if pixels.shape[:2] != (spec.height, spec.width):
+        picture = Image.fromarray(pixels) if picture is None else picture
+        # A large photo is first averaged down by a whole number.
+        picture = picture.resize((x2 - x1, y2 - y1), _FILTERS[spec.interpolation],
+                                 reducing_gap=_GAP)  # fmt: skip
+    seen: Pixels = np.asarray(pixels if picture is None else picture)
+    if seen.shape[:2] != (spec.height, spec.width):
         canvas = np.empty((spec.height, spec.width, 3), np.uint8)
         canvas[:] = spec.pad
-        canvas[y1:y2, x1:x2] = pixels
-        pixels = canvas
+        canvas[y1:y2, x1:x2] = seen
+        seen = canvas
     if spec.color == "bgr":
-        pixels = pixels[:, :, ::-1]
-    values = np.ascontiguousarray(pixels.transpose(2, 0, 1)).astype(np.float32)
+        seen = seen[:, :, ::-1]
+    values = np.ascontiguousarray(seen.transpose(2, 0, 1)).astype(np.float32)
     unit = 255.0 if spec.scale == "unit" else 1.0
     gain = 1.0 / (unit * np.asarray(spec.std, np.float64))
     bias = -np.asarray(spec.mean, np.float64) / np.asarray(spec.std, np.float64)

@@ -52,7 +52,8 @@ def make(
     classes: tuple[str, ...] = ("cat", "", "clock"),
     **facts: Any,
 ) -> Detector:
-    monkeypatch.setattr(detector, "open_graph", lambda path, config: graph)
+    monkeypatch.setattr(detector, "open_graph", lambda path, config, many: graph)
+    monkeypatch.setattr(detector, "read_signature", lambda path: graph)
     spec = InputSpec(width=100, height=100, resize="letterbox")
     card = Card.model_validate(
         {

@@ -28,7 +28,7 @@ def config(request: pytest.FixtureRequest) -> EngineConfig:
 
 @pytest.fixture
 def graph(config: EngineConfig, tmp_path: Path) -> Graph:
-    return open_graph(affine(tmp_path / "affine.onnx"), config)
+    return open_graph(affine(tmp_path / "affine.onnx"), config, many=True)
 
 
 def _feed(number: float, rows: int = 1) -> dict[str, np.ndarray[Any, Any]]:

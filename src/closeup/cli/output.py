@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _VERBS = {
     "render": "making photos",
     "photos": "reading photos",
+    "look": "photos to close-ups",
     "detect": "looking for the object",
     "crop": "cutting close-ups",
     "embed closeup": "embedding close-ups",

@@ -11,20 +11,22 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property, partial
 from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from closeup.config import EngineConfig
 from closeup.detect import picodet, ranked, yolox
 from closeup.detect.candidates import Candidates, Outputs
 from closeup.detect.nms import nms
-from closeup.engine import open_graph
+from closeup.engine import Feeds, Graph, open_graph, read_signature
 from closeup.errors import NetworkDamaged, NetworkError, UsageError
 from closeup.parallel import ordered_map
 from closeup.preprocess import Placement, prepare
-from closeup.types import Box, Floats, Pixels
+from closeup.types import Box, Pixels
 from closeup.zoo import Card, Network
 
 ANY = "any"
@@ -41,6 +43,15 @@ class Found:
     category: str
     score: float
     box: Box
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """How a photo lay in the network's input, and the photo's size in pixels."""
+
+    placement: Placement
+    width: int
+    height: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +89,9 @@ class Detector:
     network
         A network of kind ``detector``.
     config
-        How its graph runs.
+        How its graph runs. It is opened when first needed.
+    many
+        Whether it is for many photos or for one soon.
 
     Raises
     ------
@@ -86,8 +99,9 @@ class Detector:
         Where the network is no detector, or its graph does not take one photo at a time.
     """
 
-    def __init__(self, network: Network, config: EngineConfig) -> None:
+    def __init__(self, network: Network, config: EngineConfig, *, many: bool = True) -> None:
         card = network.card
+        self._open = partial(open_graph, network.file, config, many=many)
         if card.family not in FAMILIES:
             raise NetworkError(
                 f"{card.name} is a {card.kind} of the family {card.family}, expected a detector "
@@ -100,16 +114,21 @@ class Detector:
             )
         self.card = card
         self._family = FAMILIES[card.family]
-        self._graph = open_graph(network.file, config)
-        self._image, *others = self._graph.inputs
+        inputs = read_signature(network.file).inputs
+        self._image, *others = inputs
         size = np.array([[card.input.width, card.input.height]], np.int64)
         # Boxes come in input pixels whatever the resize rule; the placement maps them back.
         self._constant = {name: size for name in others if name == ranked.SIZES_INPUT}
         if len(others) > len(self._constant):
             raise NetworkError(
-                f"{card.name} has the inputs {', '.join(self._graph.inputs)}, expected a picture "
+                f"{card.name} has the inputs {', '.join(inputs)}, expected a picture "
                 f"and perhaps {ranked.SIZES_INPUT}; export it in that form"
             )
+
+    @cached_property
+    def graph(self) -> Graph:
+        """Its graph; see :meth:`feed` and :meth:`read`."""
+        return self._open()
 
     @property
     def categories(self) -> tuple[str, ...]:
@@ -121,7 +140,7 @@ class Detector:
         return resolve_categories(self.card, names)
 
     def detect(
-        self, photos: Iterable[Pixels], floor: float = 0.01, limit: int = 100
+        self, photos: Iterable[Pixels | Image.Image], floor: float = 0.01, limit: int = 100
     ) -> Iterator[list[Found]]:
         """What is in each photo: one list per photo, in order, best first.
 
@@ -130,7 +149,8 @@ class Detector:
         Parameters
         ----------
         photos
-            ``(height, width, 3)`` uint8 RGB each, upright, of any size from 1x1.
+            ``(height, width, 3)`` uint8 RGB each, upright, of any size from 1x1; or PIL images of
+            the same.
         floor
             Boxes that score less are left out.
         limit
@@ -146,26 +166,31 @@ class Detector:
         NetworkDamaged
             Where the outputs are not what the card promises.
         """
-        waiting: deque[tuple[Placement, int, int]] = deque()
+        waiting: deque[Seen] = deque()
 
-        def ready(pixels: Pixels) -> tuple[Floats, Placement, int, int]:
-            return *prepare(pixels, self.card.input), pixels.shape[1], pixels.shape[0]
-
-        def feeds() -> Iterator[dict[str, Floats | NDArray[np.int64]]]:
+        def feeds() -> Iterator[Feeds]:
             # Resizing in threads: one alone would keep a small network waiting.
-            for values, placement, width, height in ordered_map(ready, photos):
-                waiting.append((placement, width, height))
-                yield {self._image: values[None], **self._constant}
+            for feed, seen in ordered_map(self.feed, photos):
+                waiting.append(seen)
+                yield feed
 
-        for outputs in self._graph.stream(feeds()):
-            placement, width, height = waiting.popleft()
-            yield self._read(outputs, floor, limit, placement, width, height)
+        for outputs in self.graph.stream(feeds()):
+            yield self.read(outputs, waiting.popleft(), floor, limit)
 
-    def _read(self, outputs: Outputs, floor: float, limit: int, placement: Placement,
-              width: int, height: int) -> list[Found]:  # fmt: skip
+    def feed(self, photo: Pixels | Image.Image) -> tuple[Feeds, Seen]:
+        """What the graph is to be given for a photo, and what :meth:`read` must know of it."""
+        values, placement = prepare(photo, self.card.input)
+        size = photo.size if isinstance(photo, Image.Image) else photo.shape[1::-1]
+        return {self._image: values[None], **self._constant}, Seen(placement, *size)
+
+    def read(
+        self, outputs: Outputs, seen: Seen, floor: float = 0.01, limit: int = 100
+    ) -> list[Found]:
+        """The objects in one photo, from what the graph gave; see :meth:`detect`."""
         self._require_sound(outputs)
         candidates = self._family.decode(outputs, self.card, floor)
-        boxes = placement.to_photo(candidates.boxes)
+        boxes = seen.placement.to_photo(candidates.boxes)
+        width, height = seen.width, seen.height
         visible = boxes.clip(0, [width, height, width, height])
         useful = (visible[:, 2:] > visible[:, :2]).all(1) & np.isfinite(boxes).all(1)
         useful &= self._named(candidates.classes)

@@ -20,12 +20,26 @@ from numpy.typing import NDArray
 from closeup.duplicates.align import level, refine, shrink, start, turned_round
 from closeup.duplicates.colours import Pictures, odd_colours
 from closeup.duplicates.compare import agreement
-from closeup.duplicates.signatures import Bytes, Signatures, signature_of, signatures
+from closeup.duplicates.signatures import (
+    Bytes,
+    Signature,
+    Signatures,
+    signature_of,
+    signatures,
+)
 from closeup.parallel import ordered_map
 from closeup.progress import Progress, silent, track
 from closeup.types import Floats, Photo
 
-__all__ = ["SIMILAR", "Pair", "Signatures", "near_duplicates", "signature_of", "signatures"]
+__all__ = [
+    "SIMILAR",
+    "Pair",
+    "Signature",
+    "Signatures",
+    "near_duplicates",
+    "signature_of",
+    "signatures",
+]
 
 SIMILAR = 0.72
 """Similarity from which two photos count as one picture; see ``bench/duplicates.py``."""

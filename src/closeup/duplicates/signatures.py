@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from closeup.images import read_again
+from closeup.images import read_picture_again
 from closeup.parallel import ordered_map
 from closeup.progress import Progress, silent, track
 from closeup.types import Photo, PhotoState, Pixels
 
-VERSION = 1
+VERSION = 2
 LUMA = 128
 """Side of the brightness picture: finer tells different watches in one layout apart."""
 COLOUR = 32
@@ -27,6 +28,8 @@ LAYOUT = CELLS * CELLS * BINS
 _STAGE = "duplicates"
 
 Bytes = NDArray[np.uint8]
+Signature = tuple[Bytes, Bytes, NDArray[np.float16]]
+"""A row of :class:`Signatures`: brightness, colour and layout of one photo."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,9 +89,12 @@ class Signatures:
 
 
 def signatures(
-    photos: Sequence[Photo], known: Signatures | None = None, progress: Progress = silent
+    photos: Sequence[Photo],
+    known: Signatures | None = None,
+    progress: Progress = silent,
+    fresh: Mapping[str, Signature] = MappingProxyType({}),
 ) -> Signatures:
-    """The signatures of all readable `photos`, reusing the `known` ones.
+    """The signatures of all readable `photos`, reusing the `known` ones and the `fresh` by hash.
 
     Raises
     ------
@@ -107,22 +113,30 @@ def signatures(
             row = rows[key]
             luma[place], colour[place] = known.luma[row], known.colour[row]
             layout[place] = known.layout[row]
+        elif key in fresh:
+            luma[place], colour[place], layout[place] = fresh[key]
         else:
             missing.append(place)
 
     def make(place: int) -> tuple[int, tuple[Bytes, Bytes, NDArray[np.float16]]]:
-        return place, signature_of(read_again(readable[keys[place]]))
+        return place, signature_of(read_picture_again(readable[keys[place]]))
 
     for place, made in track(ordered_map(make, missing), _STAGE, len(missing), progress):
         luma[place], colour[place], layout[place] = made
     return Signatures(keys, luma, colour, layout)
 
 
-def signature_of(pixels: Pixels) -> tuple[Bytes, Bytes, NDArray[np.float16]]:
+def signature_of(pixels: Pixels | Image.Image) -> Signature:
     """Brightness, colour and layout of one decoded photo, as rows of :class:`Signatures`."""
-    photo = Image.fromarray(pixels)
-    luma = np.asarray(_squeeze(photo.convert("L"), LUMA))
+    photo = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
+    luma = np.asarray(_squeeze(_halved(photo).convert("L"), LUMA))
     return luma, np.asarray(_squeeze(photo, COLOUR)), _layout(luma)
+
+
+def _halved(photo: Image.Image) -> Image.Image:
+    """A large photo averaged down by a whole number first: greys of twelve megapixels take long."""
+    factor = min(photo.size) // (4 * LUMA)
+    return photo.reduce(factor) if factor > 1 else photo
 
 
 def _squeeze(photo: Image.Image, side: int) -> Image.Image:

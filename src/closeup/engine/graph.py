@@ -60,8 +60,11 @@ class Graph(Protocol):
         """
         ...
 
-    def stream(self, feeds: Iterable[Feeds]) -> Iterator[Results]:
+    def stream(self, feeds: Iterable[Feeds | None]) -> Iterator[Results]:
         """Run over many feeds, several at a time, and yield their results in order.
+
+        None among the feeds is not run and gives an empty result in its place, so that what goes
+        through several graphs need not stop at each.
 
         Only a few feeds are in flight at any moment, however many there are; their arrays must not
         be written to until their result is out. An exception raised by `feeds` reaches the

@@ -62,7 +62,7 @@ class OnnxruntimeGraph:
         """Run once; see :meth:`closeup.engine.Graph.run`."""
         return self._call(self._single, feeds)
 
-    def stream(self, feeds: Iterable[Feeds]) -> Iterator[Results]:
+    def stream(self, feeds: Iterable[Feeds | None]) -> Iterator[Results]:
         """Run over many feeds in order; see :meth:`closeup.engine.Graph.stream`."""
         on_gpu = self.engine == "onnxruntime-cuda"
         session = self._single if on_gpu else self._bulk
@@ -81,7 +81,9 @@ class OnnxruntimeGraph:
                 for future in running:
                     future.cancel()
 
-    def _call(self, session: InferenceSession, feeds: Feeds) -> Results:
+    def _call(self, session: InferenceSession, feeds: Feeds | None) -> Results:
+        if feeds is None:
+            return {}
         ready = self._signature.conform(feeds)
         try:
             values = session.run(list(self.outputs), ready)

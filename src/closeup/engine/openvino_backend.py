@@ -24,9 +24,9 @@ _PRECISIONS = {"fp32": "f32", "bf16": "bf16"}
 class OpenvinoGraph:
     """A graph compiled for the CPU; see :class:`closeup.engine.Graph`.
 
-    It is compiled twice, the second time only when needed: for one answer soon (`run`) and for
-    many answers per second (`stream`). Compiled graphs are kept in the cache folder, so the next
-    process starts quickly.
+    It is compiled in one of two ways, and in the other only when needed: for many answers a second
+    (`stream`, if `many`) and for one answer soon (`run`, and `stream` if not). Compiled graphs are
+    kept in the cache folder, so the next process starts quickly.
 
     Raises
     ------
@@ -37,11 +37,12 @@ class OpenvinoGraph:
     engine = "openvino"
     note = ""
 
-    def __init__(self, signature: Signature, precision: str, threads: int) -> None:
+    def __init__(self, signature: Signature, precision: str, threads: int, many: bool) -> None:
         self._signature = signature
         self._threads = threads
         self.precision = precision
-        self._single = self._compile({"PERFORMANCE_HINT": "LATENCY"})
+        self._many = many
+        self._streamed  # noqa: B018 (compiled now: here is where failing is expected)
 
     @property
     def inputs(self) -> Mapping[str, Shape]:
@@ -58,28 +59,38 @@ class OpenvinoGraph:
         request = self._start(self._single.create_infer_request(), feeds)
         return self._finish(request)
 
-    def stream(self, feeds: Iterable[Feeds]) -> Iterator[Results]:
+    def stream(self, feeds: Iterable[Feeds | None]) -> Iterator[Results]:
         """Run over many feeds in order; see :meth:`closeup.engine.Graph.stream`."""
         # Twice as many as run at once, so that none waits while an older result is handed over.
-        limit = 2 * self._streams
-        idle = [self._bulk.create_infer_request() for _ in range(limit)]
-        running: deque[InferRequest] = deque()
+        limit = 2 * self._streams if self._many else 1
+        idle: list[InferRequest] = []
+        running: deque[InferRequest | None] = deque()
         try:
             for feed in feeds:
-                if not idle:
-                    request = running.popleft()
-                    idle.append(request)
-                    yield self._finish(request)
-                running.append(self._start(idle.pop(), feed))
+                if len(running) == limit:
+                    yield self._next(running, idle)
+                if feed is None:
+                    running.append(None)
+                    continue
+                request = idle.pop() if idle else self._streamed.create_infer_request()
+                running.append(self._start(request, feed))
             while running:
-                yield self._finish(running.popleft())
+                yield self._next(running, idle)
         finally:
-            for request in running:
+            active = [request for request in running if request is not None]
+            for request in active:
                 request.cancel()
             # A request that still runs must outlive neither its feed nor the process.
-            for request in (*idle, *running):
+            for request in (*idle, *active):
                 with contextlib.suppress(RuntimeError):
                     request.wait()
+
+    def _next(self, running: deque[InferRequest | None], idle: list[InferRequest]) -> Results:
+        request = running.popleft()
+        if request is None:
+            return {}
+        idle.append(request)
+        return self._finish(request)
 
     def _start(self, request: InferRequest, feeds: Feeds) -> InferRequest:
         try:
@@ -99,6 +110,14 @@ class OpenvinoGraph:
     @property
     def _streams(self) -> int:
         return min(self._threads, MOST_STREAMS)
+
+    @property
+    def _streamed(self) -> CompiledModel:
+        return self._bulk if self._many else self._single
+
+    @cached_property
+    def _single(self) -> CompiledModel:
+        return self._compile({"PERFORMANCE_HINT": "LATENCY"})
 
     @cached_property
     def _bulk(self) -> CompiledModel:

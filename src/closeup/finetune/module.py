@@ -208,8 +208,7 @@ def follow(training: Training, decay: float, step: int) -> None:
 def embed_both_ways(body: nn.Module) -> nn.Module:
     """A module that gives the mean of `body`'s embeddings of a picture and of its mirror image.
 
-    For a network that was trained on mirrored pictures too. On held-out folds of the watch photos
-    that `bench/finetune.py` is run on, it lowered the loss every time.
+    For a network that was trained on mirrored pictures too.
     """
     from torch import nn
 

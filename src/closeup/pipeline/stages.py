@@ -14,8 +14,9 @@ from closeup.crops import cover, cut, encode_crop, find_crops
 from closeup.dataset import make_dataset
 from closeup.detect import Detector
 from closeup.detect.stage import FLOOR, detect_photos
-from closeup.duplicates import Pair, Signatures, near_duplicates, signatures
+from closeup.duplicates import Pair, Signature, Signatures, near_duplicates, signatures
 from closeup.embed import Embedder, Embeddings, content_key, embed_crops
+from closeup.engine import precision_for
 from closeup.errors import UsageError
 from closeup.groups import group_photos
 from closeup.images import read_again
@@ -24,23 +25,55 @@ from closeup.parallel import ordered_map
 from closeup.photos import list_photos
 from closeup.progress import Progress, silent, track
 from closeup.project import Project, Table, key_of
-from closeup.types import Crop, Detection, Example, Photo, PhotoState, Pixels
+from closeup.types import Crop, Detection, Example, Floats, Photo, PhotoState, Pixels
 from closeup.zoo import Network
 
-VERSIONS = {"photos": 1, "detect": 1, "crop": 1, "dataset": 2, "duplicates": 1}
+VERSIONS = {"photos": 1, "detect": 2, "crop": 1, "dataset": 2, "duplicates": 1}
 SIGNATURES_FILE = "signatures.safetensors"
 SIDES = ("train", "test")
 
 
 @dataclass
+class Harvest:
+    """What a pass over the photos has seen, for the stages to make tables of.
+
+    Attributes
+    ----------
+    photos
+        A row for each file, in order.
+    detections
+        By photo id.
+    files
+        Name of each close-up that lies saved -> what it shows, see :func:`saved_as`.
+    signatures
+        By sha256, of photos that had none.
+    vectors
+        Name of the embeddings file -> content key -> embedding.
+    rate
+        Photos a second.
+    """
+
+    photos: list[Photo] = field(default_factory=list)
+    detections: dict[str, list[Detection]] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
+    signatures: dict[str, Signature] = field(default_factory=dict)
+    vectors: dict[str, dict[str, Floats]] = field(default_factory=dict)
+    rate: float = 0.0
+
+
+@dataclass
 class Job:
-    """One run over a project: where it writes, what decides it, and what it took."""
+    """One run over a project: where it writes, what decides it, and what it took.
+
+    `harvest` is what a pass over the photos has seen already; None where there was none.
+    """
 
     project: Project
     config: RunConfig
     progress: Progress = silent
     seconds: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    harvest: Harvest | None = None
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
@@ -56,10 +89,13 @@ class Job:
 def photos_stage(job: Job) -> Table[Photo]:
     """List and check the photos; unchanged files are not read again."""
     with job.timed("photos"):
-        old = job.project.read("photos", Photo)
-        rows = list_photos(
-            job.config.photos, previous=old.rows if old else (), progress=job.progress
-        )
+        if job.harvest is not None:
+            rows = job.harvest.photos
+        else:
+            old = job.project.read("photos", Photo)
+            rows = list_photos(
+                job.config.photos, previous=old.rows if old else (), progress=job.progress
+            )
         key = key_of("photos", VERSIONS["photos"], rows)
         return job.project.stage("photos", Photo, key, lambda _: rows)
 
@@ -87,23 +123,32 @@ def _given_boxes(job: Job, photos: Table[Photo]) -> Table[Detection]:
     return job.project.stage("detections", Detection, key, lambda _: boxes.detections)
 
 
-def _detected(job: Job, photos: Table[Photo], network: Network) -> Table[Detection]:
+def detection_recipe(job: Job, network: Network) -> str:
+    """Changes with anything that changes what the detector finds in given pixels."""
     card, engine = network.card, job.config.engine
-    recipe = key_of("detector", VERSIONS["detect"], card.sha256, card.input.model_dump(),
-                    card.classes, card.family, engine.precision, FLOOR)  # fmt: skip
+    precision = precision_for(network.file, engine)
+    return key_of("detector", VERSIONS["detect"], card.sha256, card.input.model_dump(),
+                  card.classes, card.family, precision, FLOOR)  # fmt: skip
+
+
+def _detected(job: Job, photos: Table[Photo], network: Network) -> Table[Detection]:
+    recipe = detection_recipe(job, network)
     seen = {p.id: p.sha256 for p in photos.rows if p.state is PhotoState.READABLE}
     key = key_of("detect", VERSIONS["detect"], recipe, seen)
     old = job.project.read("detections", Detection)
     if old is not None and old.key == key:
         return old
     known: dict[str, list[Detection]] = {}
-    if old is not None and old.meta.get("recipe") == recipe:
+    if job.harvest is not None:
+        known = job.harvest.detections
+    elif old is not None and old.meta.get("recipe") == recipe:
         before = old.meta.get("photos", {})
         known = {name: [] for name, sha in seen.items() if before.get(name) == sha}
         for row in old.rows:
             if row.photo_id in known:
                 known[row.photo_id].append(row)
-    rows = detect_photos(photos.rows, Detector(network, engine), known, job.progress)
+    detector = Detector(network, job.config.engine)
+    rows = detect_photos(photos.rows, detector, known, job.progress)
     meta = {"recipe": recipe, "photos": seen}
     return job.project.write("detections", Detection, rows, key, meta)
 
@@ -129,6 +174,11 @@ def _all_there(project: Project, crops: Sequence[Crop]) -> bool:
     return all((project.folder / crop.file).is_file() for crop in crops if crop.file)
 
 
+def saved_as(photo: Photo, crop: Crop, quality: int) -> str:
+    """What a saved close-up shows, and how well."""
+    return f"{content_key(photo, crop)}:{quality}"
+
+
 def _write_crops(job: Job, photos: Table[Photo], rows: Sequence[Crop], key: str) -> Table[Crop]:
     """Write the close-ups that changed, remove those that no row names, then the table.
 
@@ -137,12 +187,12 @@ def _write_crops(job: Job, photos: Table[Photo], rows: Sequence[Crop], key: str)
     project, quality = job.project, job.config.crop.quality
     by_id = {p.id: p for p in photos.rows}
     wanted = {
-        crop.file: f"{content_key(by_id[crop.photo_id], crop)}:{quality}"
-        for crop in rows
-        if crop.file
+        crop.file: saved_as(by_id[crop.photo_id], crop, quality) for crop in rows if crop.file
     }
     old = project.read("crops", Crop)
     current: dict[str, str] = old.meta.get("files", {}) if old else {}
+    if job.harvest is not None:
+        current = job.harvest.files
     ours = {crop.file for crop in old.rows if crop.file} if old else set()
     stale = sorted((ours | set(old.meta.get("stale", ())) if old else ours) - set(wanted))
     project.write("crops", Crop, rows, "unfinished", {"stale": stale})
@@ -177,7 +227,8 @@ def duplicates_stage(job: Job, photos: Table[Photo]) -> Table[Pair]:
             if not wanted:
                 return []
             old = Signatures.read(job.project.folder / SIGNATURES_FILE)
-            known = signatures(readable, old, job.progress)
+            fresh = job.harvest.signatures if job.harvest is not None else {}
+            known = signatures(readable, old, job.progress, fresh)
             job.project.write_bytes(SIGNATURES_FILE, known.to_bytes())
             return list(near_duplicates(readable, known))
 
@@ -239,6 +290,11 @@ class Look:
         return cut(pixels, crop.window, crop.side)
 
 
+def embeddings_file(look: Look, embedder: Embedder) -> str:
+    """Where the embeddings of one look are kept, relative to the project."""
+    return f"embeddings/{look}-{embedder.key[:16]}.safetensors"
+
+
 def embeddings_stage(
     job: Job, photos: Table[Photo], crops: Sequence[Crop], backbone: Network, look: Look
 ) -> tuple[Embeddings, str]:
@@ -249,9 +305,11 @@ def embeddings_stage(
     """
     with job.timed("embed"):
         embedder = Embedder(backbone, job.config.engine)
-        name = f"embeddings/{look}-{embedder.key[:16]}.safetensors"
+        name = embeddings_file(look, embedder)
         old = Embeddings.read(job.project.folder / name)
         known = old.as_mapping() if old else {}
+        if job.harvest is not None:
+            known |= job.harvest.vectors.get(name, {})
         by_id = {p.id: p for p in photos.rows}
 
         def progress(_: str, done: int, total: int) -> None:

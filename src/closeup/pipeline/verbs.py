@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from closeup.config import RunConfig
@@ -10,9 +11,11 @@ from closeup.crops import ANY
 from closeup.detect import Detector, resolve_categories
 from closeup.detect.stage import detect_photos
 from closeup.errors import PhotosError
-from closeup.photos import list_photos
+from closeup.photos import list_entries, list_photos
+from closeup.pipeline.features import views_of
 from closeup.pipeline.findings import run_checks
 from closeup.pipeline.fit import train_stage
+from closeup.pipeline.onepass import Wanted, one_pass
 from closeup.pipeline.page import facts_of, write_report
 from closeup.pipeline.stages import (
     Job,
@@ -82,12 +85,15 @@ def _sample(photos: list[Photo], sample: int) -> list[Photo]:
 def crop(config: RunConfig, out: Path, *, progress: Progress = silent) -> CropResult:
     """Photos -> close-ups in ``out/crops/LABEL/``, with their provenance in the tables."""
     job = Job(Project(out), config, progress)
-    photos, crops, _ = _crop(job)
+    photos, crops, _ = _crop(job, lambda _: Wanted())
     counts = count(photos.rows, crops.rows)
     return CropResult(counts, out / "crops", job.seconds, tuple(job.notes))
 
 
-def _crop(job: Job) -> tuple[Table[Photo], Table[Crop], Network | None]:
+def _crop(
+    job: Job, wanted: Callable[[Job], Wanted]
+) -> tuple[Table[Photo], Table[Crop], Network | None]:
+    """Up to the close-ups, in one pass over the photos that also sees to what else is `wanted`."""
     detect = job.config.detect
     network = find(detect.detector, "detector", progress=job.progress) if detect.detector else None
     if network is not None and ANY not in detect.parent:
@@ -95,10 +101,31 @@ def _crop(job: Job) -> tuple[Table[Photo], Table[Crop], Network | None]:
         parent = resolve_categories(network.card, detect.parent)
         changed = detect.model_copy(update={"parent": parent})
         job.config = job.config.model_copy(update={"detect": changed})
+    entries = list_entries(job.config.photos)
+    if detect.boxes:
+        # They may be given in shares of a photo's size, which must be known first.
+        detections_stage(job, photos_stage(job), None)
+        job.project.write_config(job.config)
+        job.harvest = one_pass(job, entries, wanted(job))
+    elif network is not None:
+        job.harvest = one_pass(job, entries, replace(wanted(job), detector=network))
     photos = photos_stage(job)
     job.project.write_config(job.config)
     detections = detections_stage(job, photos, network)
     return photos, crops_stage(job, photos, detections), network
+
+
+def _frozen(job: Job) -> Wanted:
+    """What a run needs of each photo beside its close-up.
+
+    Where several backbones or views are to be compared, each is timed in a stage of its own.
+    """
+    train = job.config.train
+    signatures = job.config.split.near_duplicates
+    if train.finetune or len(train.backbone) > 1 or len(train.view) > 1:
+        return Wanted(signatures=signatures)
+    backbone = find(train.backbone[0], "backbone", progress=job.progress)
+    return Wanted(None, backbone, views_of(train.view[0]), signatures)
 
 
 def run(config: RunConfig, out: Path, *, progress: Progress = silent) -> RunResult:
@@ -110,7 +137,7 @@ def run(config: RunConfig, out: Path, *, progress: Progress = silent) -> RunResu
         Whatever stage cannot be done; what was done before stays and is not done again.
     """
     job = Job(Project(out), config, progress)
-    photos, crops, detector = _crop(job)
+    photos, crops, detector = _crop(job, _frozen)
     pairs = duplicates_stage(job, photos)
     examples = dataset_stage(job, photos, crops, pairs)
     tables = (photos, crops, examples)
