@@ -169,7 +169,8 @@ async function ask(file) {
       : `${file.name}: ${first.label}, ${percent(first.confidence)} sure`;
   } catch (problem) {
     const words = problem instanceof TypeError ? "The service cannot be reached." : problem.message;
-    card.querySelector(".problem").textContent = words.charAt(0).toUpperCase() + words.slice(1);
+    const end = /[.!?]$/.test(words) ? "" : ".";
+    card.querySelector(".problem").textContent = words.charAt(0).toUpperCase() + words.slice(1) + end;
     card.querySelector(".problem").hidden = false;
   }
   card.querySelector(".wait").hidden = true;
@@ -190,6 +191,7 @@ for (const input of form.querySelectorAll("input[type=file]")) {
 }
 if (matchMedia("(pointer: coarse)").matches) {
   form.querySelectorAll(".camera, #camera").forEach((part) => { part.hidden = false; });
+  form.querySelector(".drop-words").hidden = true; // fingers drop nothing
 }
 
 let depth = 0;
