@@ -7,6 +7,7 @@ the shared ones at ``/static/base/``.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -14,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-from fastapi import FastAPI
+from fastapi import FastAPI, Security
 from fastapi.exceptions import RequestValidationError
+from fastapi.security import HTTPBearer
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
@@ -24,10 +26,12 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 import closeup
+from closeup.errors import CloseupError
 from closeup.web.guard import SECURITY_HEADERS, Door, Guard
 from closeup.web.limits import limited
-from closeup.web.refusal import Refusal, as_refusal, refuse
+from closeup.web.refusal import Refusal, as_refusal, problem, refuse
 
+_log = logging.getLogger(__name__)
 FOLDER = Path(__file__).parent
 COOKIE_SECONDS = 30 * 24 * 3600
 
@@ -105,9 +109,18 @@ def make_app(site: Site, *, lifespan: Lifespan | None = None) -> FastAPI:
     ``/login`` and ``/logout``. The OpenAPI document lies at ``/openapi.json``; there is no page
     for it unless the site adds one, as the usual one loads scripts from elsewhere.
     """
+    responses: dict[int | str, dict[str, Any]] = {
+        403: problem("Sent by another site's page, or to another host name.")
+    }
+    needed = []
+    if site.door.token:
+        responses[401] = problem("No token, or a wrong one.")
+        # For the document only: the guard has looked by then.
+        needed = [Security(HTTPBearer(auto_error=False, description="The service's token."))]
     app = FastAPI(
-        title=site.title, version=closeup.__version__, lifespan=lifespan,
-        docs_url=None, redoc_url=None, middleware=[Middleware(Guard, door=site.door)],
+        title=site.title, version=closeup.__version__, lifespan=lifespan, responses=responses,
+        dependencies=needed, docs_url=None, redoc_url=None,
+        middleware=[Middleware(Guard, door=site.door)],
     )  # fmt: skip
     app.state.pages = Pages(site)
     app.mount("/static/base", _Static(directory=FOLDER / "static"))
@@ -135,6 +148,12 @@ def _add_errors(app: FastAPI) -> None:
     async def gone(request: Request, _err: ClientDisconnect) -> Response:
         return refuse(request, Refusal(400, "disconnected", "the request ended early"))
 
+    @app.exception_handler(CloseupError)
+    async def broken(request: Request, err: CloseupError) -> Response:
+        _log.error("%s %s: %s", request.method, request.url.path, err)
+        message = "what this service runs on has failed; its log says more"
+        return refuse(request, Refusal(500, "failed", message))
+
     @app.exception_handler(500)
     async def failed(request: Request, _err: Exception) -> Response:
         # The one answer that does not pass the guard on its way out.
@@ -143,7 +162,9 @@ def _add_errors(app: FastAPI) -> None:
 
 
 def _add_health(app: FastAPI) -> None:
-    @app.get("/healthz", summary="Is the service up?", tags=["service"])
+    # Open to all, whatever the rest asks for.
+    @app.get("/healthz", summary="Is the service up?", tags=["service"],
+             openapi_extra={"security": []})  # fmt: skip
     async def healthz() -> dict[str, str]:
         return {"status": "ok"}
 

@@ -4,10 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from http import HTTPStatus
+from typing import Any
 
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+
+
+class ErrorInfo(BaseModel):
+    """Why there is no answer: a stable code, and a sentence for a person."""
+
+    code: str
+    message: str
+
+
+class Problem(BaseModel):
+    """A refused request."""
+
+    error: ErrorInfo
+
+
+def problem(description: str, model: Any = Problem) -> dict[str, Any]:
+    """A response with an error, for the OpenAPI document."""
+    return {"model": model, "description": description}
 
 
 class Refusal(HTTPException):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import signal
 import socket
 import threading
@@ -18,6 +19,7 @@ from closeup.errors import CloseupError, UsageError
 from closeup.web.guard import LOOPBACK_NAMES, Door
 
 SHORTEST_TOKEN = 16
+BACKLOG = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,12 +128,22 @@ def listen(address: Address) -> socket.socket:
     UsageError
         Where the host is not this machine's or the port is taken, naming both.
     """
+    listener = None
     try:
-        places = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM,
-                                    flags=socket.AI_PASSIVE)  # fmt: skip
-        family, place = places[0][0], places[0][4]
-        return socket.create_server(place[:2], family=family, backlog=512)
+        family, kind, protocol, _, place = socket.getaddrinfo(
+            address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        # With its protocol named, as `socket.create_server` does not: asyncio sends small answers
+        # at once (TCP_NODELAY) for such sockets only, and else each would wait some 40 ms.
+        listener = socket.socket(family, kind, protocol)
+        if os.name == "posix":
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(place)
+        listener.listen(BACKLOG)
+        return listener
     except (OSError, OverflowError) as err:
+        if listener is not None:
+            listener.close()
         reason = getattr(err, "strerror", None) or str(err)
         raise UsageError(
             f"cannot listen at {address.host}, port {address.port}: {reason}; choose another with "

@@ -28,7 +28,6 @@ from closeup.web.serve.schemas import (
     PREDICT_RESPONSES,
     ModelInfo,
     PhotoAnswer,
-    problem,
 )
 from closeup.web.serve.service import Limits, QueueFull, Service
 from closeup.web.serve.uploads import UploadLimits, read_photos
@@ -87,7 +86,7 @@ def make_serve_app(model: Model, config: ServeConfig) -> FastAPI:
 
 
 def _api(config: ServeConfig, service: Service, metrics: Metrics) -> APIRouter:
-    api = APIRouter(responses={403: problem("Sent by another site's page, or to another host.")})
+    api = APIRouter()
     card = service.model.card
 
     @api.post("/predict", summary="Where is the object, and what is it?", tags=["answers"],

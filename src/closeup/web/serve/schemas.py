@@ -7,22 +7,10 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field
 
 from closeup.model import ModelCard
+from closeup.web.refusal import ErrorInfo, Problem, problem
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Corners = tuple[float, float, float, float]
-
-
-class ErrorInfo(BaseModel):
-    """Why there is no answer: a stable code, and a sentence for a person."""
-
-    code: str
-    message: str
-
-
-class Problem(BaseModel):
-    """A refused request."""
-
-    error: ErrorInfo
 
 
 class ObjectAnswer(BaseModel):
@@ -63,19 +51,8 @@ class ModelInfo(BaseModel):
     limits: ServiceLimits
 
 
-class Health(BaseModel):
-    """The service is up."""
-
-    status: str
-
-
 Broken = PhotoAnswer | list[PhotoAnswer] | Problem
 """The body where photos cannot be used: their answers, each with its error, or a refusal."""
-
-
-def problem(description: str, model: Any = Problem) -> dict[str, Any]:
-    """A response with an error, for the OpenAPI document."""
-    return {"model": model, "description": description}
 
 
 _BINARY = {"type": "string", "format": "binary"}
@@ -114,6 +91,7 @@ PREDICT_RESPONSES: dict[int | str, dict[str, Any]] = {
     413: problem("Too many bytes, photos or pixels.", Broken),
     415: problem("A kind of file or picture that cannot be used.", Broken),
     422: problem("A parameter that is not understood."),
+    500: problem("The model failed; the service's log says more."),
     503: problem("Too much to do at the moment.") | {"headers": _RETRY},
     504: problem("The answer took too long.") | {"headers": _RETRY},
 }

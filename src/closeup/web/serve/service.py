@@ -27,9 +27,7 @@ from closeup.types import Pixels, Prediction
 
 _RATE_MEMORY = 0.8
 """How much of the known speed stays when a batch gives a new one."""
-_RUNS = 2
-"""Batches at once: while one waits for its last photo, the other keeps all processors busy."""
-_ENOUGH = 2
+_ENOUGH = 8
 """Decoded photos that the model is always run on, however many are still being decoded."""
 
 
@@ -88,14 +86,14 @@ class Service:
         self._limits = limits
         self._on_batch = on_batch
         self._readers = ThreadPoolExecutor(min(4, available_cpus()), "closeup-read")
-        self._runner = ThreadPoolExecutor(_RUNS, "closeup-run")
+        self._runner = ThreadPoolExecutor(1, "closeup-run")
         self._changed = threading.Condition()
         # All below is read and written under `_changed`.
         self._ready: deque[_Job] = deque()
         self._pending = 0
         self._unread = 0
         self._held = 0
-        self._running = 0
+        self._running = False
         self._closed = False
         self._rate = 0.0
 
@@ -222,10 +220,10 @@ class Service:
             # Half of what has come is waited for: so while one half runs the other is decoded,
             # where starting on the first would run one alone and then all others.
             enough = min(_ENOUGH, math.ceil((len(self._ready) + self._unread) / 2))
-            if self._running >= _RUNS or not self._ready or len(self._ready) < enough:
+            if self._running or not self._ready or len(self._ready) < enough:
                 return
             taken = [self._ready.popleft() for _ in range(min(CHUNK, len(self._ready)))]
-            self._running += 1
+            self._running = True
         run = self._runner.submit(self._run, taken)
         run.add_done_callback(partial(self._run_done, taken))
 
@@ -245,7 +243,7 @@ class Service:
 
     def _run_done(self, taken: list[_Job], run: Future[list[tuple[_Job, Prediction]]]) -> None:
         with self._changed:
-            self._running -= 1
+            self._running = False
             self._held -= sum(job.size for job in taken)
             self._changed.notify_all()
         for job in taken:
