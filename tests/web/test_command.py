@@ -14,6 +14,7 @@ from pathlib import Path
 
 import httpx2
 import pytest
+from hatchling.builders.wheel import WheelBuilder
 from typer.testing import CliRunner
 
 from closeup.cli.app import app
@@ -132,9 +133,8 @@ def test_the_entry_point_wants_a_token(folder: Path) -> None:
 
 
 def test_the_wheel_holds_pages_and_static_files(tmp_path: Path) -> None:
-    hatchling = pytest.importorskip("hatchling.builders.wheel", reason="hatchling is absent")
-    builder = hatchling.WheelBuilder(str(ROOT))
-    (wheel,) = list(builder.build(directory=str(tmp_path), versions=["standard"]))
+    builder = WheelBuilder(str(ROOT))
+    (wheel,) = builder.build(directory=str(tmp_path), versions=["standard"])
     with zipfile.ZipFile(wheel) as built:
         held = set(built.namelist())
     web = ROOT / "src" / "closeup" / "web"
