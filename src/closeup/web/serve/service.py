@@ -93,6 +93,7 @@ class Service:
         self._pending = 0
         self._unread = 0
         self._held = 0
+        self._blocked = 0
         self._running = False
         self._closed = False
         self._rate = 0.0
@@ -191,14 +192,20 @@ class Service:
             self._run_next()  # which may have waited for this one
         if pixels is None:
             return
-        size = pixels.shape[0] * pixels.shape[1]
-        with self._changed:
-            # One photo may be larger than all that may be held: then it is held alone.
-            self._changed.wait_for(
-                lambda: not self._held or self._held + size <= self._limits.held_pixels
-            )
-            self._held += size
+        self._take_room(pixels.shape[0] * pixels.shape[1])
         job.pixels = pixels
+
+    def _take_room(self, size: int) -> None:
+        """Wait until so many more pixels may be held; one photo alone always may."""
+        with self._changed:
+            if self._held and self._held + size > self._limits.held_pixels:
+                self._blocked += 1
+                self._run_next()  # whatever is ready: only that makes room
+                self._changed.wait_for(
+                    lambda: not self._held or self._held + size <= self._limits.held_pixels
+                )
+                self._blocked -= 1
+            self._held += size
 
     def _read_done(self, job: _Job, read: Future[None]) -> None:
         job.data = b""
@@ -220,7 +227,9 @@ class Service:
             # Half of what has come is waited for: so while one half runs the other is decoded,
             # where starting on the first would run one alone and then all others.
             enough = min(_ENOUGH, math.ceil((len(self._ready) + self._unread) / 2))
-            if self._running or not self._ready or len(self._ready) < enough:
+            if self._running or not self._ready:
+                return
+            if len(self._ready) < enough and not self._blocked:
                 return
             taken = [self._ready.popleft() for _ in range(min(CHUNK, len(self._ready)))]
             self._running = True
