@@ -39,7 +39,7 @@ $(CORE): $(BIN)/uv pyproject.toml constraints.txt
 	touch $@
 
 $(FULL): $(BIN)/uv pyproject.toml constraints.txt
-	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[torch,dev]'
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[torch,serve,dev]'
 	touch $@ $(CORE)
 
 clean:

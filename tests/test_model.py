@@ -23,16 +23,8 @@ from tests import tiny
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run on tiny networks, whose cache is gone afterwards."""
-    tiny.need_onnx()
     base = tmp_path_factory.mktemp("model")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CLOSEUP_CACHE", str(base / "cache"))
-        tiny.make_detector(base / "cache")
-        tiny.make_backbone(base / "cache")
-        photos = tiny.make_photos(base / "photos", dark=2)
-        closeup.run(photos, out=base / "out", detector="tiny-box", backbone="tiny-pool",
-                    parent="thing")  # fmt: skip
-    shutil.rmtree(base / "cache")
+    tiny.make_project(base)
     return base
 
 

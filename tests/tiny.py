@@ -141,3 +141,28 @@ def make_photos(folder: Path, per_label: int = 10, *, dark: int = 0) -> Path:
 def need_onnx() -> None:
     """Skip the calling test where the onnx package is absent."""
     pytest.importorskip("onnx", reason="the tiny networks are made with the onnx package")
+
+
+def make_project(base: Path) -> Path:
+    """A finished run on tiny networks in a folder of its own, whose cache is gone afterwards.
+
+    Returns
+    -------
+    model
+        The model folder; the photos lie in ``base/photos``, and the one of the first label that
+        is dark has no object.
+    """
+    import shutil
+
+    import closeup
+
+    need_onnx()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CLOSEUP_CACHE", str(base / "cache"))
+        make_detector(base / "cache")
+        make_backbone(base / "cache")
+        photos = make_photos(base / "photos", dark=2)
+        closeup.run(photos, out=base / "out", detector="tiny-box", backbone="tiny-pool",
+                    parent="thing")  # fmt: skip
+    shutil.rmtree(base / "cache")
+    return base / "out" / "model"

@@ -1,0 +1,82 @@
+"""``closeup serve``: a model's answers over HTTP, and a page to ask it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from closeup.cli import options as opt
+from closeup.cli.output import say
+from closeup.errors import UsageError
+
+
+def serve(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model folder.")],
+    host: Annotated[
+        str, typer.Option(help="Where to listen; any but this machine itself needs --token.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port; 0: any that is free.")
+    ] = 8000,
+    token: Annotated[
+        str,
+        typer.Option(
+            envvar="CLOSEUP_TOKEN", show_default=False,
+            help="Secret that every request must show, 16 characters or more.",
+        ),
+    ] = "",
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(help="A further host name to answer for, such as a proxy's; may be repeated."),
+    ] = None,
+    queue: Annotated[
+        int, typer.Option(min=1, help="Photos that may wait; more are answered by 503.")
+    ] = 64,
+    max_upload: Annotated[
+        float, typer.Option(min=0.001, help="Most megabytes in a request.")
+    ] = 32,
+    max_megapixels: Annotated[
+        float, typer.Option(min=0.001, help="Most megapixels in a photo.")
+    ] = 50,
+    timeout: Annotated[
+        float, typer.Option(min=0.1, help="Seconds that an upload or an answer may take.")
+    ] = 30,
+    engine: opt.EngineName = None,
+    precision: opt.PrecisionName = None,
+    threads: opt.Threads = None,
+) -> None:  # fmt: skip
+    """Answer over HTTP, and on a page for a browser or a phone, until Ctrl-C."""
+    try:
+        from closeup.web.run import Address, make_door, serve_app
+        from closeup.web.serve import Limits, ServeConfig, UploadLimits, make_serve_app
+    except ModuleNotFoundError as err:
+        raise UsageError(
+            f"closeup serve needs {err.name}: run `pip install 'closeup[serve]'`"
+        ) from err
+    from closeup.config import EngineConfig
+    from closeup.model import load_model
+
+    door = make_door("serve", host, token, tuple(allow_host or ()))
+    given = {"engine": engine, "precision": precision, "threads": threads}
+    engine_config = EngineConfig.model_validate({k: v for k, v in given.items() if v is not None})
+    loaded = load_model(model, engine_config)
+    config = ServeConfig(
+        name_of(model),
+        door,
+        Limits(queue, int(max_megapixels * 1e6)),
+        UploadLimits(int(max_upload * 1e6), min(32, queue), timeout),
+        timeout,
+    )
+
+    def announce(url: str) -> None:
+        say(f"{config.name} answers at {url} (Ctrl-C ends it)")
+
+    serve_app(make_serve_app(loaded, config), Address(host, port), announce=announce)
+
+
+def name_of(folder: Path) -> str:
+    """What to call a model: its folder, or the project's where that is just called ``model``."""
+    full = folder.resolve()
+    return (full.parent.name if full.name == "model" else full.name) or "model"

@@ -1,0 +1,104 @@
+"""What a service counts, in Prometheus' format."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+)
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from closeup.types import Prediction
+
+METRICS_TYPE = CONTENT_TYPE_LATEST
+_BATCHES = (1, 2, 4, 8, 16)
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+class Metrics:
+    """Counters in a registry of their own.
+
+    Parameters
+    ----------
+    pending
+        Gives the number of photos accepted and not yet answered.
+    """
+
+    def __init__(self, pending: Callable[[], int]) -> None:
+        self._registry = registry = CollectorRegistry()
+        self.requests = Counter(
+            "closeup_requests", "Requests answered.", ["route", "method", "status"],
+            registry=registry,
+        )  # fmt: skip
+        self.seconds = Histogram(
+            "closeup_request_seconds", "From a request's first byte to its answer's last.",
+            ["route"], registry=registry,
+        )  # fmt: skip
+        self.photos = Counter(
+            "closeup_photos", "Photos by what became of them: answered, unknown, not_found, error.",
+            ["outcome"], registry=registry,
+        )  # fmt: skip
+        self._batches = Histogram("closeup_batch_photos", "Photos in one run of the model.",
+                                  buckets=_BATCHES, registry=registry)  # fmt: skip
+        self._batch_seconds = Histogram("closeup_batch_seconds", "Seconds of one run of the model.",
+                                        registry=registry)  # fmt: skip
+        waiting = Gauge("closeup_photos_pending", "Photos accepted and not yet answered.",
+                        registry=registry)  # fmt: skip
+        waiting.set_function(pending)
+
+    def batch(self, photos: int, seconds: float) -> None:
+        """Count one run of the model."""
+        self._batches.observe(photos)
+        self._batch_seconds.observe(seconds)
+
+    def answer(self, prediction: Prediction) -> None:
+        """Count what became of one photo."""
+        if prediction.error_code:
+            outcome = "error"
+        elif not prediction.objects:
+            outcome = "not_found"
+        else:
+            outcome = "unknown" if prediction.objects[0].reason else "answered"
+        self.photos.labels(outcome).inc()
+
+    def text(self) -> bytes:
+        """All of them, as Prometheus reads them."""
+        return generate_latest(self._registry)
+
+
+class Counted:
+    """ASGI middleware that counts requests; it stands outside the guard, so refused ones too."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, and count its answer."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        status = 500
+        began = time.perf_counter()
+
+        async def noted(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noted)
+        finally:
+            # The path itself would let anyone fill the memory with labels.
+            route = getattr(scope.get("route"), "path", None) or "other"
+            method = scope["method"] if scope["method"] in _METHODS else "other"
+            self._metrics.requests.labels(route, method, str(status)).inc()
+            self._metrics.seconds.labels(route).observe(time.perf_counter() - began)

@@ -1,0 +1,268 @@
+"""Photos in, answers out, for many who ask at once: one model, run over batches.
+
+Photos are decoded by a few threads while one thread runs the model over all that are decoded by
+then, up to a batch. So a lone photo waits for nobody, and many at once run as quickly as a folder
+of them does. Everything is bounded: the photos accepted, and the pixels held.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+from closeup.answers import annotate
+from closeup.engine import available_cpus
+from closeup.errors import CloseupError, PhotoError
+from closeup.images import read_photo
+from closeup.model import CHUNK, Model
+from closeup.types import Pixels, Prediction
+
+_RATE_MEMORY = 0.8
+"""How much of the known speed stays when a batch gives a new one."""
+_ENOUGH = 8
+"""Decoded photos that the model is always run on, however many are still being decoded."""
+
+
+class QueueFull(CloseupError):
+    """No further photo is accepted now; `seconds` is about how long to wait."""
+
+    def __init__(self, message: str, seconds: int) -> None:
+        super().__init__(message)
+        self.seconds = seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a service takes on.
+
+    Attributes
+    ----------
+    queue
+        Photos accepted and not yet answered, at most.
+    max_pixels
+        Of one photo (width x height).
+    held_pixels
+        Of all decoded photos together, about.
+    """
+
+    queue: int = 64
+    max_pixels: int = 50_000_000
+    held_pixels: int = 100_000_000
+
+
+@dataclass(eq=False, slots=True)
+class _Job:
+    name: str
+    data: bytes
+    answer: Future[Prediction] = field(default_factory=Future)
+    pixels: Pixels | None = None
+
+    @property
+    def size(self) -> int:
+        return 0 if self.pixels is None else self.pixels.shape[0] * self.pixels.shape[1]
+
+
+class Service:
+    """A model that many can ask at once.
+
+    Parameters
+    ----------
+    on_batch
+        Called after each run of the model with the number of photos and the seconds taken.
+    """
+
+    def __init__(
+        self, model: Model, limits: Limits, on_batch: Callable[[int, float], None]
+    ) -> None:
+        self.model = model
+        self._limits = limits
+        self._on_batch = on_batch
+        self._readers = ThreadPoolExecutor(min(4, available_cpus()), "closeup-read")
+        self._runner = ThreadPoolExecutor(1, "closeup-run")
+        self._changed = threading.Condition()
+        # All below is read and written under `_changed`.
+        self._ready: deque[_Job] = deque()
+        self._pending = 0
+        self._unread = 0
+        self._held = 0
+        self._blocked = 0
+        self._running = False
+        self._closed = False
+        self._rate = 0.0
+
+    @property
+    def pending(self) -> int:
+        """Photos accepted and not yet answered."""
+        return self._pending
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """Keep one place in the queue while a request is read.
+
+        Raises
+        ------
+        QueueFull
+            Where there is none.
+        """
+        self._take(1)
+        try:
+            yield
+        finally:
+            self._give_back(1)
+
+    def submit(self, photos: Sequence[tuple[str, bytes]]) -> list[Future[Prediction]]:
+        """Accept photos, all or none, each a name and a file's content.
+
+        Returns
+        -------
+        answers
+            In order. A photo that cannot be read gives a Prediction with an error. Whatever the
+            model itself raises comes out of ``result()``. Cancelling one that has not begun keeps
+            it from being computed.
+
+        Raises
+        ------
+        QueueFull
+            Where there is no room for all of them.
+        """
+        self._take(len(photos))
+        jobs = [_Job(name, data) for name, data in photos]
+        with self._changed:
+            self._unread += len(jobs)
+        for job in jobs:
+            job.answer.add_done_callback(lambda _: self._give_back(1))
+            self._readers.submit(self._read, job).add_done_callback(partial(self._read_done, job))
+        return [job.answer for job in jobs]
+
+    def draw(self, data: bytes, prediction: Prediction, kind: str) -> Future[bytes]:
+        """The photo with its boxes and answers, as a file of the `kind` JPEG or PNG."""
+
+        def work() -> bytes:
+            picture = annotate(self._decode(data), prediction.objects)
+            stream = io.BytesIO()
+            picture.save(stream, kind, **({"quality": 92} if kind == "JPEG" else {}))
+            return stream.getvalue()
+
+        return self._readers.submit(work)
+
+    def close(self, seconds: float = 30) -> bool:
+        """Accept no more, finish what was accepted; False where that took longer than `seconds`."""
+        with self._changed:
+            self._closed = True
+            done = self._changed.wait_for(lambda: self._pending == 0, seconds)
+        self._readers.shutdown(wait=done, cancel_futures=True)
+        self._runner.shutdown(wait=done, cancel_futures=True)
+        return done
+
+    def _take(self, count: int) -> None:
+        with self._changed:
+            if self._closed:
+                raise QueueFull("the service is shutting down", 5)
+            if self._pending + count > self._limits.queue:
+                wait = self._pending / self._rate if self._rate else 1
+                raise QueueFull(
+                    f"{self._pending} photos are waiting already, {self._limits.queue} may; "
+                    "try again later",
+                    min(60, max(1, math.ceil(wait))),
+                )
+            self._pending += count
+
+    def _give_back(self, count: int) -> None:
+        with self._changed:
+            self._pending -= count
+            self._changed.notify_all()
+
+    def _decode(self, data: bytes) -> Pixels:
+        return read_photo(data, max_pixels=self._limits.max_pixels)
+
+    def _read(self, job: _Job) -> None:
+        try:
+            pixels = None if job.answer.cancelled() else self._decode(job.data)
+        finally:
+            with self._changed:
+                self._unread -= 1
+            self._run_next()  # which may have waited for this one
+        if pixels is None:
+            return
+        self._take_room(pixels.shape[0] * pixels.shape[1])
+        job.pixels = pixels
+
+    def _take_room(self, size: int) -> None:
+        """Wait until so many more pixels may be held; one photo alone always may."""
+        with self._changed:
+            if self._held and self._held + size > self._limits.held_pixels:
+                self._blocked += 1
+                self._run_next()  # whatever is ready: only that makes room
+                self._changed.wait_for(
+                    lambda: not self._held or self._held + size <= self._limits.held_pixels
+                )
+                self._blocked -= 1
+            self._held += size
+
+    def _read_done(self, job: _Job, read: Future[None]) -> None:
+        job.data = b""
+        error = None if read.cancelled() else read.exception()
+        if job.pixels is not None:
+            with self._changed:
+                self._ready.append(job)
+            self._run_next()
+        elif job.answer.set_running_or_notify_cancel():
+            if isinstance(error, PhotoError):
+                answer = Prediction(job.name, False, (), error.code, error.message)
+                job.answer.set_result(answer)
+            else:
+                job.answer.set_exception(error or CloseupError("the service is shutting down"))
+
+    def _run_next(self) -> None:
+        """Start on what is decoded, unless the model runs already."""
+        with self._changed:
+            # Half of what has come is waited for: so while one half runs the other is decoded,
+            # where starting on the first would run one alone and then all others.
+            enough = min(_ENOUGH, math.ceil((len(self._ready) + self._unread) / 2))
+            if self._running or not self._ready:
+                return
+            if len(self._ready) < enough and not self._blocked:
+                return
+            taken = [self._ready.popleft() for _ in range(min(CHUNK, len(self._ready)))]
+            self._running = True
+        run = self._runner.submit(self._run, taken)
+        run.add_done_callback(partial(self._run_done, taken))
+
+    def _run(self, taken: list[_Job]) -> list[tuple[_Job, Prediction]]:
+        jobs = [job for job in taken if job.answer.set_running_or_notify_cancel()]
+        began = time.perf_counter()
+        pixels = [job.pixels for job in jobs if job.pixels is not None]
+        answers = list(self.model.predict_many(pixels))
+        seconds = max(time.perf_counter() - began, 1e-6)
+        if jobs:
+            self._on_batch(len(jobs), seconds)
+            rate = len(jobs) / seconds
+            keep = _RATE_MEMORY if self._rate else 0.0
+            self._rate = keep * self._rate + (1 - keep) * rate
+        return [(job, replace(answer, photo=job.name))
+                for job, answer in zip(jobs, answers, strict=True)]  # fmt: skip
+
+    def _run_done(self, taken: list[_Job], run: Future[list[tuple[_Job, Prediction]]]) -> None:
+        with self._changed:
+            self._running = False
+            self._held -= sum(job.size for job in taken)
+            self._changed.notify_all()
+        for job in taken:
+            job.pixels = None
+        self._run_next()
+        error = run.exception()
+        if error is None:
+            for job, answer in run.result():
+                job.answer.set_result(answer)
+            return
+        for job in taken:
+            if job.answer.running():
+                job.answer.set_exception(error)

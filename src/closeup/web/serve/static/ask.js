@@ -1,0 +1,207 @@
+// Sends photos to the service and shows its answers: box, close-up, label, alternatives.
+const form = document.getElementById("ask");
+const answers = document.getElementById("answers");
+const status = document.getElementById("status");
+const SVG = "http://www.w3.org/2000/svg";
+const REASONS = {
+  "not confident": "It is not sure enough to say. Its best guesses:",
+  "unlike anything trained on":
+    "This is unlike anything it was trained on, so the guesses below mean little.",
+};
+const percent = (share) => {
+  if (share > 0.995 && share < 1) return "over 99 %";
+  return share > 0 && share < 0.005 ? "under 1 %" : `${Math.round(share * 100)} %`;
+};
+
+async function send(file, tries = 4) {
+  const body = new FormData();
+  body.append("photo", file, file.name);
+  const response = await fetch("/predict", { method: "POST", body, headers: { accept: "application/json" } });
+  if (response.status === 503 && tries > 1) {
+    const seconds = Math.min(20, Number(response.headers.get("retry-after")) || 1);
+    await new Promise((done) => setTimeout(done, seconds * 1000));
+    return send(file, tries - 1);
+  }
+  if (response.status === 401) location.assign("/login?next=/");
+  return response.json();
+}
+
+async function drawn(file) {
+  const body = new FormData();
+  body.append("photo", file, file.name);
+  const response = await fetch("/predict?draw=1", { method: "POST", body, headers: { accept: "image/jpeg" } });
+  return response.ok ? URL.createObjectURL(await response.blob()) : "";
+}
+
+function load(image, url) {
+  return new Promise((done) => {
+    image.onload = () => done(true);
+    image.onerror = () => done(false);
+    image.src = url;
+  });
+}
+
+// The square that the model looked at: as crops.window cuts it.
+function squareOf([x1, y1, x2, y2], width, height, pad) {
+  const span = (low, high, limit) => {
+    const first = Math.min(Math.floor(low), limit - 1);
+    return [first, Math.min(Math.max(Math.ceil(high), first + 1), limit)];
+  };
+  const extend = ([low, high], size, limit) => [
+    Math.min(Math.max(Math.floor((low + high - size) / 2), 0), limit - size), size];
+  const across = span(x1, x2, width);
+  const down = span(y1, y2, height);
+  const longer = Math.max(across[1] - across[0], down[1] - down[0]);
+  const wanted = Math.max(longer, Math.round(longer * (1 + 2 * pad)));
+  const [left, wide] = extend(across, Math.min(wanted, width), width);
+  const [top, high] = extend(down, Math.min(wanted, height), height);
+  return { left, top, wide, high, side: Math.min(wanted, Math.max(width, height)) };
+}
+
+function paintCloseup(canvas, image, box, pad) {
+  const { left, top, wide, high, side } = squareOf(box, image.naturalWidth, image.naturalHeight, pad);
+  const scale = canvas.width / side;
+  const paint = canvas.getContext("2d");
+  paint.imageSmoothingQuality = "high";
+  paint.drawImage(image, left, top, wide, high, (side - wide) / 2 * scale, (side - high) / 2 * scale,
+    wide * scale, high * scale);
+  canvas.hidden = false;
+}
+
+function drawBoxes(svg, image, objects) {
+  const { naturalWidth: width, naturalHeight: height } = image;
+  svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
+  objects.forEach(({ box: [x1, y1, x2, y2] }, place) => {
+    for (const kind of ["halo", "line"]) {
+      const rect = document.createElementNS(SVG, "rect");
+      Object.entries({ x: x1, y: y1, width: x2 - x1, height: y2 - y1, class: kind })
+        .forEach(([name, value]) => rect.setAttribute(name, value));
+      svg.append(rect);
+    }
+    if (objects.length > 1) {
+      const number = document.createElementNS(SVG, "text");
+      const size = Math.max(width, height) / 22;
+      Object.entries({ x: x1 + size / 4, y: y1 + size, "font-size": size })
+        .forEach(([name, value]) => number.setAttribute(name, value));
+      number.textContent = place + 1;
+      svg.append(number);
+    }
+  });
+}
+
+function guess([label, share]) {
+  const item = document.createElement("li");
+  const word = document.createElement("span");
+  const much = document.createElement("span");
+  const bar = document.createElement("span");
+  const fill = document.createElement("i");
+  word.textContent = label;
+  much.textContent = percent(share);
+  much.className = "share";
+  bar.className = "bar";
+  fill.style.width = `${share * 100}%`;
+  bar.append(fill);
+  item.append(word, much, bar);
+  return item;
+}
+
+function describe(one, place, answer) {
+  const part = document.getElementById("object").content.cloneNode(true);
+  const find = (name) => part.querySelector(`.${name}`);
+  find("label").textContent = one.reason ? "Unknown" : one.label;
+  if (!one.reason) find("sure").textContent = `${percent(one.confidence)} sure`;
+  if (answer.objects.length > 1) {
+    find("number").hidden = false;
+    find("number").textContent = place + 1;
+  }
+  if (one.reason) {
+    find("why").hidden = false;
+    find("why").textContent = REASONS[one.reason] ?? one.reason;
+    find("object").classList.add("unsure");
+  }
+  find("guesses").append(...one.top.map(guess));
+  if (one.likely.length > 1 && !one.reason) {
+    find("likely").hidden = false;
+    find("likely").textContent = `Nine times in ten it is one of: ${one.likely.join(", ")}.`;
+  }
+  find("found").textContent = answer.found
+    ? `Found as “${one.parent || "object"}” (${percent(one.parent_score)} sure).`
+    : "No such object was found, so the whole photo was judged.";
+  find("closeup").setAttribute("aria-label", `Close-up: ${one.reason ? "unknown" : one.label}`);
+  return part;
+}
+
+async function show(card, file, answer) {
+  const views = card.querySelector(".views");
+  const image = views.querySelector("img");
+  const parts = answer.objects.map((one, place) => describe(one, place, answer));
+  views.querySelector(".objects").append(...parts);
+  if (!parts.length) throw new Error("No such object was found in this photo.");
+  image.alt = `Your photo ${file.name}`;
+  if (await load(image, URL.createObjectURL(file))) {
+    if (answer.found) drawBoxes(views.querySelector(".boxes"), image, answer.objects);
+    const canvases = views.querySelectorAll(".closeup");
+    if (answer.found) {
+      answer.objects.forEach((one, place) => paintCloseup(canvases[place], image, one.box, Number(form.dataset.pad)));
+    }
+  } else {
+    // A kind of picture that this browser cannot show: the service draws it.
+    const url = await drawn(file);
+    if (!url || !(await load(image, url))) views.querySelector(".photo").hidden = true;
+  }
+  views.hidden = false;
+}
+
+async function ask(file) {
+  const part = document.getElementById("pending").content.cloneNode(true);
+  const card = part.querySelector("article");
+  card.querySelector(".name").textContent = file.name;
+  card.querySelector(".close").onclick = () => card.remove();
+  answers.prepend(part);
+  try {
+    if (file.size > Number(form.dataset.bytes)) throw new Error("This file is too large for this service.");
+    const answer = await send(file);
+    if (answer.error) throw new Error(answer.error.message);
+    await show(card, file, answer);
+    const first = answer.objects[0];
+    status.textContent = first.reason
+      ? `${file.name}: unknown, ${first.reason}`
+      : `${file.name}: ${first.label}, ${percent(first.confidence)} sure`;
+  } catch (problem) {
+    const words = problem instanceof TypeError ? "The service cannot be reached." : problem.message;
+    const end = /[.!?]$/.test(words) ? "" : ".";
+    card.querySelector(".problem").textContent = words.charAt(0).toUpperCase() + words.slice(1) + end;
+    card.querySelector(".problem").hidden = false;
+  }
+  card.querySelector(".wait").hidden = true;
+}
+
+async function askAll(files) {
+  const photos = [...files];
+  answers.scrollIntoView({ block: "nearest" });
+  for (const file of photos.reverse()) await ask(file);
+}
+
+form.addEventListener("submit", (event) => event.preventDefault());
+for (const input of form.querySelectorAll("input[type=file]")) {
+  input.addEventListener("change", () => {
+    askAll(input.files);
+    input.value = "";
+  });
+}
+if (matchMedia("(pointer: coarse)").matches) {
+  form.querySelectorAll(".camera, #camera").forEach((part) => { part.hidden = false; });
+  form.querySelector(".drop-words").hidden = true; // fingers drop nothing
+}
+
+let depth = 0;
+addEventListener("dragenter", (event) => { event.preventDefault(); depth += 1; form.classList.add("over"); });
+addEventListener("dragleave", () => { depth -= 1; if (depth <= 0) form.classList.remove("over"); });
+addEventListener("dragover", (event) => event.preventDefault());
+addEventListener("drop", (event) => {
+  event.preventDefault();
+  depth = 0;
+  form.classList.remove("over");
+  askAll(event.dataTransfer.files);
+});
+addEventListener("paste", (event) => { if (event.clipboardData?.files.length) askAll(event.clipboardData.files); });
