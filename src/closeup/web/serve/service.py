@@ -19,10 +19,10 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from closeup.answers import annotate
-from closeup.engine import available_cpus
 from closeup.errors import CloseupError, PhotoError
 from closeup.images import read_photo
 from closeup.model import CHUNK, Model
+from closeup.parallel import available_cpus
 from closeup.types import Pixels, Prediction
 
 _RATE_MEMORY = 0.8
