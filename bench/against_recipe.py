@@ -47,6 +47,7 @@ class Given:
     keras: Path
     work: Path
     few: int
+    whole: bool
 
 
 def ask(command: list[str]) -> dict[str, Any]:
@@ -116,16 +117,20 @@ def embed_and_fit(crops: str, backbone: str, precision: Any) -> None:
     from closeup.config import EngineConfig
     from closeup.embed import Embedder
     from closeup.folding import grouped_folds
-    from closeup.images import read_photo
+    from closeup.images import read_picture
     from closeup.memory import keep_memory
     from closeup.parallel import ordered_map
+    from closeup.preprocess import prepare
     from closeup.zoo import find
 
     files = sorted(file for file in Path(crops).rglob("*") if file.is_file())
     labels = [file.parent.name for file in files]
     embedder = Embedder(find(backbone, "backbone"), EngineConfig(precision=precision))
     with keep_memory():
-        vectors = np.stack(list(embedder.embed(ordered_map(read_photo, files))))
+        inputs = ordered_map(
+            lambda file: prepare(read_picture(file), embedder.card.input)[0], files
+        )
+        vectors = np.stack(list(embedder.run(inputs)))
     folds = grouped_folds(labels, [str(file) for file in files], 5, 0)
     heads.fit("ridge", vectors, labels, folds, 0, (vectors.shape[1],))
 
@@ -150,7 +155,7 @@ def rounds(given: Given, count: int, say: Callable[[str], None]) -> None:
     whole: dict[str, list[tuple[float, float]]] = {}
     for number in range(count):
         say(f"round {number + 1} of {count}")
-        per_photo = recipe_detects(given)
+        per_photo = recipe_detects(given) if given.whole else 0.0
         training: dict[str, float] = {}
         for backbone in ("densenet121", "mobilenetv2"):
             training[backbone] = recipe_trains(given, backbone, total)
@@ -159,7 +164,7 @@ def rounds(given: Given, count: int, say: Callable[[str], None]) -> None:
                 name = f"classifier, {backbone}, {precision}, {total} pictures, {EPOCHS} epochs"
                 stages.setdefault(name, []).append((training[backbone], ours))
                 say(f"{name}: {training[backbone]:.1f} {ours:.1f}")
-        for detector, backbone, rival in CONFIGURATIONS:
+        for detector, backbone, rival in CONFIGURATIONS if given.whole else ():
             slow = detector == "faster-rcnn"
             photos, n = (few, few_count) if slow else (given.photos, total)
             taken = closeup_runs(given, photos, detector, backbone)
@@ -171,7 +176,8 @@ def rounds(given: Given, count: int, say: Callable[[str], None]) -> None:
                 stages.setdefault(found, []).append((n * per_photo, taken["look"]))
             say(f"{name}: {taken}")
     table("stage", stages)
-    table("whole job", whole)
+    if given.whole:
+        table("whole job", whole)
 
 
 def main() -> None:
@@ -182,13 +188,15 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--few", type=int, default=8, help="photos for the recipe's detector")
     parser.add_argument("--part", type=int, default=520, help="pictures for its classifier")
+    parser.add_argument("--classifier-only", action="store_true", help="leave the whole job out")
     given = parser.parse_args()
     for name in {name for row in CONFIGURATIONS for name in row}:
         add(name)
     print(describe())
     with tempfile.TemporaryDirectory() as work:
         crops = sample(given.photos, Path(work) / "crops", given.part)
-        given_all = Given(given.photos, crops, given.keras, Path(work), given.few)
+        given_all = Given(given.photos, crops, given.keras, Path(work), given.few,
+                          not given.classifier_only)  # fmt: skip
         rounds(given_all, given.rounds, lambda line: print(line, file=sys.stderr, flush=True))
 
 

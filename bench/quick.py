@@ -1,7 +1,13 @@
-"""A small benchmark in a minute or two (``make bench``): the demo once, with its stage times."""
+"""A small benchmark in a minute or two (``make bench``), offline, with the networks that ship.
+
+The demo once with its stage times; the pass over its photos against the networks' own speed; how
+soon one answer comes. The full tables and their commands: docs/performance.md.
+"""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -10,16 +16,26 @@ from bench.machine import describe
 
 
 def main() -> None:
-    """Run the demo and print its times and scores."""
+    """Run the demo and print its times and scores, then the other two."""
     with tempfile.TemporaryDirectory() as folder:
-        result = run(0, Path(folder) / "demo")
-    print(describe(), end="\n\n")
-    print("| stage | seconds | photos/s |\n| --- | --- | --- |")
-    for stage, seconds in result["seconds"].items():
-        rate = f"{result['photos'] / seconds:.0f}" if seconds > 0.05 else ""
-        print(f"| {stage} | {seconds:.2f} | {rate} |")
-    print(f"| whole demo, photos made included | {result['total_seconds']:.1f} | |")
-    print(f"\nmacro-F1 {result['test']['macro_f1']:.3f} on {result['test']['n']} test close-ups")
+        demo = Path(folder) / "demo"
+        result = run(0, demo)
+        print(describe(), end="\n\n")
+        print("| stage | seconds | photos/s |\n| --- | --- | --- |")
+        for stage, seconds in result["seconds"].items():
+            rate = f"{result['photos'] / seconds:.0f}" if seconds > 0.05 else ""
+            print(f"| {stage} | {seconds:.2f} | {rate} |")
+        print(f"| whole demo, photos made included | {result['total_seconds']:.1f} | |")
+        test = result["test"]
+        print(f"\nmacro-F1 {test['macro_f1']:.3f} on {test['n']} test close-ups\n", flush=True)
+        others = {
+            "floor": [demo / "photos", "--detector", "nano-clock", "--backbone", "nano-embed"],
+            "latency": [demo / "watches" / "model", demo / "fresh.jpg"],
+        }
+        for name, words in others.items():
+            command = [sys.executable, "-m", f"bench.{name}", *map(str, words)]
+            subprocess.run(command, check=True)
+            print()
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
 """How quickly ``closeup serve`` answers: ``python -m bench.serve [--model DIR --photos DIR]``.
 
 Runs the command on a free port and lets 8 clients, in a process of their own, post one photo after
-another for some time; then, on the same photos and for as long, the library's own batch prediction
-(``Model.predict_many``) in a process without a service. The two take turns, so that whatever else
-the machine does strikes both. Without arguments the model and the photos are those of
-``closeup demo``. Prints a Markdown table; the last column is what of the library's rate the
-service reaches.
+another; and, on the same photos and for as long, the library's own batch prediction
+(``Model.predict_many``) in a process without a service. The two take turns of some seconds, so
+that whatever else the machine does strikes both. Without arguments the model and the photos are
+those of ``closeup demo``. Prints a Markdown table; the last column is what of the library's rate
+the service reaches.
 """
 
 from __future__ import annotations
@@ -27,11 +27,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 from bench.machine import describe
 from closeup.images import photo_suffixes
 
 MOST_PHOTOS = 400
+TURN = 5.0
+"""Seconds that the service and the library each get in turn."""
+WARM = 3.0
+
+_LOADED: dict[tuple[Path, Path], Any] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +60,9 @@ def library(model: Path, photos: Path, seconds: float) -> float:
     """Photos a second by ``predict_many``, in whole batches over and over."""
     import closeup
 
-    loaded, data = closeup.load(model), read_all(photos)
-    list(loaded.predict_many(data[:64]))
+    if (model, photos) not in _LOADED:
+        _LOADED[model, photos] = closeup.load(model), read_all(photos)
+    loaded, data = _LOADED[model, photos]
     done, began = 0, time.perf_counter()
     while time.perf_counter() - began < seconds:
         for _ in loaded.predict_many(data):
@@ -121,13 +128,25 @@ def served(model: Path) -> Iterator[int]:
 
 
 def one_round(model: Path, photos: Path, clients: int, seconds: float) -> tuple[Load, float]:
-    """The service under load, then the library, each in processes of its own."""
-    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-        with served(model) as port:
-            pool.submit(post_all, port, photos, clients, min(3, seconds)).result()  # to warm up
-            load = pool.submit(post_all, port, photos, clients, seconds).result()
-        rate = pool.submit(library, model, photos, seconds).result()
-    return load, rate
+    """The service under load for so many `seconds`, in turns with the library."""
+    loads, rates = [], []
+    spawn = get_context("spawn")
+    with (
+        ProcessPoolExecutor(1, spawn) as asking,
+        ProcessPoolExecutor(1, spawn) as own,
+        served(model) as port,
+    ):
+        asking.submit(post_all, port, photos, clients, WARM).result()
+        own.submit(library, model, photos, WARM).result()
+        for _ in range(max(1, round(seconds / TURN))):
+            loads.append(asking.submit(post_all, port, photos, clients, TURN).result())
+            rates.append(own.submit(library, model, photos, TURN).result())
+    together = Load(
+        statistics.mean(load.rate for load in loads),
+        tuple(taken for load in loads for taken in load.seconds),
+        tuple(error for load in loads for error in load.errors),
+    )
+    return together, statistics.mean(rates)
 
 
 def row(name: str, load: Load, rate: float) -> str:

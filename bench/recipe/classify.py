@@ -23,6 +23,8 @@ includes building the graph; `per_epoch` is the mean of the others; `each_epoch`
 `scaled` says what ``--scale`` epochs would take and whether that was measured or scaled from
 `first_epoch` and `per_epoch`. To scale to another number of close-ups, leave out what building the
 graph took: (`first_epoch` - `per_epoch`) + epochs x `per_epoch` x close-ups / `images`.
+`processors_used` is how many processors worked on average; where it is far below those that the
+machine has, others used them too and the times are too long.
 """
 
 from __future__ import annotations
@@ -199,7 +201,9 @@ def classify(given: argparse.Namespace) -> dict[str, Any]:
     parts = load(given.crops)
     classes = len(parts[0].class_names)  # with Keras an empty folder is a class too
     model = build(given.backbone, weights, classes)
+    began = time.process_time()
     epochs, history = fit(model, parts, given.epochs)
+    worked = time.process_time() - began
     measured = len(epochs) >= given.scale
     total = sum(epochs[: given.scale]) if measured else scaled(epochs, given.scale)
     return {
@@ -218,6 +222,7 @@ def classify(given: argparse.Namespace) -> dict[str, Any]:
             "basis": "measured" if measured else "first_epoch + others at per_epoch",
         },
         "validation_accuracy": rounded(max(history["val_accuracy"])),
+        "processors_used": rounded(worked / sum(epochs), 1),
         "jit": bool(model.jit_compile),
         "backend": keras.backend.backend(),
         "machine": machine("keras", "tensorflow", "tensorflow-cpu"),

@@ -103,6 +103,7 @@ def test_detecting_tells_its_times_and_saves_every_readable_photo(
     assert 0 < sum(said["stages"].values()) <= said["per_photo"] + 0.01
     assert (said["weights"], said["pixels"]) == ("random", 64)
     assert "random boxes" in said["note"]
+    assert said["processors_used"] > 0
 
 
 def test_weights_of_the_detector_that_cannot_be_had(

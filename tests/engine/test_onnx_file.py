@@ -35,16 +35,14 @@ def test_no_file_and_a_folder(tmp_path: Path) -> None:
             read_signature(file)
 
 
-@given(cut=st.floats(0.02, 0.98))
-@settings(
-    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
-def test_a_cut_file(tmp_path: Path, cut: float) -> None:
+def test_a_file_cut_anywhere(tmp_path: Path) -> None:
+    """Also where a field ends, and the rest would pass for a whole file."""
     whole = affine(tmp_path / "whole.onnx").read_bytes()
     file = tmp_path / "cut.onnx"
-    file.write_bytes(whole[: int(len(whole) * cut)])
-    with pytest.raises(NetworkDamaged):
-        read_signature(file)
+    for size in range(len(whole)):
+        file.write_bytes(whole[:size])
+        with pytest.raises(NetworkDamaged):
+            read_signature(file)
 
 
 @given(data=st.binary(min_size=1, max_size=200))

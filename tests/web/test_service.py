@@ -13,7 +13,7 @@ from PIL import Image
 
 from closeup.model import CHUNK, Model
 from closeup.types import Prediction
-from closeup.web.serve.service import Limits, QueueFull, Service
+from closeup.web.serve.service import _RUNS, Limits, QueueFull, Service
 
 Named = list[tuple[str, bytes]]
 
@@ -63,16 +63,14 @@ def test_one_and_many_are_answered_as_by_the_library(model: Model, photos: Named
 
 def test_waiting_photos_run_together_up_to_a_batch(model: Model, photos: Named) -> None:
     held = Held(model)
-    service = service_on(held, queue=len(photos) + 1)
-    first = service.submit(photos[:1])
-    assert held.begun.wait(30)
-    rest = service.submit(photos)
-    while len(service._ready) < len(photos):  # decoded, while the model is busy
+    service = service_on(held, queue=len(photos))
+    asked = service.submit(photos)
+    while service._unread:  # until all are decoded, while the model is busy
         threading.Event().wait(0.01)
     held.go.set()
-    assert all(future.result(30).objects for future in [*first, *rest])
-    assert held.given[:2] == [1, CHUNK]
-    assert sum(held.given) == len(photos) + 1
+    assert all(future.result(30).objects for future in asked)
+    assert max(held.given) == CHUNK
+    assert sum(held.given) == len(photos)
     assert service.close()
 
 
@@ -123,14 +121,17 @@ def test_too_many_pixels_are_not_decoded(model: Model) -> None:
 def test_what_is_cancelled_is_not_computed(model: Model, photos: Named) -> None:
     held = Held(model)
     service = service_on(held)
-    (first,) = service.submit(photos[:1])
-    assert held.begun.wait(30)
-    (second,) = service.submit(photos[1:2])
-    assert second.cancel()
+    running = []
+    for place in range(_RUNS):  # as many as run at once
+        running += service.submit(photos[place : place + 1])
+        while len(held.given) <= place:
+            threading.Event().wait(0.01)
+    (waiting,) = service.submit(photos[:1])
+    assert waiting.cancel()
     held.go.set()
-    assert first.result(30).objects
+    assert all(future.result(30).objects for future in running)
     assert service.close()
-    assert sum(held.given) == 1
+    assert sum(held.given) == _RUNS
 
 
 def test_closing_finishes_what_was_accepted_and_refuses_the_rest(

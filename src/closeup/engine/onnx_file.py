@@ -127,6 +127,8 @@ class _Reader:
         graph = self._message(whole, 7)
         if graph is None:
             raise ValueError("it holds no graph")
+        if self._message(whole, 8) is None:
+            raise ValueError("it does not say which operators it uses: its end is missing")
         weights = {self._text(span, 8) for span in self._messages(graph, 5)}
         inputs: dict[str, Shape] = {}
         dtypes: dict[str, np.dtype[np.generic]] = {}

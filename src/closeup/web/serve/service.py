@@ -1,8 +1,8 @@
 """Photos in, answers out, for many who ask at once: one model, run over batches.
 
-Photos are decoded by a few threads while one thread runs the model over all that are decoded by
-then, up to a batch. So a lone photo waits for nobody, and many at once run as quickly as a folder
-of them does. Everything is bounded: the photos accepted, and the pixels held.
+Photos are decoded by a few threads while two others run the model, each over all that are decoded
+by then, up to a batch. So a lone photo waits for nobody, and many at once run about as quickly as
+a folder of them does. Everything is bounded: the photos accepted, and the pixels held.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ from closeup.types import Pixels, Prediction
 
 _RATE_MEMORY = 0.8
 """How much of the known speed stays when a batch gives a new one."""
-_ENOUGH = 8
+_RUNS = 2
+"""Batches at once: while one waits for its last photo, the other keeps the processors busy."""
+_ENOUGH = 2
 """Decoded photos that the model is always run on, however many are still being decoded."""
 
 
@@ -86,7 +88,7 @@ class Service:
         self._limits = limits
         self._on_batch = on_batch
         self._readers = ThreadPoolExecutor(min(4, available_cpus()), "closeup-read")
-        self._runner = ThreadPoolExecutor(1, "closeup-run")
+        self._runner = ThreadPoolExecutor(_RUNS, "closeup-run")
         self._changed = threading.Condition()
         # All below is read and written under `_changed`.
         self._ready: deque[_Job] = deque()
@@ -94,7 +96,7 @@ class Service:
         self._unread = 0
         self._held = 0
         self._blocked = 0
-        self._running = False
+        self._running = 0
         self._closed = False
         self._rate = 0.0
 
@@ -222,17 +224,16 @@ class Service:
                 job.answer.set_exception(error or CloseupError("the service is shutting down"))
 
     def _run_next(self) -> None:
-        """Start on what is decoded, unless the model runs already."""
+        """Start on what is decoded, unless the model has enough to do."""
         with self._changed:
-            # Half of what has come is waited for: so while one half runs the other is decoded,
-            # where starting on the first would run one alone and then all others.
+            # A lone photo runs at once; of several that come together the first is not run alone.
             enough = min(_ENOUGH, math.ceil((len(self._ready) + self._unread) / 2))
-            if self._running or not self._ready:
+            if self._running == _RUNS or not self._ready:
                 return
             if len(self._ready) < enough and not self._blocked:
                 return
             taken = [self._ready.popleft() for _ in range(min(CHUNK, len(self._ready)))]
-            self._running = True
+            self._running += 1
         run = self._runner.submit(self._run, taken)
         run.add_done_callback(partial(self._run_done, taken))
 
@@ -252,7 +253,7 @@ class Service:
 
     def _run_done(self, taken: list[_Job], run: Future[list[tuple[_Job, Prediction]]]) -> None:
         with self._changed:
-            self._running = False
+            self._running -= 1
             self._held -= sum(job.size for job in taken)
             self._changed.notify_all()
         for job in taken:
