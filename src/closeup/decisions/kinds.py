@@ -28,6 +28,17 @@ class Kind(StrEnum):
     DIFFERENT = "different"
     UNDO = "undo"
 
+    @property
+    def past(self) -> str:
+        """What was done, for people."""
+        return _PAST[self]
+
+
+_PAST = {
+    Kind.ACCEPT: "accepted", Kind.REJECT: "rejected", Kind.RELABEL: "relabelled",
+    Kind.NOT_FOUND: "nothing to be found", Kind.BOXES: "boxes drawn or chosen",
+    Kind.SAME: "kept together", Kind.DIFFERENT: "told apart", Kind.UNDO: "undone",
+}  # fmt: skip
 
 ABOUT_CROP = frozenset({Kind.ACCEPT, Kind.REJECT, Kind.RELABEL})
 ABOUT_PAIR = frozenset({Kind.SAME, Kind.DIFFERENT})

@@ -58,6 +58,7 @@ export class Editor {
   down(event) {
     if (event.button || this.drag) return;
     event.preventDefault();
+    document.activeElement?.blur(); // Enter then saves, whatever button was pressed before
     this.svg.setPointerCapture(event.pointerId);
     const at = this.place(event);
     const corner = this.adding ? -1 : this.corner(at);
