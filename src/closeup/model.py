@@ -41,7 +41,7 @@ from closeup.heads import Head, restore
 from closeup.images import read_photo
 from closeup.neighbours import Known, neighbours
 from closeup.parallel import ordered_map
-from closeup.project import write_atomically
+from closeup.project import write_together
 from closeup.types import (
     UNKNOWN,
     Answer,
@@ -127,7 +127,7 @@ class Parts:
 
 
 def save_model(folder: Path, card: ModelCard, parts: Parts) -> Path:
-    """Write a model folder; `card.files` is filled in here. The card is written last.
+    """Write a model folder; `card.files` is filled in here. All of it is replaced together.
 
     Raises
     ------
@@ -143,8 +143,6 @@ def save_model(folder: Path, card: ModelCard, parts: Parts) -> Path:
         contents[KNOWN_FILE] = parts.known.to_bytes()
     for name, network in (("detector", parts.detector), ("backbone", parts.backbone)):
         if network is None:
-            if (folder / name).is_dir():
-                shutil.rmtree(folder / name)
             continue
         card_text = network.card.model_copy(update={"graph": "graph.onnx"}).model_dump_json(
             indent=1
@@ -152,10 +150,12 @@ def save_model(folder: Path, card: ModelCard, parts: Parts) -> Path:
         contents[f"{name}/card.json"] = card_text.encode()
         contents[f"{name}/graph.onnx"] = network.file.read_bytes()
     hashes = {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}
-    for name, data in contents.items():
-        write_atomically(folder / name, data)
     full = card.model_copy(update={"files": hashes})
-    write_atomically(folder / CARD_FILE, (full.model_dump_json(indent=1) + "\n").encode())
+    files = {folder / name: data for name, data in contents.items()}
+    about = (full.model_dump_json(indent=1) + "\n").encode()
+    write_together(files, folder / CARD_FILE, about)
+    if parts.detector is None:
+        shutil.rmtree(folder / "detector", ignore_errors=True)
     return folder
 
 

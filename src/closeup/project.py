@@ -13,8 +13,9 @@ import dataclasses
 import hashlib
 import json
 import os
+import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -22,6 +23,7 @@ from typing import Any, Generic, TypeVar, get_type_hints
 
 from closeup.config import CONFIG_FILE, RunConfig, read_toml, to_toml
 from closeup.errors import ProjectError
+from closeup.lock import HALF_FILE, LOCK_FILE, only_writer, sweep
 from closeup.types import Box
 
 FORMAT = 1
@@ -77,21 +79,59 @@ def write_atomically(
     ProjectError
         Where the folder cannot be written (full, read-only), naming the file.
     """
-    temporary = ""
+    with _cannot_write(file), _written_beside(file, data, durable) as temporary:
+        temporary.replace(file)
+
+
+def write_together(files: Mapping[Path, bytes], card: Path, about: bytes) -> None:
+    """Replace `files` and the `card` that names them, the old or the new ones all together.
+
+    Everything is written beside its place first, so a full disk leaves the old ones as they were.
+    Then all are renamed. A process that is killed in that moment leaves no card, never one that
+    names other files than those beside it.
+
+    Raises
+    ------
+    ProjectError
+        As :func:`write_atomically` does.
+    """
+    with contextlib.ExitStack() as stack:
+        ready = []
+        for file, data in (*files.items(), (card, about)):
+            stack.enter_context(_cannot_write(file))
+            ready.append((stack.enter_context(_written_beside(file, data, True)), file))
+        card.unlink(missing_ok=True)
+        for temporary, file in ready:
+            with _cannot_write(file):
+                temporary.replace(file)
+
+
+@contextlib.contextmanager
+def _written_beside(
+    file: Path, data: bytes | Iterable[bytes | memoryview], durable: bool
+) -> Iterator[Path]:
+    """`data` in a file beside `file`, to be renamed in the block; gone after it where it is not."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=file.parent, prefix=HALF_FILE)
+    temporary = Path(name)
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=".writing-")
         with os.fdopen(handle, "wb") as stream:
             stream.writelines([data] if isinstance(data, bytes) else data)
             if durable:
                 stream.flush()
                 os.fsync(stream.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(file)
+        temporary.chmod(0o644)
+        yield temporary
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _cannot_write(file: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as err:
-        if temporary:
-            with contextlib.suppress(OSError):
-                Path(temporary).unlink()
         reason = err.strerror or str(err)
         raise ProjectError(
             f"cannot write {file}: {reason}; free the space or rights it needs and run again"
@@ -117,11 +157,25 @@ class Project:
         self.folder = folder
         if folder.exists() and not folder.is_dir():
             raise ProjectError(f"{folder} is a file; give a folder to --out")
-        if folder.is_dir() and not self.config_file.exists() and any(folder.iterdir()):
+        strange = folder.is_dir() and any(map(_is_foreign, folder.iterdir()))
+        if strange and not self.config_file.exists():
             raise ProjectError(
                 f"{folder} holds files but no {CONFIG_FILE}, so it is no Closeup project; "
                 "give --out a new folder"
             )
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Write alone until the block ends; what killed processes left half-written is removed.
+
+        Raises
+        ------
+        ProjectError
+            Where somebody else is writing: who is named.
+        """
+        with only_writer(self.folder):
+            sweep(self.folder)
+            yield
 
     @property
     def config_file(self) -> Path:
@@ -207,6 +261,15 @@ class Project:
         """Remove files that an earlier run of ours wrote below the project, if still there."""
         for name in names:
             (self.folder / name).unlink(missing_ok=True)
+
+    def remove_folder(self, name: str) -> None:
+        """Remove a folder of ours below the project with all it holds, if it is there."""
+        shutil.rmtree(self.folder / name, ignore_errors=True)
+
+
+def _is_foreign(path: Path) -> bool:
+    """Whether something in a folder is not of ours, as a process killed at once leaves it."""
+    return path.name != LOCK_FILE and not path.name.startswith(HALF_FILE)
 
 
 def _fields(row: type) -> dict[str, type]:
