@@ -194,7 +194,11 @@ def _run(out: Path, given: dict[str, Any], json: bool) -> None:
         print_json(result.to_json())
     else:
         print_result(result)
-        print(f"\nNext: closeup predict {shlex.quote(str(result.model))} PHOTO…")
+        print(
+            f"\nNext: closeup predict {shlex.quote(str(result.model))} PHOTO…"
+            f"\n      closeup review {shlex.quote(str(result.report.parent))}"
+            "    # look through the close-ups, mend what is wrong"
+        )
 
 
 def _counts_line(counts: Counts) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -60,7 +60,7 @@ class Harvest:
     photos: list[Photo] = field(default_factory=list)
     detections: dict[str, list[Detection]] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
-    signatures: dict[str, Signature] = field(default_factory=dict)
+    signatures: MutableMapping[str, Signature] = field(default_factory=dict)
     vectors: dict[str, dict[str, Floats]] = field(default_factory=dict)
     rate: float = 0.0
     fresh_files: list[str] = field(default_factory=list)

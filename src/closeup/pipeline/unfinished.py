@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from dataclasses import astuple, dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from closeup.duplicates import Spilled
 from closeup.duplicates.signatures import VERSION as SIGNATURES_VERSION
 from closeup.project import Project
 from closeup.types import Box, Detection, Floats, Photo, PhotoState
@@ -41,7 +42,7 @@ class Kept:
     photos: list[Photo] = field(default_factory=list)
     detections: dict[str, list[Detection]] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
-    signatures: dict[str, Signature] = field(default_factory=dict)
+    signatures: MutableMapping[str, Signature] = field(default_factory=dict)
     vectors: dict[str, dict[str, Floats]] = field(default_factory=dict)
 
 
@@ -64,7 +65,7 @@ class Unfinished:
 
     def read(self) -> Kept:
         """What is there and still holds; a damaged part is passed over."""
-        kept = Kept()
+        kept = Kept(signatures=Spilled(self._project.folder))
         for file in sorted((self._project.folder / FOLDER).glob("*.safetensors")):
             if file.stem.isdecimal():
                 self._number = max(self._number, int(file.stem) + 1)
@@ -107,7 +108,8 @@ class Unfinished:
         if time.monotonic() - self._wrote < SECONDS:
             return
         photos = harvest.photos[self._photos :]
-        signatures = dict(islice(harvest.signatures.items(), self._signatures, None))
+        named = islice(harvest.signatures, self._signatures, None)
+        signatures = {name: harvest.signatures[name] for name in named}
         vectors = {
             name: dict(islice(found.items(), self._vectors.get(name, 0), None))
             for name, found in harvest.vectors.items()
