@@ -6,7 +6,7 @@ CORE := $(VENV)/.core-installed
 FULL := $(VENV)/.full-installed
 PYTEST_FLAGS ?= -n auto
 
-.PHONY: demo test check lint types docs bench clean
+.PHONY: demo test check lint types docs bench torture clean
 
 demo: $(CORE) ## the main job, offline, on photos that the project makes
 	$(BIN)/closeup demo
@@ -28,6 +28,9 @@ docs: $(FULL) ## the generated pages are up to date
 
 bench: $(FULL) ## a small version of the benchmarks
 	$(BIN)/python -m bench.quick
+
+torture: $(FULL) ## kill, fill and freeze everything, for about half an hour
+	$(BIN)/python tools/torture.py
 
 $(BIN)/uv:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Closeup needs Python 3.11 or newer; set PYTHON=")'

@@ -29,13 +29,16 @@ def demo(
     from closeup.answers import draw_prediction, to_json
     from closeup.demo.photos import write_fresh_photo, write_photos
     from closeup.demo.scenes import MAKERS
+    from closeup.lock import only_writer, sweep
 
     start = time.perf_counter()
     say(
         f"Making {per_maker} photos each of wrist watches by five invented makers "
         f"({', '.join(MAKERS)}). Their designs differ in details only."
     )
-    with progress_on_stderr() as progress:
+    with only_writer(out), progress_on_stderr() as progress:
+        sweep(out, deep=False)
+        sweep(out / "photos")
         write_photos(
             out / "photos",
             per_maker=per_maker,
@@ -46,11 +49,11 @@ def demo(
             out / "photos", out=out / "watches", parent="clock", detector=DETECTOR,
             backbone=BACKBONE, compare_photo=True, seed=seed, progress=progress,
         )  # fmt: skip
-    fresh = out / "fresh.jpg"
-    maker = MAKERS[seed % len(MAKERS)]
-    write_fresh_photo(fresh, maker=maker, seed=seed)
-    answer = api.load(result.model).predict(fresh)
-    draw_prediction(answer, out / "fresh-answer.jpg")
+        fresh = out / "fresh.jpg"
+        maker = MAKERS[seed % len(MAKERS)]
+        write_fresh_photo(fresh, maker=maker, seed=seed)
+        answer = api.load(result.model).predict(fresh)
+        draw_prediction(answer, out / "fresh-answer.jpg")
     seconds = round(time.perf_counter() - start, 1)
     if json:
         print_json(result.to_json() | {"fresh": to_json(answer) | {"truth": maker},

@@ -8,6 +8,7 @@ import json
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
@@ -94,8 +95,17 @@ def _orders(out: Path, per_maker: int, seed: int, size: int) -> list[_Order]:
     ]
 
 
-def _leave_interrupts_to_the_parent() -> None:
+def _follow_the_parent() -> None:
+    """Leave interrupts to it, and end with it: a killed parent cannot say that there is no more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+
+    def end() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=end, daemon=True).start()
 
 
 def _written(orders: list[_Order], workers: int) -> Iterator[list[_Row]]:
@@ -104,9 +114,7 @@ def _written(orders: list[_Order], workers: int) -> Iterator[list[_Row]]:
         yield from map(_write, orders)
         return
     # Fresh processes: a fork would copy the locks of whatever threads the caller has started.
-    pool = ProcessPoolExecutor(
-        workers, multiprocessing.get_context("spawn"), _leave_interrupts_to_the_parent
-    )
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _follow_the_parent)
     try:
         yield from pool.map(_write, orders)
     finally:

@@ -242,16 +242,22 @@ def duplicates_stage(job: Job, photos: Table[Photo]) -> Table[Pair]:
         seen = {p.id: p.sha256 for p in readable}
         key = key_of("duplicates", VERSIONS["duplicates"], seen if wanted else {}, wanted)
 
-        def find(_: object) -> list[Pair]:
-            if not wanted:
-                return []
+        def stored() -> Signatures:
             old = Signatures.read(job.project.folder / SIGNATURES_FILE)
             fresh = job.harvest.signatures if job.harvest is not None else None
             known = signatures(readable, old, job.progress, fresh)
             job.project.write_bytes(SIGNATURES_FILE, known.parts(), durable=False)  # a cache
-            return list(near_duplicates(readable, known))
+            if fresh is not None:
+                fresh.clear()
+            return known
 
-        return job.project.stage("duplicates", Pair, key, find)
+        def find(_: object) -> list[Pair]:
+            return list(near_duplicates(readable, stored())) if wanted else []
+
+        table = job.project.stage("duplicates", Pair, key, find)
+        if wanted and job.harvest is not None and job.harvest.signatures:
+            stored()  # the pairs are known, but the pass missed some: the file was damaged
+        return table
 
 
 def dataset_stage(
