@@ -271,12 +271,19 @@ def _walk(
         path = Path(child.path)
         if child.name.startswith(".") or child.name.lower() in ("thumbs.db", "desktop.ini"):
             continue
-        if not child.is_dir():
+        if not _is_folder(child):
             yield path
         elif not _is_own_or_skipped(path, skip):
             inner = path.stat()
             if (inner.st_dev, inner.st_ino) not in here:
                 yield from _walk(path, skip, here)
+
+
+def _is_folder(child: os.DirEntry[str]) -> bool:
+    try:
+        return child.is_dir()
+    except OSError:  # a link to itself, or to a name that is too long: it gets a row that says so
+        return False
 
 
 def _is_own_or_skipped(folder: Path, skip: Collection[Path]) -> bool:
