@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from closeup.cli import options as opt
-from closeup.cli.output import print_json, progress_on_stderr, say
+from closeup.cli.output import print_json, progress_on_stderr, say, show
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,10 +47,11 @@ def _print_scouting(scouting: Scouting, config: RunConfig, photos: Path) -> None
     print(scouting.to_text())
     if scouting.recommended:
         parent = shlex.quote(",".join(scouting.recommended))
-        print(
-            f"\nNext: closeup run {shlex.quote(str(photos))} --parent {parent} "
+        show(
+            "",
+            f"Next: closeup run {shlex.quote(str(photos))} --parent {parent} "
             f"--threshold {scouting.threshold:g} --detector {config.detect.detector} "
-            f"--out {shlex.quote(photos.resolve().stem)}-closeup"
+            f"--out {shlex.quote(photos.resolve().stem)}-closeup",
         )
 
 
@@ -163,7 +164,7 @@ def crop(
         })  # fmt: skip
         return
     print(_counts_line(result.counts))
-    print(f"close-ups: {result.folder}\n\nNext: closeup train {shlex.quote(str(out))}")
+    show(f"close-ups: {result.folder}", "", f"Next: closeup train {shlex.quote(str(out))}")
 
 
 def _options(arguments: dict[str, Any]) -> dict[str, Any]:
@@ -193,7 +194,7 @@ def _run(out: Path, given: dict[str, Any], json: bool) -> None:
         print_json(result.to_json())
     else:
         print_result(result)
-        print(f"\nNext: closeup predict {shlex.quote(str(result.model))} PHOTO…")
+        show("", f"Next: closeup predict {shlex.quote(str(result.model))} PHOTO…")
 
 
 def _counts_line(counts: Counts) -> str:
@@ -238,12 +239,12 @@ def print_result(result: RunResult) -> None:
         print(f"  pad {row.pad:<7g} {row.mean:.3f} ± {row.error:.3f}   (cross-validation)")
     for check in result.checks:
         if check.state == "issue":
-            print(f"{check.code}: {check.title}: {check.detail}")
+            show(f"{check.code}: {check.title}: {check.detail}")
     if result.findings.curve is not None:
-        print(f"more photos? {result.findings.curve.sentence}")
+        show(f"more photos? {result.findings.curve.sentence}")
     taken = ", ".join(f"{stage} {s:.1f}" for stage, s in result.seconds.items() if s >= 0.05)
     print(f"seconds: {taken or 'nothing to do'}")
-    print(f"model:   {result.model}\nreport:  {result.report}")
+    show(f"model:   {result.model}", f"report:  {result.report}")
 
 
 def _print_compared(rows: Sequence[Compared]) -> None:
