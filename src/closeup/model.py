@@ -31,7 +31,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from closeup.config import CropConfig, DetectConfig, EngineConfig, View
 from closeup.conformal import Conformal, prediction_sets
-from closeup.crops import cut, find_crops, whole_photo
+from closeup.crops import bounded, cut, find_crops, whole_photo
 from closeup.detect import Detector
 from closeup.detect.stage import FLOOR, as_rows
 from closeup.embed import Embedder
@@ -259,7 +259,8 @@ class Model:
         whole = []
         if self.card.view != "closeup":
             height, width = photo.shape[:2]
-            square = cut(photo, Box(0, 0, width, height), max(height, width))
+            everything = Box(0, 0, width, height)
+            square = cut(photo, everything, bounded(everything, max(height, width)))
             whole = list(self._embedder.embed([square]))
 
         def answer(closeups: Iterable[Pixels]) -> NDArray[np.float64]:
