@@ -209,10 +209,13 @@ def _csv(file: Path) -> tuple[list[str], list[TableRow]]:
 
 
 def _absolute(given: str) -> Path:
-    return Path(given).expanduser().resolve()
+    # Unlike Path's own methods, these two leave alone what leads nowhere.
+    return Path(os.path.realpath(os.path.expanduser(given)))  # noqa: PTH111
 
 
 def _entries(source: Path, split: str, skip: Collection[Path]) -> list[Entry]:
+    if str(source) != _printable(str(source)):
+        raise PhotosError(f"the path {_printable(str(source))} is not valid UTF-8; rename it")
     if source.is_dir():
         entries = _from_folder(source, split, skip)
     elif source.suffix.lower() in TABLE_SUFFIXES:

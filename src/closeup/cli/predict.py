@@ -72,7 +72,8 @@ def predict(
 
 def _names(files: list[Path], folder: Path) -> list[str]:
     """A file name for each annotated picture; photos of one name in two folders stay apart."""
-    if any(file.resolve().parent == folder.resolve() for file in files):
+    held = folder.resolve()
+    if any(parent.resolve() == held for parent in {file.parent for file in files}):
         raise UsageError(f"--draw {folder} holds photos to predict on; give another folder")
     taken: set[str] = set()
     names = []
