@@ -179,7 +179,7 @@ def test_every_photo_is_accounted_for() -> None:
         "loose": left["loose"],
         "t1": "identical photos are labelled a and b",
         "t2": "identical photos are labelled a and b",
-        "rejected": "rejected",
+        "rejected": "rejected in review",
         "uncut": "no close-up was looked for",
     }
     assert "no label" in left["loose"]

@@ -238,8 +238,12 @@ def folder_name(label: str) -> str:
 def _placed(crop: Crop, photo: Photo, pad: float) -> Crop:
     """`crop` with its window, side and file."""
     around, side = window(crop.box, photo.width, photo.height, pad)
-    file = f"crops/{folder_name(crop.label)}/{crop.id}.jpg"
-    return replace(crop, window=around, side=side, file=file)
+    return replace(crop, window=around, side=side, file=saved_at(crop))
+
+
+def saved_at(crop: Crop) -> str:
+    """Where a close-up is saved, relative to the project: the folder of its label."""
+    return f"crops/{folder_name(crop.label)}/{crop.id}.jpg"
 
 
 def _empty(photo: Photo, state: CropState, reason: str) -> Crop:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from closeup.config import SplitConfig
 from closeup.errors import DatasetError
 from closeup.folding import grouped_folds
-from closeup.groups import find_conflicts
+from closeup.groups import REJECTED, find_conflicts, labelled
 from closeup.types import Crop, CropState, Example, Photo, PhotoState
 
 DROPPED = "no object was found and such photos are dropped"
@@ -56,7 +56,7 @@ def make_dataset(
     by_id = {photo.id: photo for photo in photos}
     conflicting = {
         name: " and ".join(conflict.labels)
-        for conflict in find_conflicts(photos)
+        for conflict in find_conflicts(labelled(photos, crops))
         for name in conflict.photo_ids
     }
     rows = [_example(by_id[crop.photo_id], crop, groups, conflicting) for crop in crops]
@@ -104,12 +104,13 @@ def _example(
     photo: Photo, crop: Crop, groups: Mapping[str, str], conflicting: Mapping[str, str]
 ) -> Example:
     """The row of a crop: split ``"train"`` where it can be used at all, else its reason."""
-    row = replace(_bare(photo, groups), crop_id=crop.id, found=crop.state is CropState.CROPPED)
+    bare = replace(_bare(photo, groups), crop_id=crop.id, label=crop.label)
+    row = replace(bare, found=crop.state is CropState.CROPPED)
     if photo.state is not PhotoState.READABLE or crop.state is CropState.UNREADABLE:
         return replace(row, reason=f"unreadable: {photo.reason or crop.reason}")
     if crop.state is CropState.REJECTED:
-        return replace(row, reason=crop.reason or "rejected")
-    if not photo.label:
+        return replace(row, reason=crop.reason or REJECTED)
+    if not row.label:
         return replace(
             row, reason="no label: the photo lies in no sub-folder, or its cell is empty"
         )
@@ -217,8 +218,11 @@ def _groups_by_label(rows: Sequence[Example], split: str) -> dict[str, set[str]]
 
 
 def _check_classes(rows: Sequence[Example], groups: Mapping[str, set[str]], where: str) -> None:
-    """Refuse what is no classification problem; all labels of `rows` count, usable or not."""
-    labels = sorted({row.label for row in rows} - {""})
+    """Refuse what is no classification problem.
+
+    All labels of `rows` count, usable or not, but those that a person rejected altogether.
+    """
+    labels = sorted({row.label for row in rows if row.reason != REJECTED} - {""})
     if len(labels) < 2:
         raise DatasetError(
             f"a classifier needs photos of at least 2 labels, the {where} have {len(labels)} "

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from closeup.types import Photo
+from closeup.types import Crop, CropState, Photo
+
+REJECTED = "rejected in review"
+"""Reason of a close-up that a person ruled out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,24 @@ def group_photos(photos: Sequence[Photo], *, pairs: Iterable[tuple[str, str]] = 
         join(one, other)
     group_of = {photo.id: find(photo.id) for photo in photos}
     return Grouping(group_of, tuple(find_conflicts(photos)))
+
+
+def labelled(photos: Iterable[Photo], crops: Iterable[Crop]) -> list[Photo]:
+    """The photos with the labels of their close-ups, which people may have changed.
+
+    A photo of several labels, or whose close-ups were all rejected, has none.
+    """
+    labels: dict[str, set[str]] = {}
+    for crop in crops:
+        mine = labels.setdefault(crop.photo_id, set())
+        if crop.state is not CropState.REJECTED:
+            mine.add(crop.label)
+    named = []
+    for photo in photos:
+        mine = labels.get(photo.id, {photo.label})
+        label = next(iter(mine)) if len(mine) == 1 else ""
+        named.append(photo if label == photo.label else replace(photo, label=label))
+    return named
 
 
 def find_conflicts(photos: Iterable[Photo]) -> list[Conflict]:

@@ -16,6 +16,9 @@ import closeup
 from closeup.web.run import Address, listen, make_door, make_server
 from closeup.web.serve import ServeConfig, make_serve_app
 from tests import tiny
+from tests.web.browsing import browser
+
+__all__ = ["browser"]
 
 TOKEN = "a-token-of-the-tests"
 CONFIG = ServeConfig("tiny", make_door("serve", "127.0.0.1", ""))

@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 import base64
-import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, expect
 
 from closeup.model import Model
 from closeup.web.guard import Door
 from closeup.web.serve import make_serve_app
+from tests.web.browsing import DARK, DESK, PHONE, fits, is_accessible, opened
 from tests.web.conftest import CONFIG, TOKEN, running
-
-PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "is_mobile": True,
-                         "has_touch": True}  # fmt: skip
-DESK: dict[str, Any] = {"viewport": {"width": 1200, "height": 860}}
-DARK: dict[str, Any] = {**DESK, "color_scheme": "dark"}
 
 DROP = """([name, data]) => {
   const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
@@ -36,51 +29,9 @@ PAINTED = "(canvas) => canvas.getContext('2d').getImageData(192, 192, 1, 1).data
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    program = shutil.which("chromium") or shutil.which("chromium-browser")
-    if program is None:
-        pytest.skip("no browser: install chromium")
-    with sync_playwright() as play:
-        started = play.chromium.launch(executable_path=program,
-                                       args=["--no-sandbox", "--disable-gpu"])  # fmt: skip
-        yield started
-        started.close()
-
-
-@pytest.fixture(scope="module")
 def url(model: Model) -> Iterator[str]:
     with running(make_serve_app(model, CONFIG)) as (address, _):
         yield address
-
-
-@contextmanager
-def opened(browser: Browser, url: str, how: dict[str, Any]) -> Iterator[Page]:
-    """A page in which nothing may go wrong: no error on its console, nothing from elsewhere."""
-    context = browser.new_context(**how)
-    page = context.new_page()
-    page.set_default_timeout(20_000)
-    wrong: list[str] = []
-    page.on("pageerror", lambda err: wrong.append(str(err)))
-    page.on("console", lambda said: wrong.append(said.text) if said.type == "error" else None)
-    page.on("request", lambda asked: None if asked.url.startswith((url, "blob:")) else
-            wrong.append(asked.url))  # fmt: skip
-    page.goto(url)
-    yield page
-    context.close()
-    assert not [words for words in wrong if "status of 4" not in words]
-
-
-def is_accessible(page: Page) -> None:
-    """No violation that axe-core calls serious or critical."""
-    found = Axe().run(page).response["violations"]
-    bad = [(one["id"], [node["html"] for node in one["nodes"]]) for one in found
-           if one["impact"] in {"serious", "critical"}]  # fmt: skip
-    assert not bad
-
-
-def fits(page: Page) -> bool:
-    """Whether nothing has to be scrolled sideways."""
-    return bool(page.evaluate("document.documentElement.scrollWidth <= innerWidth"))
 
 
 @pytest.mark.parametrize("how", [DESK, PHONE, DARK], ids=["desk", "phone", "dark"])

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 import closeup
-from closeup.cli import demo, doctor, models, predict, project, serve
+from closeup.cli import demo, doctor, models, predict, project, review, serve
 from closeup.cli.output import say
 from closeup.errors import CloseupError, UsageError
 
@@ -32,6 +32,7 @@ app.command("crop")(project.crop)
 app.command("train")(project.train)
 app.command("report")(project.report)
 app.command("predict")(predict.predict)
+app.command("review")(review.review)
 app.command("serve")(serve.serve)
 app.add_typer(models.app, name="models")
 app.command("demo")(demo.demo)

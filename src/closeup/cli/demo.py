@@ -72,5 +72,6 @@ def demo(
         "Next, with a folder of your own photos, one sub-folder per label:\n"
         "  closeup models pull d-fine-n dinov2-s    # once; needs pip install 'closeup[torch]'\n"
         "  closeup scout PHOTOS                     # which parent category suits them?\n"
+        f"Or look through these: closeup review {shlex.quote(str(out / 'watches'))}\n"
         f"Or ask this model: closeup predict {shlex.quote(str(result.model))} PHOTO…"
     )

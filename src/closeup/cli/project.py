@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from closeup.config import RunConfig
     from closeup.pipeline.compare import Compared
+    from closeup.pipeline.reviewed import Reviewed
     from closeup.pipeline.summary import Counts, RunResult
     from closeup.scouting import Scouting
 
@@ -237,6 +238,8 @@ def print_result(result: RunResult) -> None:
         )
     for row in result.findings.pads:
         print(f"  pad {row.pad:<7g} {row.mean:.3f} ± {row.error:.3f}   (cross-validation)")
+    if result.reviewed is not None:
+        print(f"  review      {_decided(result.reviewed)}")
     for check in result.checks:
         if check.state == "issue":
             show(f"{check.code}: {check.title}: {check.detail}")
@@ -245,6 +248,12 @@ def print_result(result: RunResult) -> None:
     taken = ", ".join(f"{stage} {s:.1f}" for stage, s in result.seconds.items() if s >= 0.05)
     print(f"seconds: {taken or 'nothing to do'}")
     show(f"model:   {result.model}", f"report:  {result.report}")
+
+
+def _decided(done: Reviewed) -> str:
+    said = ", ".join(f"{n} {kind.past}" for kind, n in done.kinds.items() if n)
+    before = done.before.macro_f1 if done.before else None
+    return f"{said}" + (f"   (macro-F1 before: {before})" if before else "")
 
 
 def _print_compared(rows: Sequence[Compared]) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy as np
 from closeup import checks
 from closeup.checks import Check
 from closeup.evaluate import Difference, Scores
+from closeup.groups import REJECTED, labelled
 from closeup.judged import Judged
 from closeup.learning import Course, LearningCurve, learning_curve
 from closeup.pipeline.trust import Trust
@@ -73,6 +74,17 @@ class Findings:
             tuple(Padding(**row) for row in value["pads"]),
             {name: tuple(others) for name, others in value["alike"].items()},
         )
+
+
+def without_settled(findings: Findings, settled: Collection[str]) -> Findings:
+    """The findings without suspects whose label a person has confirmed or given."""
+    suspects = findings.suspects
+    if suspects is None or not settled:
+        return findings
+    pairs = zip(suspects.rows, findings.suspect_crops, strict=True)
+    kept = [(row, name) for row, name in pairs if name not in settled]
+    rows, names = tuple(row for row, _ in kept), tuple(name for _, name in kept)
+    return replace(findings, suspects=replace(suspects, rows=rows), suspect_crops=names)
 
 
 def find(
@@ -157,7 +169,7 @@ def _disputed(examples: Sequence[Example]) -> int:
     """Groups of photos that belong together and carry different labels."""
     labels: dict[str, set[str]] = {}
     for example in examples:
-        if example.label:
+        if example.label and example.reason != REJECTED:
             labels.setdefault(example.group, set()).add(example.label)
     return sum(len(found) > 1 for found in labels.values())
 
@@ -168,7 +180,9 @@ def _majority(scores: Scores | None) -> float:
 
 def _found(facts: Facts) -> dict[str, tuple[int, int]]:
     hit = {crop.photo_id for crop in facts.crops if crop.state is CropState.CROPPED}
-    readable = [p for p in facts.photos if p.state is PhotoState.READABLE and p.label]
+    kept = {crop.photo_id for crop in facts.crops if crop.state is not CropState.REJECTED}
+    readable = [p for p in labelled(facts.photos, facts.crops)
+                if p.state is PhotoState.READABLE and p.label and p.id in kept]  # fmt: skip
     total = Counter(photo.label for photo in readable)
     found = Counter(photo.label for photo in readable if photo.id in hit)
     return {label: (found[label], count) for label, count in sorted(total.items())}

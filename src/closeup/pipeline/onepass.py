@@ -15,7 +15,8 @@ from typing import Any
 
 from PIL import Image
 
-from closeup.crops import cut, encode_crop, find_crops, whole_photo
+from closeup.crops import cut, encode_crop, whole_photo
+from closeup.decided import decided_crops
 from closeup.detect import Detector
 from closeup.detect.detector import Seen
 from closeup.detect.stage import FLOOR, as_rows
@@ -190,8 +191,9 @@ def _todo(job: Job, known: _Known, photo: Photo, rows: Sequence[Detection]) -> b
 
 
 def _crops_of(job: Job, photo: Photo, rows: Sequence[Detection]) -> list[Crop]:
-    found = find_crops([photo], {photo.id: rows}, job.config.crop, job.config.detect)
-    return [crop for crop in found if crop.side > 0]
+    config, detect = job.config.crop, job.config.detect
+    found = decided_crops([photo], {photo.id: rows}, config, detect, job.decisions)
+    return [crop for crop in found if crop.file]
 
 
 def _is_saved(job: Job, known: _Known, photo: Photo, crop: Crop) -> bool:

@@ -8,17 +8,20 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 import closeup
 from closeup.checks import Check
 from closeup.config import RunConfig, to_toml
 from closeup.crops import cut
+from closeup.decisions import REVIEW_URL
 from closeup.duplicates import Pair
 from closeup.explain import occlusion_map, overlay
 from closeup.images import read_again
 from closeup.model import load_model
 from closeup.parallel import ordered_map
 from closeup.pipeline.findings import Facts
+from closeup.pipeline.reviewed import Reviewed
 from closeup.pipeline.stages import Job
 from closeup.pipeline.summary import Counts
 from closeup.pipeline.trained import Trained
@@ -39,7 +42,7 @@ from closeup.report import (
 from closeup.report.data import MAX_COPIES, MAX_DOUBTFUL, MAX_EXPLAINED, CopyPair
 from closeup.types import Crop, CropState, Example, Photo, PhotoState
 
-VERSION = 7
+VERSION = 8
 REPORT_FILE = "report.html"
 
 _FLAGS = {"pads": "compare-pads"}
@@ -52,10 +55,11 @@ Tables = tuple[Table[Photo], Table[Crop], Table[Example]]
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What became of the photos, and what may be wrong with them or the model."""
+    """What became of the photos, what may be wrong, and what people decided (None: nothing)."""
 
     counts: Counts
     checks: Sequence[Check]
+    review: Reviewed | None = None
 
 
 def write_report(
@@ -68,7 +72,8 @@ def write_report(
     file = job.project.folder / REPORT_FILE
     keys = [table.key for table in (*tables, pairs)]
     key = key_of("report", VERSION, keys, trained.key, job.config.model_dump(), job.notes,
-                 closeup.__version__)  # fmt: skip
+                 closeup.__version__, verdict.review.to_json() if verdict.review else None,
+                 trained.findings.suspect_crops)  # fmt: skip
     mark = f"<!-- closeup {key} -->\n".encode()
     if not (file.is_file() and file.read_bytes().endswith(mark)):
         page = render_report(_gather(job, tables, pairs.rows, verdict, trained))
@@ -94,10 +99,13 @@ def _gather(
     suspected = findings.suspects.rows[:MAX_DOUBTFUL] if findings.suspects else ()
     doubted = _pictures({p.id: p for p in photos}, [by_id[name] for name in doubtful])
     names = {p.id: p.path for p in photos}
+    folder = shlex.quote(str(job.project.folder))
     return ReportData(
         title=job.project.folder.absolute().name,
         scores=trained.scores,
-        counts=PhotoCounts(counts.photos, counts.cropped, counts.not_found, counts.unreadable),
+        counts=PhotoCounts(counts.photos, counts.cropped, counts.not_found, counts.unreadable,
+                           counts.rejected),
+        review=verdict.review,
         labels=[LabelRow(label, n, counts.found_per_label[label])
                 for label, n in counts.labels.items()],
         head_log=trained.log,
@@ -105,7 +113,7 @@ def _gather(
         trust=trained.trust,
         checks=list(verdict.checks),
         doubtful=[Mistake(names[crop.photo_id], row.given, row.suggested, row.score, True, photo,
-                          cut_)
+                          cut_, review=review_link(crop.id))
                   for row, (crop, photo, cut_) in zip(suspected, doubted, strict=True)],
         doubtful_total=len(findings.suspect_crops),
         curve=findings.curve,
@@ -116,7 +124,7 @@ def _gather(
                  for crop, photo, closeup_ in samples],
         mistakes=[Mistake(names[r.photo_id], r.truth, r.answer, r.confidence, r.found, photo, cut_,
                           [seen[name] for name in findings.alike.get(r.crop_id, ())],
-                          hinges.get(r.crop_id, ""))
+                          hinges.get(r.crop_id, ""), review_link(r.crop_id))
                   for r, (_, photo, cut_) in zip(worst, mistakes, strict=True)],
         mistakes_total=sum(r.answer != r.truth for r in trained.results),
         skipped=_skipped(photos, crops, examples),
@@ -131,6 +139,8 @@ def _gather(
         commands=[
             ("the same run again", command_of(job.config, job.project.folder)),
             ("answers for new photos", f"closeup predict {shlex.quote(str(trained.model))} PHOTO…"),
+            ("go through the close-ups, mend what is wrong, train again",
+             f"closeup review {folder} && closeup train {folder}"),
         ],
         config_toml=to_toml(job.config),
         made=f"Closeup {closeup.__version__}, Python {platform.python_version()} on "
@@ -179,6 +189,11 @@ def _copies(photos: dict[str, Photo], pairs: Sequence[Pair]) -> list[CopyPair]:
                         thumbnail(read_again(one)), thumbnail(read_again(other)))  # fmt: skip
 
     return list(ordered_map(picture, some[:MAX_COPIES]))
+
+
+def review_link(crop_id: str) -> str:
+    """Where `closeup review` shows a close-up while it runs on this machine."""
+    return f"{REVIEW_URL}/?at={quote(crop_id, safe='')}"
 
 
 def facts_of(config: RunConfig, tables: Tables, trained: Trained) -> Facts:

@@ -10,15 +10,17 @@ from pathlib import Path
 
 from closeup import augment
 from closeup.config import RunConfig
-from closeup.crops import cover, cut, encode_crop, find_crops
+from closeup.crops import cover, cut, encode_crop
 from closeup.dataset import make_dataset
+from closeup.decided import decided_crops, decided_pairs, notes_on, without_gone
+from closeup.decisions import NOTHING, Current
 from closeup.detect import Detector
 from closeup.detect.stage import FLOOR, detect_photos
 from closeup.duplicates import Pair, Signature, Signatures, near_duplicates, signatures
 from closeup.embed import Embedder, Embeddings, content_key, embed_crops
 from closeup.engine import precision_for
 from closeup.errors import UsageError
-from closeup.groups import group_photos
+from closeup.groups import group_photos, labelled
 from closeup.images import read_again
 from closeup.interop.boxes import read_boxes
 from closeup.parallel import ordered_map
@@ -66,6 +68,7 @@ class Job:
     """One run over a project: where it writes, what decides it, and what it took.
 
     `harvest` is what a pass over the photos has seen already; None where there was none.
+    `decisions` are what people decided about the project, see :mod:`closeup.decisions`.
     """
 
     project: Project
@@ -74,6 +77,7 @@ class Job:
     seconds: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     harvest: Harvest | None = None
+    decisions: Current = NOTHING
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
@@ -161,14 +165,22 @@ def crops_stage(job: Job, photos: Table[Photo], detections: Table[Detection]) ->
         facts = [(p.id, p.label, p.state, p.reason, p.width, p.height, p.sha256)
                  for p in photos.rows]  # fmt: skip
         key = key_of("crop", VERSIONS["crop"], facts, detections.key, config.model_dump(),
-                     detect.parent, detect.threshold)  # fmt: skip
+                     detect.parent, detect.threshold, *_for_crops(job.decisions))  # fmt: skip
         old = job.project.read("crops", Crop)
         if old is not None and old.key == key and _all_there(job.project, old.rows):
             return old
         by_photo: dict[str, list[Detection]] = {}
         for row in detections.rows:
             by_photo.setdefault(row.photo_id, []).append(row)
-        return _write_crops(job, photos, find_crops(photos.rows, by_photo, config, detect), key)
+        rows = decided_crops(photos.rows, by_photo, config, detect, job.decisions)
+        return _write_crops(job, photos, rows, key)
+
+
+def _for_crops(decisions: Current) -> list[object]:
+    """What of the decisions changes close-ups; nothing where there is none, as for other keys."""
+    verdicts = [(photo, name, v.label, v.rejected) for photo, mine in decisions.verdicts.items()
+                for name, v in mine.items() if v.label or v.rejected]  # fmt: skip
+    return [sorted(verdicts), decisions.boxes] if verdicts or decisions.boxes else []
 
 
 def _all_there(project: Project, crops: Sequence[Crop]) -> bool:
@@ -241,8 +253,11 @@ def dataset_stage(
 ) -> Table[Example]:
     """Labels and groups -> leak-free splits."""
     with job.timed("dataset"):
-        grouping = group_photos(photos.rows, pairs=[(pair.a, pair.b) for pair in pairs.rows])
+        decided = without_gone(job.decisions, photos.rows)
+        together = decided_pairs([(pair.a, pair.b) for pair in pairs.rows], decided)
+        grouping = group_photos(labelled(photos.rows, crops.rows), pairs=together)
         job.notes.extend(grouping.notes)
+        job.notes.extend(notes_on(job.decisions, photos.rows, crops.rows))
         facts = [(p.id, p.label, p.split, grouping.group_of[p.id]) for p in photos.rows]
         key = key_of(
             "dataset", VERSIONS["dataset"], crops.key, facts, job.config.split.model_dump()

@@ -11,16 +11,17 @@ from closeup.checks import Check
 from closeup.evaluate import Difference, Scores
 from closeup.pipeline.compare import Compared
 from closeup.pipeline.findings import Findings
+from closeup.pipeline.reviewed import Reviewed
 from closeup.pipeline.trust import Trust
 from closeup.types import Crop, CropState, Photo, PhotoState
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Every photo of a run, by what became of it: ``photos`` is the sum of the other three.
+    """Every photo of a run, by what became of it: ``photos`` is the sum of the other four.
 
-    A photo with several found objects counts once. `rejected` photos are those a person ruled
-    out in review; they count among the `not_found`.
+    A photo with several found objects counts once. `rejected` are readable photos of which a
+    person left nothing in review; `labels` and the rates are without them.
     """
 
     photos: int
@@ -29,10 +30,11 @@ class Counts:
     unreadable: int
     labels: dict[str, int]
     found_per_label: dict[str, float]
+    rejected: int = 0
 
     @property
     def detection_rate(self) -> float:
-        """Share of the readable photos in which the object was found; 0 where none is readable."""
+        """Share of photos, of those readable and not rejected, with the object; 0 where none is."""
         readable = self.cropped + self.not_found
         return self.cropped / readable if readable else 0.0
 
@@ -40,16 +42,19 @@ class Counts:
 def count(photos: tuple[Photo, ...], crops: tuple[Crop, ...]) -> Counts:
     """Count photos by state and by label."""
     found = {crop.photo_id for crop in crops if crop.state is CropState.CROPPED}
-    readable = [p for p in photos if p.state is PhotoState.READABLE]
-    labels = Counter(p.label for p in readable)
-    hits = Counter(p.label for p in readable if p.id in found)
+    label_of = {crop.photo_id: crop.label for crop in crops if crop.state is not CropState.REJECTED}
+    readable = [p.id for p in photos if p.state is PhotoState.READABLE]
+    kept = [name for name in readable if name in label_of]
+    labels = Counter(label_of[name] for name in kept)
+    hits = Counter(label_of[name] for name in kept if name in found)
     return Counts(
         photos=len(photos),
-        cropped=sum(p.id in found for p in readable),
-        not_found=sum(p.id not in found for p in readable),
+        cropped=sum(name in found for name in kept),
+        not_found=sum(name not in found for name in kept),
         unreadable=len(photos) - len(readable),
         labels=dict(sorted(labels.items())),
         found_per_label={name: hits[name] / n for name, n in sorted(labels.items())},
+        rejected=len(readable) - len(kept),
     )
 
 
@@ -60,7 +65,8 @@ class RunResult:
     `scores` is None where there were too few photos to hold any out. `compared` has a row for
     each combination of backbone, view and head, one of them picked. `trust` is None where there
     were too few photos to measure it. `checks` say what may be wrong with the photos or the model,
-    `findings` which labels look wrong and what more photos would bring.
+    `findings` which labels look wrong and what more photos would bring. `reviewed` is what people
+    decided in review, None where they have not.
     """
 
     counts: Counts
@@ -74,6 +80,7 @@ class RunResult:
     notes: tuple[str, ...]
     model: Path
     report: Path
+    reviewed: Reviewed | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The stable object of ``run --json`` (docs/formats.md)."""
@@ -83,6 +90,7 @@ class RunResult:
             "cropped": self.counts.cropped,
             "not_found": self.counts.not_found,
             "unreadable": self.counts.unreadable,
+            "rejected": self.counts.rejected,
             "labels": self.counts.labels,
             "detection_rate": round(self.counts.detection_rate, 6),
             "test": None if self.scores is None else _test_part(self.scores),
@@ -92,6 +100,7 @@ class RunResult:
             "suspects": 0 if self.findings.suspects is None else len(self.findings.suspects.rows),
             "more_photos": self.findings.curve.sentence if self.findings.curve else None,
             **gain,
+            "review": None if self.reviewed is None else self.reviewed.to_json(),
             "seconds": self.seconds,
             "notes": list(self.notes),
             "model": str(self.model),

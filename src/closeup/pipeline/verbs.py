@@ -8,15 +8,17 @@ from pathlib import Path
 
 from closeup.config import RunConfig
 from closeup.crops import ANY
+from closeup.decisions import read_decisions
 from closeup.detect import Detector, resolve_categories
 from closeup.detect.stage import detect_photos
 from closeup.errors import PhotosError
 from closeup.photos import list_entries, list_photos
 from closeup.pipeline.features import views_of
-from closeup.pipeline.findings import run_checks
+from closeup.pipeline.findings import run_checks, without_settled
 from closeup.pipeline.fit import train_stage
 from closeup.pipeline.onepass import Wanted, one_pass
 from closeup.pipeline.page import Verdict, facts_of, write_report
+from closeup.pipeline.reviewed import remember_before, reviewed
 from closeup.pipeline.stages import (
     Job,
     crops_stage,
@@ -84,10 +86,17 @@ def _sample(photos: list[Photo], sample: int) -> list[Photo]:
 
 def crop(config: RunConfig, out: Path, *, progress: Progress = silent) -> CropResult:
     """Photos -> close-ups in ``out/crops/LABEL/``, with their provenance in the tables."""
-    job = Job(Project(out), config, progress)
+    job = _job(config, out, progress)
     photos, crops, _ = _crop(job, lambda _: Wanted())
     counts = count(photos.rows, crops.rows)
     return CropResult(counts, out / "crops", job.seconds, tuple(job.notes))
+
+
+def _job(config: RunConfig, out: Path, progress: Progress) -> Job:
+    """A run over the project `out` with what people have decided about it."""
+    job = Job(Project(out), config, progress, decisions=read_decisions(out))
+    remember_before(job)
+    return job
 
 
 def _crop(
@@ -136,16 +145,19 @@ def run(config: RunConfig, out: Path, *, progress: Progress = silent) -> RunResu
     CloseupError
         Whatever stage cannot be done; what was done before stays and is not done again.
     """
-    job = Job(Project(out), config, progress)
+    job = _job(config, out, progress)
     photos, crops, detector = _crop(job, _frozen)
     pairs = duplicates_stage(job, photos)
     examples = dataset_stage(job, photos, crops, pairs)
     tables = (photos, crops, examples)
     trained = train_stage(job, tables, detector)
+    findings = without_settled(trained.findings, job.decisions.settled)
+    trained = replace(trained, findings=findings)
+    review = reviewed(job, tables, trained)
     counts = count(photos.rows, crops.rows)
     with job.timed("report"):
         checks = run_checks(facts_of(job.config, tables, trained), trained.findings)
-        report = write_report(job, tables, pairs, Verdict(counts, checks), trained)
+        report = write_report(job, tables, pairs, Verdict(counts, checks, review), trained)
     return RunResult(
         counts,
         trained.scores,
@@ -158,4 +170,5 @@ def run(config: RunConfig, out: Path, *, progress: Progress = silent) -> RunResu
         tuple(job.notes),
         trained.model,
         report,
+        review,
     )

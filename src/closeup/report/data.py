@@ -18,12 +18,13 @@ MAX_EXPLAINED = 12
 
 @dataclass(frozen=True, slots=True)
 class PhotoCounts:
-    """Every photo by what became of it: `photos` is the sum of the other three."""
+    """Every photo by what became of it: `photos` is the sum of the other four."""
 
     photos: int
     cropped: int
     not_found: int
     unreadable: int
+    rejected: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,8 @@ class Mistake:
 
     `found` is False where the whole photo stood in for an object that was not found. `alike` are
     the training close-ups most alike: label and picture of each; `hinge` is the close-up lit where
-    the answer hangs on it, ``""`` where that was not asked for.
+    the answer hangs on it, ``""`` where that was not asked for. `review` is where it can be
+    decided upon, ``""`` for nowhere.
     """
 
     file: str
@@ -67,6 +69,7 @@ class Mistake:
     crop: str
     alike: Sequence[tuple[str, str]] = ()
     hinge: str = ""
+    review: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +122,9 @@ class ReportData:
         `work` and `picked`; shown where there are several.
     trust
         How far the answers can be trusted (``pipeline.trust.Trust``); None where not measured.
+    review
+        What people decided and what it changed (``pipeline.reviewed.Reviewed``); None where
+        nothing was.
     checks
         Rows with `code`, `title`, `state`, `detail` and `advice`.
     doubtful, doubtful_total
@@ -155,6 +161,7 @@ class ReportData:
     head_log: Mapping[str, Any]
     compared: Sequence[Any] = ()
     trust: Any = None
+    review: Any = None
     checks: Sequence[Any] = ()
     doubtful: Sequence[Mistake] = ()
     doubtful_total: int = 0

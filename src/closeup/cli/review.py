@@ -1,0 +1,72 @@
+"""``closeup review``: go through a project's close-ups in a browser and decide."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import webbrowser
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from closeup.cli.output import say
+from closeup.errors import UsageError
+
+
+def review(
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="A project folder, as `closeup run` made it.")
+    ],
+    host: Annotated[
+        str, typer.Option(help="Where to listen; any but this machine itself needs --token.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, help="Port; 0: any that is free.  [default: 8100]"),
+    ] = None,
+    token: Annotated[
+        str,
+        typer.Option(
+            envvar="CLOSEUP_TOKEN", show_default=False,
+            help="Secret that every request must show, 16 characters or more.",
+        ),
+    ] = "",
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(help="A further host name to answer for, such as a proxy's; may be repeated."),
+    ] = None,
+    who: Annotated[
+        str, typer.Option(help="What decisions are signed with.", show_default="your login name")
+    ] = "",
+    browser: Annotated[
+        bool, typer.Option("--open/--no-open", help="Open the page in the browser.")
+    ] = False,
+) -> None:  # fmt: skip
+    """Look at the close-ups in a browser, mend what is wrong; `closeup train` then uses it."""
+    from closeup.decisions import REVIEW_PORT
+
+    try:
+        from closeup.web.review import ReviewConfig, make_review_app
+        from closeup.web.run import Address, make_door, serve_app
+    except ModuleNotFoundError as err:
+        raise UsageError(
+            f"closeup review needs {err.name}: run `pip install 'closeup[serve]'`"
+        ) from err
+    door = make_door("review", host, token, tuple(allow_host or ()))
+    app = make_review_app(ReviewConfig(folder, door, who or login_name()))
+
+    def announce(url: str) -> None:
+        say(f"review {folder} at {url} (Ctrl-C ends it; every decision is saved at once)")
+        if browser:
+            webbrowser.open(url)
+
+    serve_app(app, Address(host, REVIEW_PORT if port is None else port), announce=announce)
+
+
+def login_name() -> str:
+    """The name of whoever runs this, ``"somebody"`` where the system knows none."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):  # a user without an entry, or without a name
+        return os.environ.get("USER") or "somebody"

@@ -1,0 +1,133 @@
+"""What holds now, as a pure function of all that was ever decided."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+
+from closeup.decisions.kinds import ABOUT_CROP, ABOUT_PAIR, Kind, Row
+from closeup.types import Box
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What holds of one close-up: the person's `label` or ``""``, and whether it is used."""
+
+    label: str = ""
+    rejected: bool = False
+    accepted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Current:
+    """What holds now.
+
+    Attributes
+    ----------
+    verdicts
+        By photo id and close-up id.
+    boxes
+        By photo id, the person's boxes; none where the person says that nothing is to be found.
+    pairs
+        Two photo ids, the smaller one first, to whether they must stay together (else: apart).
+    undone
+        How many decisions were taken back.
+    """
+
+    verdicts: Mapping[str, Mapping[str, Verdict]] = field(default_factory=dict)
+    boxes: Mapping[str, tuple[Box, ...]] = field(default_factory=dict)
+    pairs: Mapping[tuple[str, str], bool] = field(default_factory=dict)
+    undone: int = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.verdicts or self.boxes or self.pairs)
+
+    def verdict(self, photo: str, crop: str) -> Verdict:
+        """What holds of a close-up; nothing special where nobody has decided."""
+        return self.verdicts.get(photo, {}).get(crop, _UNDECIDED)
+
+    @property
+    def settled(self) -> frozenset[str]:
+        """Close-ups whose label a person has confirmed or given: no suspects any more."""
+        return frozenset(
+            crop for mine in self.verdicts.values() for crop, v in mine.items()
+            if v.accepted or v.label
+        )  # fmt: skip
+
+    @property
+    def photos(self) -> frozenset[str]:
+        """Every photo that a decision is about."""
+        paired = {name for pair in self.pairs for name in pair}
+        return frozenset({*self.verdicts, *self.boxes, *paired})
+
+    def counts(self) -> dict[Kind, int]:
+        """How many decisions of each kind hold; a close-up may be both relabelled and accepted."""
+        verdicts = [v for mine in self.verdicts.values() for v in mine.values()]
+        return {
+            Kind.ACCEPT: sum(v.accepted for v in verdicts),
+            Kind.REJECT: sum(v.rejected for v in verdicts),
+            Kind.RELABEL: sum(bool(v.label) for v in verdicts),
+            Kind.NOT_FOUND: sum(not boxes for boxes in self.boxes.values()),
+            Kind.BOXES: sum(bool(boxes) for boxes in self.boxes.values()),
+            Kind.SAME: sum(self.pairs.values()),
+            Kind.DIFFERENT: sum(not same for same in self.pairs.values()),
+        }
+
+
+_UNDECIDED = Verdict()
+NOTHING = Current(MappingProxyType({}), MappingProxyType({}), MappingProxyType({}))
+"""Where nobody has decided anything."""
+
+
+def live(rows: Sequence[Row]) -> list[Row]:
+    """The decisions that are not undone, in order; an undoing that is itself undone counts not."""
+    dead: set[int] = set()
+    kept = []
+    for row in reversed(rows):
+        if row.number in dead:
+            continue
+        if row.decision.kind is Kind.UNDO:
+            dead.add(row.decision.undoes)
+        else:
+            kept.append(row)
+    return kept[::-1]
+
+
+def current(rows: Sequence[Row]) -> Current:
+    """What holds after `rows`, which are in order of their numbers.
+
+    The last word counts. Whoever gives a close-up a label, or its photo a box, wants it used, so
+    an earlier rejection ends; accepting ends it too. Labels stay when boxes change.
+    """
+    kept = live(rows)
+    verdicts: dict[str, dict[str, Verdict]] = {}
+    boxes: dict[str, tuple[Box, ...]] = {}
+    pairs: dict[tuple[str, str], bool] = {}
+    for row in kept:
+        decision = row.decision
+        mine = verdicts.get(decision.photo, {})
+        before = mine.get(decision.crop, _UNDECIDED)
+        if decision.kind in ABOUT_PAIR:
+            pairs[decision.pair] = decision.kind is Kind.SAME
+        elif decision.kind in ABOUT_CROP:
+            after = {
+                Kind.ACCEPT: replace(before, accepted=True, rejected=False),
+                Kind.REJECT: replace(before, accepted=False, rejected=True),
+                Kind.RELABEL: Verdict(label=decision.label),
+            }[decision.kind]
+            verdicts.setdefault(decision.photo, {})[decision.crop] = after
+        else:
+            boxes[decision.photo] = decision.boxes
+            used = {name: replace(v, rejected=False) for name, v in mine.items()}
+            verdicts.pop(decision.photo, None)
+            if left := {name: v for name, v in used.items() if v != _UNDECIDED}:
+                verdicts[decision.photo] = left
+    undoings = sum(row.decision.kind is Kind.UNDO for row in rows)
+    return Current(verdicts, boxes, pairs, undone=len(rows) - len(kept) - undoings)
+
+
+def last_batch(rows: Sequence[Row], who: str) -> list[Row]:
+    """The newest decisions of `who` that still hold and were made at once; what undo takes back."""
+    mine = [row for row in live(rows) if row.who == who]
+    return [row for row in mine if row.batch == mine[-1].batch]

@@ -1,0 +1,254 @@
+"""The log itself: a database that only ever grows."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from closeup.decisions.fold import NOTHING, Current, current
+from closeup.decisions.kinds import Decision, Kind, Row, checked
+from closeup.errors import ProjectError, UsageError
+from closeup.types import Box
+
+DECISIONS_FILE = "decisions.sqlite"
+FORMAT = 1
+_PATIENCE = 30.0  # seconds that another process's transaction is waited for
+
+_SCHEMA = f"""
+CREATE TABLE IF NOT EXISTS decisions (
+  number INTEGER PRIMARY KEY AUTOINCREMENT,
+  batch INTEGER NOT NULL,
+  time TEXT NOT NULL,
+  who TEXT NOT NULL,
+  kind TEXT NOT NULL,
+  photo TEXT NOT NULL,
+  crop TEXT NOT NULL,
+  other TEXT NOT NULL,
+  value TEXT NOT NULL CHECK (json_valid(value))
+) STRICT;
+CREATE INDEX IF NOT EXISTS by_photo ON decisions (photo);
+CREATE INDEX IF NOT EXISTS by_other ON decisions (other) WHERE other <> '';
+CREATE TRIGGER IF NOT EXISTS kept BEFORE DELETE ON decisions
+BEGIN SELECT RAISE(ABORT, 'decisions are never deleted'); END;
+CREATE TRIGGER IF NOT EXISTS unchanged BEFORE UPDATE ON decisions
+BEGIN SELECT RAISE(ABORT, 'decisions are never changed'); END;
+PRAGMA user_version = {FORMAT};
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """What became of decisions: those written, and the photos of those that were not.
+
+    A decision is not written where somebody else has decided about its photo meanwhile.
+    """
+
+    rows: tuple[Row, ...]
+    overtaken: frozenset[str]
+
+
+class Decisions:
+    """The log of one project; made by the first write, used by any number of threads.
+
+    Raises
+    ------
+    ProjectError
+        From every method: where the file is no log of ours, of a later format, or cannot be
+        read or written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.file = folder / DECISIONS_FILE
+        self._lock = threading.Lock()
+        self._connection: sqlite3.Connection | None = None
+        self._rows: list[Row] = []
+
+    def rows(self) -> list[Row]:
+        """Every row so far, other processes' too, in order; none where there is no log yet."""
+        with self._lock, self._told("read"):
+            if self._connection is None and not self.file.exists():
+                return []
+            return list(self._read(self._open()))
+
+    def append(
+        self, who: str, decisions: Iterable[Decision], seen: Mapping[str, int] | None = None
+    ) -> Appended:
+        """Write decisions as one batch; when this returns they are on the disk.
+
+        Parameters
+        ----------
+        seen
+            For each photo the number of the last row about it that `who` knew of. Decisions about
+            a photo of which there is a newer row are not written. None: the last word counts.
+
+        Raises
+        ------
+        UsageError
+            Where one of them is not in order, or undoes a row that is not there; then none is
+            written.
+        """
+        todo = [checked(decision) for decision in decisions]
+        with self._lock, self._told("write"):
+            db = self._open()
+            with _transaction(db):
+                overtaken = _overtaken(db, todo, seen or {}) if seen is not None else set()
+                first = _last_number(db) + 1
+                time = datetime.now(UTC).isoformat(timespec="milliseconds")
+                for decision in todo:
+                    if not overtaken & {decision.photo, decision.other}:
+                        _insert(db, first, time, who, decision)
+            new = [row for row in self._read(db) if row.batch == first]
+        return Appended(tuple(new), frozenset(overtaken))
+
+    def undo(self, who: str, numbers: Iterable[int]) -> Appended:
+        """Take back the rows of these numbers.
+
+        Raises
+        ------
+        UsageError
+            Where there is no such row.
+        """
+        by_number = {row.number: row for row in self.rows()}
+        wanted = list(numbers)
+        for number in wanted:
+            if number not in by_number:
+                raise UsageError(f"there is no decision {number} to undo")
+        rows = [by_number[number].decision for number in wanted]
+        return self.append(
+            who, [Decision(Kind.UNDO, row.photo, undoes=number)
+                  for row, number in zip(rows, wanted, strict=True)],
+        )  # fmt: skip
+
+    def close(self) -> None:
+        """Close the file; a later call opens it again."""
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+
+    def _read(self, db: sqlite3.Connection) -> list[Row]:
+        """All rows; only those that are new are read."""
+        last = self._rows[-1].number if self._rows else 0
+        found = db.execute(
+            "SELECT number, batch, time, who, kind, photo, crop, other, value FROM decisions "
+            "WHERE number > ? ORDER BY number", (last,),
+        )  # fmt: skip
+        self._rows.extend(_row(values) for values in found)
+        return self._rows
+
+    def _open(self) -> sqlite3.Connection:
+        if self._connection is None:
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            db = sqlite3.connect(
+                self.file, timeout=_PATIENCE, isolation_level=None, check_same_thread=False
+            )
+            try:
+                _prepare(db, self.file)
+            except (sqlite3.Error, ProjectError):
+                db.close()
+                raise
+            self._connection = db
+            self._rows = []
+        return self._connection
+
+    @contextmanager
+    def _told(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError) as err:
+            raise ProjectError(
+                f"cannot {what} {self.file}: {err}; free the space or rights it needs, or if it is "
+                "damaged move it aside"
+            ) from err
+
+
+def read_decisions(folder: Path) -> Current:
+    """What holds in a project; nothing where there is no log.
+
+    Raises
+    ------
+    ProjectError
+        As :class:`Decisions` does.
+    """
+    with closing(Decisions(folder)) as log:
+        rows = log.rows()
+    return current(rows) if rows else NOTHING
+
+
+def _prepare(db: sqlite3.Connection, file: Path) -> None:
+    db.execute(f"PRAGMA busy_timeout = {int(_PATIENCE * 1000)}")
+    found = int(db.execute("PRAGMA user_version").fetchone()[0])
+    if found > FORMAT:
+        raise ProjectError(f"{file} has format {found}, this version reads {FORMAT}; upgrade")
+    db.execute("PRAGMA journal_mode = WAL")
+    # With WAL, anything less may lose the last commits in a power cut.
+    db.execute("PRAGMA synchronous = FULL")
+    if found < FORMAT:
+        with _transaction(db):
+            for statement in _statements(_SCHEMA):
+                db.execute(statement)
+
+
+def _statements(script: str) -> Iterator[str]:
+    """One at a time: ``executescript`` would end the transaction first."""
+    statement = ""
+    for line in script.splitlines():
+        statement += line + "\n"
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
+
+
+@contextmanager
+def _transaction(db: sqlite3.Connection) -> Iterator[None]:
+    with db:  # commits, or rolls back
+        # IMMEDIATE: what is read inside still holds when it is written.
+        db.execute("BEGIN IMMEDIATE")
+        yield
+
+
+def _last_number(db: sqlite3.Connection) -> int:
+    return int(db.execute("SELECT coalesce(max(number), 0) FROM decisions").fetchone()[0])
+
+
+def _overtaken(
+    db: sqlite3.Connection, decisions: Sequence[Decision], seen: Mapping[str, int]
+) -> set[str]:
+    photos = {name for d in decisions for name in (d.photo, d.other) if name}
+    newest = "SELECT coalesce(max(number), 0) FROM decisions WHERE photo = ?1 OR other = ?1"
+    return {
+        name for name in photos
+        if int(db.execute(newest, (name,)).fetchone()[0]) > seen.get(name, 0)
+    }  # fmt: skip
+
+
+def _insert(db: sqlite3.Connection, batch: int, time: str, who: str, decision: Decision) -> None:
+    if decision.kind is Kind.UNDO and decision.undoes > _last_number(db):
+        raise UsageError(f"there is no decision {decision.undoes} to undo")
+    value: dict[str, object] = {
+        Kind.RELABEL: {"label": decision.label},
+        Kind.BOXES: {"boxes": decision.boxes},
+        Kind.UNDO: {"undoes": decision.undoes},
+    }.get(decision.kind, {})  # type: ignore[assignment]
+    db.execute(
+        "INSERT INTO decisions (batch, time, who, kind, photo, crop, other, value) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (batch, time, who, str(decision.kind), decision.photo, decision.crop, decision.other,
+         json.dumps(value)),
+    )  # fmt: skip
+
+
+def _row(values: tuple[object, ...]) -> Row:
+    number, batch, time, who, kind, photo, crop, other, text = values
+    value = json.loads(str(text))
+    decision = Decision(
+        Kind(str(kind)), str(photo), str(crop), str(other), str(value.get("label", "")),
+        tuple(Box(*box) for box in value.get("boxes", ())), int(value.get("undoes", 0)),
+    )  # fmt: skip
+    return Row(int(str(number)), int(str(batch)), str(time), str(who), decision)

@@ -1,0 +1,198 @@
+// Keys, clicks and touches: what they mean, and what follows from it.
+import * as grid from "./grid.js";
+import { ask } from "./labels.js";
+import * as panel from "./panel.js";
+import { decide, overtaken, say, undo } from "./send.js";
+import "./pairs.js";
+
+const WORDS = { accept: "Accepted", reject: "Rejected", relabel: "Relabelled", not_found: "Nothing to be found",
+  boxes: "Box saved" };
+const help = document.getElementById("help");
+const keysOn = document.getElementById("keys-on");
+const hasGrid = () => Boolean(document.getElementById("filters"));
+let selecting = false;
+
+function store(name, value) {
+  try {
+    if (value !== undefined) localStorage.setItem(name, value);
+    return localStorage.getItem(name);
+  } catch {
+    return null; // a browser that keeps nothing
+  }
+}
+
+function settle(answer, words) {
+  if (!answer) return;
+  grid.replace(answer.photos);
+  if (answer.overtaken.length) overtaken(answer.overtaken);
+  else if (words) say(words);
+  if (panel.shownPhoto() in answer.photos && !panel.editing()) {
+    const here = grid.tile();
+    if (here) panel.show(here.dataset.id, false);
+  }
+}
+
+async function send(kind, values, tiles, move = true) {
+  if (!tiles.length) return;
+  const ids = new Set(tiles.map((one) => one.dataset.id));
+  const photos = tiles.map((one) => one.dataset.photo);
+  const what = { accept: "crops", reject: "crops", relabel: "crops", not_found: "photos" }[kind];
+  const named = { crops: [...ids], photos: [...new Set(photos)] }[what];
+  const following = move ? grid.next(ids) : "";
+  tiles.forEach((one) => one.classList.add("is-saving"));
+  grid.clear();
+  if (following) grid.go(following, { open: panel.isOpen() });
+  const answer = await decide({ kind, ...(what ? { [what]: named } : {}), ...values }, photos);
+  document.querySelectorAll(".is-saving").forEach((one) => ids.has(one.dataset.id) && one.classList.remove("is-saving"));
+  const label = values.label ? ` as ${values.label}` : "";
+  settle(answer, `${WORDS[kind]}${label}${tiles.length > 1 ? `: ${tiles.length}` : ""}. u takes it back.`);
+}
+
+async function takeBack(numbers) {
+  const answer = await undo(numbers);
+  if (!answer) return;
+  if (!hasGrid()) {
+    location.reload();
+    return;
+  }
+  settle(answer, answer.numbers.length ? "Taken back." : "There is nothing of yours to take back.");
+  const back = grid.tiles().find((one) => one.dataset.photo in answer.photos);
+  if (back) grid.go(back.dataset.id, { open: panel.isOpen() });
+}
+
+function saveBoxes(boxes) {
+  const here = grid.tile();
+  if (!here) return;
+  if (boxes.length) send("boxes", { photo: here.dataset.photo, boxes }, [here], false);
+  else send("not_found", {}, [here], false);
+}
+
+const ACTS = {
+  accept: () => send("accept", {}, grid.chosen()),
+  reject: () => send("reject", {}, grid.chosen()),
+  not_found: () => send("not_found", {}, grid.chosen()),
+  relabel: () => {
+    const tiles = grid.chosen();
+    if (tiles.length) ask((label) => send("relabel", { label }, tiles));
+  },
+  suggest: () => {
+    const here = grid.tile();
+    if (here?.dataset.suggested) send("relabel", { label: here.dataset.suggested }, [here]);
+  },
+  undo: () => takeBack([]),
+  "undo-one": (button) => takeBack([Number(button.dataset.number)]),
+  edit: () => panel.edit(),
+  save: () => saveBoxes(panel.drawn()),
+  cancel: () => panel.cancel(),
+  add: (button, event) => panel.add(event?.detail === 0), // 0: the button was pressed by a key
+  remove: () => panel.remove(),
+  pick: (button) => pick(button.dataset.n),
+  close: () => close(),
+  clear: () => grid.clear(),
+  select: (button) => {
+    selecting = !selecting;
+    button.setAttribute("aria-pressed", String(selecting));
+    if (!selecting) grid.clear();
+  },
+  help: () => help.showModal(),
+};
+
+function pick(number) {
+  const boxes = panel.picked(number);
+  if (boxes) saveBoxes(boxes);
+}
+
+function close() {
+  panel.close();
+  grid.tile()?.focus({ preventScroll: true });
+}
+
+document.addEventListener("click", (event) => {
+  if (event.target === help) help.close();
+  const button = event.target.closest("[data-act]");
+  if (button && button.dataset.act in ACTS && !button.closest(".group")) {
+    ACTS[button.dataset.act](button, event);
+    return;
+  }
+  const tile = event.target.closest("#grid > .tile");
+  if (!tile) return;
+  if (event.shiftKey) grid.range(tile.dataset.id);
+  else if (event.ctrlKey || event.metaKey || selecting) grid.toggle(tile.dataset.id);
+  else {
+    grid.clear();
+    grid.go(tile.dataset.id);
+  }
+});
+
+const KEYS = { a: "accept", r: "reject", l: "relabel", s: "suggest", n: "not_found", u: "undo", e: "edit", "?": "help" };
+const MOVES = new Set(["j", "k", "ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "Home", "End"]);
+
+function typing(target) {
+  return target.matches("input:not([type=checkbox]), select, textarea") || document.querySelector("dialog[open]");
+}
+
+function escape() {
+  if (panel.editing()) panel.cancel();
+  else if (grid.several()) grid.clear();
+  else close();
+}
+
+function drawingKey(event) {
+  if (event.key === "Enter" && !event.target.closest("button")) ACTS.save();
+  else if (event.key === "Escape") panel.cancel();
+  else if (!panel.key(event)) return;
+  event.preventDefault();
+}
+
+document.addEventListener("keydown", (event) => {
+  if (typing(event.target) || event.altKey || event.metaKey) return;
+  if (panel.editing()) {
+    drawingKey(event);
+    return;
+  }
+  const inGrid = hasGrid() && !event.target.closest("nav, .top, #bar");
+  if (event.ctrlKey) {
+    if (event.key !== "a" || !inGrid) return;
+    grid.all();
+  } else if (event.key === "Escape" && hasGrid()) escape();
+  else if (event.key === "?") help.showModal();
+  else if (!keysOn.checked || !inGrid) return;
+  else if (MOVES.has(event.key)) {
+    if (event.key.length > 1 && event.target.closest("#detail")) return; // the panel scrolls
+    grid.step(event.key, event.shiftKey);
+  } else if (event.key === "x" && grid.tile()) grid.toggle(grid.tile().dataset.id);
+  else if (/^[1-9]$/.test(event.key)) pick(event.key);
+  else if ((event.key === "Enter" || event.key === " ") && event.target.closest(".tile")) {
+    grid.go(event.target.closest(".tile").dataset.id);
+  } else if (event.key in KEYS) ACTS[KEYS[event.key]]();
+  else return;
+  event.preventDefault();
+});
+
+document.addEventListener("pointerover", (event) => {
+  if (event.target.closest("#detail") && !panel.editing()) panel.point(event.target.closest(".chip"));
+});
+document.addEventListener("focusin", (event) => {
+  if (event.target.closest("#detail")) panel.point(event.target.closest(".chip"));
+});
+
+keysOn.checked = store("closeup-keys") !== "off";
+keysOn.addEventListener("change", () => store("closeup-keys", keysOn.checked ? "on" : "off"));
+
+if (hasGrid()) {
+  grid.watch((tile, open) => {
+    if (panel.shownId() !== tile.dataset.id || open) panel.show(tile.dataset.id, open);
+  });
+  grid.show();
+  document.addEventListener("htmx:afterSettle", (event) => {
+    if (event.target.id === "results") {
+      panel.close();
+      grid.reset();
+    } else grid.show();
+  });
+  document.addEventListener("htmx:responseError", () => say("The server could not answer; load the page again.", true));
+  document.addEventListener("htmx:sendError", () => say("The server does not answer. Is `closeup review` still running?", true));
+  const at = new URLSearchParams(location.search).get("at");
+  const linked = at && grid.tiles().find((one) => [one.dataset.id, one.dataset.photo].includes(at));
+  if (linked) grid.go(linked.dataset.id);
+}

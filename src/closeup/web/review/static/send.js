@@ -1,0 +1,63 @@
+// Talks to the server: decisions go one after the other, and count once they are acknowledged.
+const seen = new Map(); // by photo: the number of the last decision that this page knows of
+let line = Promise.resolve();
+let hide = 0;
+
+export function note(photo, number) {
+  seen.set(photo, Math.max(seen.get(photo) ?? 0, Number(number) || 0));
+}
+
+export function say(words, wrong = false) {
+  const place = document.getElementById(wrong ? "wrong" : "said");
+  document.getElementById(wrong ? "said" : "wrong").textContent = "";
+  place.textContent = words;
+  clearTimeout(hide);
+  hide = setTimeout(() => { place.textContent = ""; }, wrong ? 12000 : 5000);
+}
+
+async function post(path, body) {
+  let response;
+  try {
+    response = await fetch(path, {
+      method: "POST", body: JSON.stringify(body),
+      headers: { "content-type": "application/json", accept: "application/json" },
+    });
+  } catch {
+    throw new Error("Not saved: the server does not answer. Is `closeup review` still running?");
+  }
+  if (response.status === 401) location.assign("/login");
+  const answer = await response.json().catch(() => null);
+  if (!response.ok || !answer) {
+    throw new Error(`Not saved: ${answer?.error?.message ?? `the server said ${response.status}`}`);
+  }
+  for (const [photo, number] of Object.entries(answer.seen)) seen.set(photo, number);
+  const counts = { ...answer.counts, decided: answer.decided };
+  for (const [name, count] of Object.entries(counts)) {
+    for (const badge of document.querySelectorAll(`[data-count="${name}"]`)) {
+      badge.textContent = count;
+      badge.hidden = !count;
+    }
+  }
+  return answer;
+}
+
+// What was shown of a photo is looked up when its turn comes, as earlier decisions add to it.
+function queue(path, make) {
+  const done = line.then(() => post(path, make()));
+  line = done.catch(() => {});
+  return done.catch((err) => {
+    say(err.message, true);
+    return null;
+  });
+}
+
+export function decide(decision, photos) {
+  const known = () => Object.fromEntries([...new Set(photos)].map((name) => [name, seen.get(name) ?? 0]));
+  return queue("/decisions", () => ({ decision, seen: known() }));
+}
+
+export const undo = (numbers = []) => queue("/undo", () => ({ numbers }));
+
+export const overtaken = (names) =>
+  say(`Not saved: somebody else has decided about ${names.join(", ")} meanwhile. `
+    + "It is shown anew; decide again.", true);

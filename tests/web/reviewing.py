@@ -1,0 +1,50 @@
+"""A project under review for tests: the demo's photos, cut and trained on, ready to be copied."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from fastapi.testclient import TestClient
+
+import closeup
+from closeup.cli.demo import BACKBONE, DETECTOR
+from closeup.demo.photos import write_photos
+from closeup.web.review import ReviewConfig, make_review_app
+from closeup.web.run import make_door
+
+PER_MAKER = 8
+
+
+def make_reviewed(base: Path) -> Path:
+    """The demo's project, smaller, with one photo in which nothing is found; its folder."""
+    from PIL import Image
+
+    write_photos(base / "photos", per_maker=PER_MAKER, seed=1, workers=1)
+    grey = Image.new("RGB", (320, 240), (120, 120, 120))
+    grey.save(base / "photos" / "Averlund" / "grey.png")
+    (base / "photos" / "Averlund" / "broken.jpg").write_bytes(b"no picture")
+    closeup.run(base / "photos", out=base / "watches", parent="clock", detector=DETECTOR,
+                backbone=BACKBONE, seed=0)  # fmt: skip
+    return base / "watches"
+
+
+def copy_of(project: Path, to: Path) -> Path:
+    """A project of one's own, on the same photos."""
+    shutil.copytree(project, to)
+    return to
+
+
+def config_of(project: Path, who: str = "tester") -> ReviewConfig:
+    """As the command makes it."""
+    return ReviewConfig(project, make_door("review", "127.0.0.1", ""), who)
+
+
+@contextmanager
+def asking(project: Path) -> Iterator[TestClient]:
+    """A client of the application in this process."""
+    app = make_review_app(config_of(project))
+    with TestClient(app, base_url="http://127.0.0.1", follow_redirects=False) as client:
+        yield client
