@@ -21,6 +21,7 @@ from closeup.errors import PhotoError, PhotosError
 from closeup.images import hash_file, open_photo, photo_suffixes, read_picture
 from closeup.parallel import ordered_map
 from closeup.progress import Progress, silent, track
+from closeup.project import read_parquet
 from closeup.types import Photo, PhotoState
 
 TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".parquet"})
@@ -162,11 +163,10 @@ def read_table(file: Path, required: Sequence[str]) -> list[TableRow]:
 
 def _parquet(file: Path) -> tuple[list[str], list[TableRow]]:
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     try:
-        table = pq.ParquetFile(file, pre_buffer=False).read(use_threads=False)
-    except pa.ArrowException as err:
+        table = read_parquet(file)
+    except (pa.ArrowException, ValueError) as err:
         raise PhotosError(f"{file} is not a readable Parquet file: {err}; write it anew") from err
     header = [str(name).strip().lower() for name in table.column_names]
     columns = [

@@ -20,12 +20,16 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Generic, TypeVar, get_type_hints
 
-from closeup.config import CONFIG_FILE, RunConfig, read_toml, to_toml
-from closeup.errors import ProjectError
+from closeup.config import CONFIG_FILE, RunConfig, resolve, to_toml
+from closeup.errors import ProjectError, UsageError
 from closeup.types import Box
 
 FORMAT = 1
 _BOX_FIELDS = ("x1", "y1", "x2", "y2")
+_ROWS_PER_BYTE = 8
+_UNPACKED = 1000
+_LITTLE = 10_000_000
+_BATCH = 8_192
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -123,10 +127,27 @@ class Project:
                 "give --out a new folder"
             )
 
+    def place(self, name: str) -> Path:
+        """Where the file `name` of the project lies, whether it is there or not.
+
+        Raises
+        ------
+        ProjectError
+            Where that is outside the folder: by the name itself, or through a link. A project may
+            be a stranger's, and nothing outside it is ever written, removed or taken for its own.
+        """
+        file = self.folder / name
+        inside = os.path.realpath(self.folder)
+        if os.path.commonpath([inside, os.path.realpath(file)]) != inside:
+            raise ProjectError(
+                f"{file} leads outside the project; remove the link or the table that names it"
+            )
+        return file
+
     @property
     def config_file(self) -> Path:
         """Where the resolved configuration lies."""
-        return self.folder / CONFIG_FILE
+        return self.place(CONFIG_FILE)
 
     def write_config(self, config: RunConfig) -> None:
         """Write ``closeup.toml`` where it differs from what is there."""
@@ -140,14 +161,17 @@ class Project:
         Raises
         ------
         ProjectError
-            Where there is none: the folder is no project.
+            Where there is none (the folder is no project) or it cannot be used.
         """
         if not self.config_file.exists():
             raise ProjectError(
                 f"{self.folder} is no Closeup project (no {CONFIG_FILE}); "
                 "make one with `closeup run PHOTOS --out FOLDER`"
             )
-        return RunConfig.model_validate(read_toml(self.config_file))
+        try:
+            return resolve({}, self.config_file)
+        except UsageError as err:
+            raise ProjectError(f"{self.config_file}: {err}") from err
 
     def read(self, name: str, row: type[R]) -> Table[R] | None:
         """The table `name` as rows of the dataclass `row`, or None where there is none.
@@ -157,14 +181,14 @@ class Project:
         ProjectError
             Where the file is damaged, or of a later format.
         """
-        file = self.folder / f"{name}.parquet"
+        file = self.place(f"{name}.parquet")
         return read_table(file, row) if file.exists() else None
 
     def write(
         self, name: str, row: type[R], rows: Sequence[R], key: str, meta: Mapping[str, Any] = {}
     ) -> Table[R]:
         """Write `rows` as the table `name`, replacing the old one in one step."""
-        write_atomically(self.folder / f"{name}.parquet", encode_table(row, rows, key, meta))
+        self.write_bytes(f"{name}.parquet", encode_table(row, rows, key, meta))
         return Table(tuple(rows), key, dict(meta))
 
     def stage(
@@ -186,8 +210,8 @@ class Project:
     def read_json(self, name: str) -> dict[str, Any] | None:
         """The JSON object in the file `name`, or None where there is none or it is damaged."""
         try:
-            value = json.loads((self.folder / name).read_text(encoding="utf8"))
-        except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
+            value = json.loads(self.place(name).read_text(encoding="utf8"))
+        except (FileNotFoundError, ValueError, RecursionError):
             return None
         return value if isinstance(value, dict) else None
 
@@ -198,15 +222,21 @@ class Project:
     def write_bytes(
         self, name: str, data: bytes | Iterable[bytes | memoryview], *, durable: bool = True
     ) -> Path:
-        """Write a file below the project, in one step; returns where it lies."""
-        file = self.folder / name
+        """Write a file below the project, in one step; returns where it lies.
+
+        Raises
+        ------
+        ProjectError
+            Where it cannot be written, or the name leads outside the project.
+        """
+        file = self.place(name)
         write_atomically(file, data, durable=durable)
         return file
 
     def remove(self, names: Iterable[str]) -> None:
         """Remove files that an earlier run of ours wrote below the project, if still there."""
         for name in names:
-            (self.folder / name).unlink(missing_ok=True)
+            self.place(name).unlink(missing_ok=True)
 
 
 def _fields(row: type) -> dict[str, type]:
@@ -245,41 +275,91 @@ def read_table(file: Path, row: type[R]) -> Table[R]:
     Raises
     ------
     ProjectError
-        Where the file is damaged, holds other rows, or is of a later format.
+        Where the file is damaged, holds other rows, or is of a format that is not read.
     """
     import pyarrow as pa
 
     again = "delete it and run again: it will be made anew"
     try:
-        table = _whole_table(file)
+        table = read_parquet(file)
         facts = json.loads((table.schema.metadata or {})[b"closeup"])
-        found, kind = int(facts["format"]), str(facts["row"])
-    except (pa.ArrowException, OSError, KeyError, ValueError, TypeError) as err:
+        found, kind, key = int(facts["format"]), str(facts["row"]), str(facts["key"])
+        meta = dict(facts["meta"])
+    except (pa.ArrowException, OSError, LookupError, ValueError, TypeError, RecursionError) as err:
         raise ProjectError(f"{file} is damaged or not Closeup's ({err}); {again}") from err
     if found > FORMAT:
         raise ProjectError(f"{file} has format {found}, this version reads {FORMAT}; upgrade")
-    columns = table.to_pydict()
+    if found < FORMAT:
+        raise ProjectError(f"{file} has format {found}, which was never in use; {again}")
     try:
         if kind != row.__name__:
             raise KeyError(f"rows are {kind}, expected {row.__name__}")
+        _check_columns(table, row)
+        columns = table.to_pydict()
         values = [_decode(columns, name, kind) for name, kind in _fields(row).items()]
-    except (KeyError, ValueError) as err:
+    except (pa.ArrowException, LookupError, ValueError) as err:
         raise ProjectError(f"{file} does not hold {row.__name__} rows ({err}); {again}") from err
-    rows = tuple(row(*items) for items in zip(*values, strict=True))
-    return Table(rows, str(facts["key"]), dict(facts["meta"]))
+    return Table(tuple(row(*items) for items in zip(*values, strict=True)), key, meta)
 
 
-def _whole_table(file: Path) -> Any:
-    """All of a Parquet file, read by this thread alone.
+def _check_columns(table: Any, row: type) -> None:
+    """Raise ValueError where a column is not of its type, or lacks a value or a finite one."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    for name, kind in _columns(row).items():
+        column = table.column(name)
+        if column.type != kind or column.null_count:
+            raise ValueError(f"{name} is {column.type} with {column.null_count} nulls, not {kind}")
+        if kind == pa.float64() and not pc.all(pc.is_finite(column), min_count=0).as_py():
+            raise ValueError(f"{name} holds numbers that are not finite")
+
+
+def _columns(row: type) -> dict[str, Any]:
+    """The columns of a table of such rows, with their Arrow types."""
+    import pyarrow as pa
+
+    kinds = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
+    found: dict[str, Any] = {}
+    for name, kind in _fields(row).items():
+        if kind is Box:
+            found |= {f"{name}_{corner}": pa.float64() for corner in _BOX_FIELDS}
+        else:
+            found[name] = pa.string() if issubclass(kind, StrEnum) else kinds[kind]
+    return found
+
+
+def read_parquet(file: Path) -> Any:
+    """All of a Parquet file, read by this thread alone and refused where it unpacks enormously.
 
     ``pyarrow.parquet.read_table`` scans with threads that may still hold the file's Python bytes
-    when the interpreter ends; letting go of them then aborts the process.
+    when the interpreter ends; letting go of them then aborts the process. A column of one value
+    packs so well that a few kilobytes may hold billions of rows: no table of ours or of photos
+    has more than eight rows for each byte of its file, or unpacks to a thousand times its size.
+
+    Raises
+    ------
+    ValueError
+        Where it would unpack to more.
+    OSError, pyarrow.ArrowException
+        Where it cannot be read.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    source = pa.BufferReader(file.read_bytes())
-    return pq.ParquetFile(source, pre_buffer=False).read(use_threads=False)
+    data = file.read_bytes()
+    parquet = pq.ParquetFile(pa.BufferReader(data), pre_buffer=False)
+    if parquet.metadata.num_rows > _ROWS_PER_BYTE * len(data):
+        raise ValueError(
+            f"it says it has {parquet.metadata.num_rows:,} rows, too many for its size"
+        )
+    batches, room = [], _UNPACKED * len(data) + _LITTLE
+    for batch in parquet.iter_batches(_BATCH, use_threads=False):
+        room -= batch.nbytes
+        if room < 0:
+            raise ValueError("it unpacks to more than a table of its size can hold")
+        batches.append(batch)
+    return pa.Table.from_batches(batches, parquet.schema_arrow)
 
 
 def _decode(columns: dict[str, list[Any]], name: str, kind: type) -> list[Any]:

@@ -391,4 +391,4 @@ def _save(
         files={},
     )
     parts = Parts(networks.detector, networks.backbone, head, doubt.rule if doubt else None)
-    return save_model(job.project.folder / "model", card, parts)
+    return save_model(job.project.place("model"), card, parts)

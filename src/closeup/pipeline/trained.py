@@ -70,7 +70,7 @@ def read_back(job: Job, key: str, detector: Network | None) -> Trained | None:
     """What an earlier run with this very `key` gave; None where there is none, or not all of it."""
     stored = job.project.read_json(SCORES_FILE)
     results = job.project.read("results", Result)
-    folder = job.project.folder / "model"
+    folder = job.project.place("model")
     if stored is None or results is None or not stored.get("key") == results.key == key:
         return None
     try:
