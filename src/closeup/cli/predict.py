@@ -40,7 +40,8 @@ def predict(
     """Where is the object, and what is it? One answer per photo, broken ones included."""
     from closeup.answers import draw_prediction, to_json, write_csv, write_parquet
     from closeup.config import EngineConfig
-    from closeup.model import load_model, read_card
+    from closeup.model import load_model
+    from closeup.modelcard import read_card
     from closeup.photos import list_paths
     from closeup.progress import track
 

@@ -176,7 +176,7 @@ def _key(path: str, strip: bool) -> str:
 def _coco(file: Path) -> Iterator[_Given]:
     try:
         content = json.loads(file.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError) as err:
+    except (OSError, ValueError, RecursionError) as err:
         raise PhotosError(f"{file} is not readable JSON: {err}; export it anew") from err
     if not isinstance(content, dict):
         raise PhotosError(f"{file} is no COCO file: expected an object with images, annotations")

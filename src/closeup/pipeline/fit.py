@@ -20,7 +20,8 @@ from closeup.errors import DatasetError
 from closeup.evaluate import Difference, Scores, evaluate, paired_difference
 from closeup.judged import Judged
 from closeup.learning import Course
-from closeup.model import ModelCard, Parts, save_model
+from closeup.model import Parts, save_model
+from closeup.modelcard import ModelCard
 from closeup.pipeline.compare import Candidate, Compared, candidates, cross_validated, pick, work_of
 from closeup.pipeline.features import Features, features_stage
 from closeup.pipeline.findings import Padding, covered_answers
