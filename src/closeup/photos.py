@@ -166,7 +166,7 @@ def _parquet(file: Path) -> tuple[list[str], list[TableRow]]:
 
     try:
         table = read_parquet(file)
-    except (pa.ArrowException, ValueError) as err:
+    except (pa.ArrowException, ValueError, LookupError, TypeError, RuntimeError) as err:
         raise PhotosError(f"{file} is not a readable Parquet file: {err}; write it anew") from err
     header = [str(name).strip().lower() for name in table.column_names]
     columns = [

@@ -29,7 +29,9 @@ _BOX_FIELDS = ("x1", "y1", "x2", "y2")
 _ROWS_PER_BYTE = 8
 _UNPACKED = 1000
 _LITTLE = 10_000_000
-_BATCH = 8_192
+_BATCH = 4_096
+# What reading a file that is no table may raise beside Arrow's own.
+_NO_TABLE = (OSError, LookupError, ValueError, TypeError, ArithmeticError, RuntimeError)
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -285,7 +287,7 @@ def read_table(file: Path, row: type[R]) -> Table[R]:
         facts = json.loads((table.schema.metadata or {})[b"closeup"])
         found, kind, key = int(facts["format"]), str(facts["row"]), str(facts["key"])
         meta = dict(facts["meta"])
-    except (pa.ArrowException, OSError, LookupError, ValueError, TypeError, RecursionError) as err:
+    except (pa.ArrowException, *_NO_TABLE) as err:
         raise ProjectError(f"{file} is damaged or not Closeup's ({err}); {again}") from err
     if found > FORMAT:
         raise ProjectError(f"{file} has format {found}, this version reads {FORMAT}; upgrade")
@@ -297,7 +299,7 @@ def read_table(file: Path, row: type[R]) -> Table[R]:
         _check_columns(table, row)
         columns = table.to_pydict()
         values = [_decode(columns, name, kind) for name, kind in _fields(row).items()]
-    except (pa.ArrowException, LookupError, ValueError) as err:
+    except (pa.ArrowException, *_NO_TABLE) as err:
         raise ProjectError(f"{file} does not hold {row.__name__} rows ({err}); {again}") from err
     return Table(tuple(row(*items) for items in zip(*values, strict=True)), key, meta)
 
@@ -353,7 +355,10 @@ def read_parquet(file: Path) -> Any:
         raise ValueError(
             f"it says it has {parquet.metadata.num_rows:,} rows, too many for its size"
         )
+    groups = (parquet.metadata.row_group(n) for n in range(parquet.metadata.num_row_groups))
     batches, room = [], _UNPACKED * len(data) + _LITTLE
+    if sum(group.total_byte_size for group in groups) > room:
+        raise ValueError("it unpacks to more than a table of its size can hold")
     for batch in parquet.iter_batches(_BATCH, use_threads=False):
         room -= batch.nbytes
         if room < 0:

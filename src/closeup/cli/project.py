@@ -151,6 +151,7 @@ def crop(
     from closeup.api import settings
 
     config = settings(out, given)
+    _say_where(config, given, out)
     with progress_on_stderr() as progress:
         result = pipeline.crop(config, out, progress=progress)
     for note in result.notes:
@@ -182,11 +183,26 @@ def _require_project(out: Path) -> None:
     Project(out).config()
 
 
+def _say_where(config: RunConfig, given: dict[str, Any], out: Path) -> None:
+    """Name what is read because the project says so: it may be a stranger's."""
+    from closeup.config import CONFIG_FILE
+
+    places = {
+        "source": ("photos", config.photos.source),
+        "test": ("test photos", config.photos.test),
+        "boxes": ("boxes", config.detect.boxes),
+    }
+    for option, (what, place) in places.items():
+        if place and not given.get(option):
+            say(f"{what}: {place} (as {out / CONFIG_FILE} says)")
+
+
 def _run(out: Path, given: dict[str, Any], json: bool) -> None:
     from closeup import pipeline
     from closeup.api import settings
 
     config = settings(out, given)
+    _say_where(config, given, out)
     with progress_on_stderr() as progress:
         result = pipeline.run(config, out, progress=progress)
     for note in result.notes:
