@@ -153,9 +153,9 @@ def check_inside(folder: Path, name: str) -> None:
 def _check_file(folder: Path, name: str, expected: str) -> None:
     file = folder / name
     check_inside(folder, name)
-    if not file.is_file():
-        raise ModelError(f"{file} is missing; copy the whole model folder, or train again")
     try:
+        if not file.is_file():
+            raise ModelError(f"{file} is missing; copy the whole model folder, or train again")
         with file.open("rb") as stream:
             found = hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as err:

@@ -166,13 +166,13 @@ def _parquet(file: Path) -> tuple[list[str], list[TableRow]]:
 
     try:
         table = read_parquet(file)
+        header = [str(name).strip().lower() for name in table.column_names]
+        columns = [
+            ["" if v is None else str(v).strip() for v in column.to_pylist()]
+            for column in table.columns
+        ]
     except (pa.ArrowException, ValueError, LookupError, TypeError, RuntimeError) as err:
         raise PhotosError(f"{file} is not a readable Parquet file: {err}; write it anew") from err
-    header = [str(name).strip().lower() for name in table.column_names]
-    columns = [
-        ["" if v is None else str(v).strip() for v in column.to_pylist()]
-        for column in table.columns
-    ]
     return header, [
         TableRow(number, dict(zip(header, cells, strict=True)))
         for number, cells in enumerate(zip(*columns, strict=True), start=1)
