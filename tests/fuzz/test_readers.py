@@ -18,7 +18,7 @@ from closeup.errors import CloseupError
 from tests.fuzz.readers import Reader, readers
 
 LONG = os.environ.get("CLOSEUP_TORTURE") == "long"
-EXAMPLES = 10_000 if LONG else 200
+EXAMPLES = 10_000 if LONG else 80
 
 _TOKENS = (
     b"null", b"[]", b"{}", b'""', b"-1", b"0", b"1e999", b"NaN", b"true", b"9" * 400, b"[" * 5000,
