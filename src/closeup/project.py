@@ -104,6 +104,17 @@ def write_atomically(
         ) from err
 
 
+def place_in(folder: Path, name: str) -> Path:
+    """As :meth:`Project.place`, for whoever knows no more than the project's folder."""
+    file = folder / name
+    inside = os.path.realpath(folder)
+    if os.path.commonpath([inside, os.path.realpath(file)]) != inside:
+        raise ProjectError(
+            f"{file} leads outside the project; remove the link or the table that names it"
+        )
+    return file
+
+
 class Project:
     """A project folder, made by ``closeup run … --out FOLDER``.
 
@@ -138,13 +149,7 @@ class Project:
             Where that is outside the folder: by the name itself, or through a link. A project may
             be a stranger's, and nothing outside it is ever written, removed or taken for its own.
         """
-        file = self.folder / name
-        inside = os.path.realpath(self.folder)
-        if os.path.commonpath([inside, os.path.realpath(file)]) != inside:
-            raise ProjectError(
-                f"{file} leads outside the project; remove the link or the table that names it"
-            )
-        return file
+        return place_in(self.folder, name)
 
     @property
     def config_file(self) -> Path:

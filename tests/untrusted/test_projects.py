@@ -6,9 +6,11 @@ import io
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ import pytest
 import closeup
 from closeup.cli.project import _say_where
 from closeup.config import RunConfig
+from closeup.decisions import Decision, Decisions, Kind
 from closeup.errors import ProjectError, UsageError
 from closeup.project import Project, encode_table, read_parquet, read_table
 from closeup.types import Box, Crop, Detection, Photo
@@ -160,6 +163,35 @@ def test_a_configuration_that_is_none(project: Path, text: str) -> None:
         closeup.run(out=project)
     with pytest.raises(ProjectError, match=r"closeup\.toml"):
         Project(project).config()
+
+
+# Decisions
+
+
+def test_a_log_that_is_a_link_is_not_written_through(project: Path) -> None:
+    (project / "decisions.sqlite").symlink_to(project.parent / "outside" / "mine.jpg")
+    with pytest.raises(ProjectError, match=r"decisions\.sqlite leads outside"):
+        closeup.run(out=project)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [("boxes", {"boxes": [[0, 0, float("nan"), 9]]}), ("boxes", {"boxes": [3]}), ("boxes", {}),
+     ("relabel", {"label": "a\x1b[2J"}), ("relabel", {"label": "a" * 999}), ("nonsense", {}),
+     ("undo", {"undoes": -1}), ("accept", [])],
+)  # fmt: skip
+def test_a_decision_that_nobody_can_have_made(project: Path, kind: str, value: Any) -> None:
+    with closing(Decisions(project)) as log:
+        log.append("me", [Decision(Kind.NOT_FOUND, "somewhere")])
+    with closing(sqlite3.connect(project / "decisions.sqlite")) as db, db:
+        crop = "c" if kind in ("relabel", "accept") else ""
+        db.execute(
+            "INSERT INTO decisions (batch, time, who, kind, photo, crop, other, value) "
+            "VALUES (9, '', '', ?, 'p', ?, '', ?)",
+            (kind, crop, json.dumps(value).replace("NaN", "1e999")),
+        )
+    with pytest.raises(ProjectError, match=r"holds what is no decision \(row 2"):
+        closeup.run(out=project)
 
 
 # Tables that are none
