@@ -1,12 +1,14 @@
 """How soon one answer comes: ``python -m bench.latency MODEL PHOTO``.
 
-Whole processes, cold but for the compiled networks that an earlier run has left in the cache.
+Whole processes, cold but for what an earlier run has left: the compiled networks in the cache, and
+Python's compiled modules, also where the environment tells Python to keep none.
 Prints the median and the spread over several runs as Markdown.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 import time
@@ -17,8 +19,10 @@ from bench.machine import describe
 
 def taken(words: list[str]) -> float:
     """Seconds of ``closeup WORDS`` as a process."""
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    command = [sys.executable, "-m", "closeup", *words]
     start = time.perf_counter()
-    subprocess.run([sys.executable, "-m", "closeup", *words], check=True, capture_output=True)
+    subprocess.run(command, check=True, capture_output=True, env=environment)
     return time.perf_counter() - start
 
 

@@ -6,6 +6,7 @@
       model.json           the card: labels, crop recipe, head, measured scores, file hashes
       head.safetensors     the head's arrays
       unknown.safetensors  what the rule for unknown photos compares with (absent without one)
+      references.json      which training close-ups these are
       detector/            card.json and graph.onnx (absent where boxes were the user's own)
       backbone/            card.json and graph.onnx
 
@@ -45,8 +46,9 @@ from closeup.modelcard import (
     check_inside,
     read_card,
 )
+from closeup.neighbours import Known, neighbours
 from closeup.parallel import ordered_map
-from closeup.project import write_atomically
+from closeup.project import write_together
 from closeup.types import (
     UNKNOWN,
     Answer,
@@ -55,6 +57,7 @@ from closeup.types import (
     CropState,
     Detection,
     Floats,
+    Neighbour,
     Photo,
     PhotoState,
     Pixels,
@@ -64,6 +67,7 @@ from closeup.unknown import UnknownRule, restore_rule
 from closeup.zoo import Network, load
 
 GRAPH_FILE = "graph.onnx"
+KNOWN_FILE = "references.json"
 CHUNK = 16
 """Photos held in memory at once while predicting on many."""
 
@@ -78,10 +82,11 @@ class Parts:
     backbone: Network
     head: Head
     rule: UnknownRule | None = None
+    known: Known | None = None
 
 
 def save_model(folder: Path, card: ModelCard, parts: Parts) -> Path:
-    """Write a model folder; `card.files` is filled in here. The card is written last.
+    """Write a model folder; `card.files` is filled in here. All of it is replaced together.
 
     Raises
     ------
@@ -93,20 +98,22 @@ def save_model(folder: Path, card: ModelCard, parts: Parts) -> Path:
     contents = {HEAD_FILE: save(parts.head.arrays())}
     if parts.rule is not None:
         contents[UNKNOWN_FILE] = save(parts.rule.arrays())
+    if parts.known is not None:
+        contents[KNOWN_FILE] = parts.known.to_bytes()
     for name, network in (("detector", parts.detector), ("backbone", parts.backbone)):
         check_inside(folder, name)
         if network is None:
-            if (folder / name).is_dir():
-                shutil.rmtree(folder / name)
             continue
         card_text = network.card.model_copy(update={"graph": GRAPH_FILE}).model_dump_json(indent=1)
         contents[f"{name}/card.json"] = card_text.encode()
         contents[f"{name}/{GRAPH_FILE}"] = network.file.read_bytes()
     hashes = {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}
-    for name, data in contents.items():
-        write_atomically(folder / name, data)
     full = card.model_copy(update={"files": hashes})
-    write_atomically(folder / CARD_FILE, (full.model_dump_json(indent=1) + "\n").encode())
+    files = {folder / name: data for name, data in contents.items()}
+    about = (full.model_dump_json(indent=1) + "\n").encode()
+    write_together(files, folder / CARD_FILE, about)
+    if parts.detector is None:
+        shutil.rmtree(folder / "detector", ignore_errors=True)
     return folder
 
 
@@ -127,7 +134,7 @@ class Model:
     ) -> None:
         self.card = card
         self._head = parts.head
-        self._rule = parts.rule
+        self._rule, self._known = parts.rule, parts.known
         self._likely = None if card.likely is None else Conformal.from_json(card.likely)
         self._embedder = Embedder(parts.backbone, engine, many=many)
         self._detector = (
@@ -139,7 +146,9 @@ class Model:
         """The classes, in the order of the probabilities."""
         return self.card.labels
 
-    def predict(self, photo: Source, *, top_k: int = 5, always: bool = False) -> Prediction:
+    def predict(
+        self, photo: Source, *, top_k: int = 5, always: bool = False, nearest: int = 0
+    ) -> Prediction:
         """The answer for one photo; a broken one gives a Prediction with an error, no exception.
 
         Parameters
@@ -148,20 +157,20 @@ class Model:
             How many labels :attr:`Answer.top` holds at most.
         always
             Give the most probable label also where the rule for unknown photos withholds it.
+        nearest
+            How many training close-ups :attr:`Answer.alike` names at most.
         """
-        return next(self.predict_many([photo], top_k=top_k, always=always))
+        return next(self.predict_many([photo], top_k=top_k, always=always, nearest=nearest))
 
     def predict_many(
-        self, photos: Iterable[Source], *, top_k: int = 5, always: bool = False
+        self, photos: Iterable[Source], *, top_k: int = 5, always: bool = False, nearest: int = 0
     ) -> Iterator[Prediction]:
         """One answer per photo, in order; memory does not grow with their number."""
         sources = iter(photos)
         while chunk := list(islice(sources, CHUNK)):
-            yield from self._predict_chunk(chunk, top_k, always)
+            yield from self._predict_chunk(chunk, _Wish(top_k, always, nearest))
 
-    def _predict_chunk(
-        self, chunk: Sequence[Source], top_k: int, always: bool
-    ) -> Iterator[Prediction]:
+    def _predict_chunk(self, chunk: Sequence[Source], wish: _Wish) -> Iterator[Prediction]:
         read = list(ordered_map(_read, chunk))
         rows = [_row(place, item) for place, item in enumerate(read)]
         pixels = {row.id: item for row, item in zip(rows, read, strict=True)
@@ -172,7 +181,7 @@ class Model:
             by_photo[crop.photo_id].append(crop)
         cuts = [crop for crop in crops if crop.side > 0]
         vectors = self._features(cuts, {row.id: row for row in rows}, pixels)
-        given = (self._answer(crop, vector, top_k, always)
+        given = (self._answer(crop, vector, wish)
                  for crop, vector in zip(cuts, vectors, strict=True))  # fmt: skip
         answers = {crop.id: answer for crop, answer in zip(cuts, given, strict=True)}
         for source, row, item in zip(chunk, rows, read, strict=True):
@@ -231,20 +240,32 @@ class Model:
         found = self._detector.detect(pixels.values(), floor=FLOOR)
         return {name: as_rows(name, many) for name, many in zip(pixels, found, strict=True)}
 
-    def _answer(self, crop: Crop, vector: Floats, top_k: int, always: bool) -> Answer:
+    def _answer(self, crop: Crop, vector: Floats, wish: _Wish) -> Answer:
         shares = self._head.probabilities(vector[None])
         row = shares[0]
         order = np.argsort(-row, kind="stable")
-        top = tuple((self.labels[i], float(row[i])) for i in order[:top_k])
+        top = tuple((self.labels[i], float(row[i])) for i in order[: wish.top_k])
         (reason,) = [""] if self._rule is None else self._rule.reasons(shares, vector[None])
         likely: tuple[str, ...] = ()
         if self._likely is not None:
             among = prediction_sets(shares, self._likely)[0]
             likely = tuple(self.labels[i] for i in order if among[i])
-        reason = "" if always else reason
+        alike: tuple[Neighbour, ...] = ()
+        if wish.nearest and self._rule is not None and self._known is not None:
+            alike = neighbours(self._rule, self._known, vector, wish.nearest)
+        reason = "" if wish.always else reason
         label = UNKNOWN if reason else top[0][0]
         return Answer(crop.box, crop.category, crop.score, label, float(row[order[0]]), top,
-                      reason, likely)  # fmt: skip
+                      reason, likely, alike)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """What an answer is to hold."""
+
+    top_k: int
+    always: bool
+    nearest: int
 
 
 def _read(source: Source) -> Pixels | PhotoError:
@@ -256,16 +277,12 @@ def _read(source: Source) -> Pixels | PhotoError:
 
 def _row(place: int, item: Pixels | PhotoError) -> Photo:
     """A photo row for a picture that need not be a file."""
+    name = str(place)
     if isinstance(item, PhotoError):
-        state, code, reason, (height, width) = (
-            PhotoState.UNREADABLE,
-            item.code,
-            item.message,
-            (0, 0),
-        )
-    else:
-        state, code, reason, (height, width) = PhotoState.READABLE, "", "", item.shape[:2]
-    return Photo(str(place), "", "", "", "", "", state, code, reason, width, height, 0, 0, "")
+        return Photo(name, "", "", "", "", "", PhotoState.UNREADABLE, item.code, item.message,
+                     0, 0, 0, 0, "")  # fmt: skip
+    height, width = item.shape[:2]
+    return Photo(name, "", "", "", "", "", PhotoState.READABLE, "", "", width, height, 0, 0, "")
 
 
 def load_model(
@@ -296,7 +313,9 @@ def load_model(
         head = restore(card.head, card.labels, load_file(folder / HEAD_FILE), card.head_settings)
         rule = (None if card.unknown is None
                 else restore_rule(load_file(folder / UNKNOWN_FILE), card.unknown))  # fmt: skip
-        parts = Parts(detector, backbone, head, rule)
+        known = (Known.from_bytes((folder / KNOWN_FILE).read_bytes(), len(rule.references))
+                 if rule is not None and KNOWN_FILE in card.files else None)  # fmt: skip
+        parts = Parts(detector, backbone, head, rule, known)
         return Model(card, parts, engine or EngineConfig(), many=many)
     except (NetworkError, SafetensorError, OSError, LookupError, TypeError, ValueError) as err:
         raise ModelError(f"{folder} cannot be loaded: {err}; train the model again") from err

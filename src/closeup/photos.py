@@ -21,7 +21,7 @@ from closeup.errors import PhotoError, PhotosError
 from closeup.images import hash_file, open_photo, photo_suffixes, read_picture
 from closeup.parallel import ordered_map
 from closeup.progress import Progress, silent, track
-from closeup.project import read_parquet
+from closeup.tables import read_parquet
 from closeup.types import Photo, PhotoState
 
 TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".parquet"})

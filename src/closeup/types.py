@@ -221,6 +221,15 @@ UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
+class Neighbour:
+    """A training close-up that is like an answer's photo: its id, label, and cosine (-1 to 1)."""
+
+    crop: str
+    label: str
+    similarity: float
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """What a model says of one object in a photo.
 
@@ -235,6 +244,8 @@ class Answer:
     likely
         Labels among which the true one is with the chance that the model was made for (0.9);
         empty where the model was made from too few photos to say.
+    alike
+        The training close-ups most alike, the nearest first; empty unless they were asked for.
     """
 
     box: Box
@@ -245,6 +256,7 @@ class Answer:
     top: tuple[tuple[str, float], ...]
     reason: str = ""
     likely: tuple[str, ...] = ()
+    alike: tuple[Neighbour, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

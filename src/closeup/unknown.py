@@ -75,13 +75,33 @@ class UnknownRule:
         ModelError
             Where the embeddings are not of the length that the rule was fitted on.
         """
+        self._check(embeddings)
+        return _distances(self.basis, self.references.astype(np.float32), embeddings)
+
+    def nearest(
+        self, embedding: Floats, count: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """The `count` references (or all) most alike to a ``(d,)`` embedding, and their cosines.
+
+        The most alike come first, of equal ones the earlier.
+
+        Raises
+        ------
+        ModelError
+            As :meth:`distances`.
+        """
+        self._check(embedding[None])
+        cosines = _cosines(self.basis, self.references.astype(np.float32), embedding[None])[0]
+        rows = np.argsort(-cosines, kind="stable")[:count]
+        return rows, cosines[rows]
+
+    def _check(self, embeddings: Floats) -> None:
         dim = self.basis.shape[1]
         if embeddings.ndim != 2 or embeddings.shape[1] != dim:
             raise ModelError(
                 f"the rule for unknown photos expects embeddings of shape (n, {dim}), got "
                 f"{embeddings.shape}; use the backbone that the model was trained with"
             )
-        return _distances(self.basis, self.references.astype(np.float32), embeddings)
 
     def reasons(self, probabilities: Probabilities, embeddings: Floats) -> list[str]:
         """Why each of n answers is withheld, ``""`` where it is given.
@@ -233,9 +253,14 @@ def _reference(embeddings: Floats) -> tuple[Floats, Floats]:
     return basis, rows @ basis.T
 
 
+def reference_rows(count: int, most: int = MAX_REFERENCES) -> NDArray[np.int64]:
+    """Which of `count` rows of the training part become references, at least one row."""
+    return np.linspace(0, count - 1, min(count, most)).round().astype(np.int64)
+
+
 def _spread(rows: Floats, most: int) -> Floats:
     """At most so many of the rows, evenly spread over them."""
-    return rows[np.linspace(0, len(rows) - 1, min(len(rows), most)).round().astype(np.int64)]
+    return rows[reference_rows(len(rows), most)]
 
 
 def _unit(embeddings: Floats) -> Floats:
@@ -251,6 +276,11 @@ def _distances(basis: Floats, references: Floats, embeddings: Floats) -> Floats:
     result = np.empty(len(embeddings), np.float32)
     for start in range(0, len(embeddings), _STEP):
         part = slice(start, start + _STEP)
-        cosines = (_unit(embeddings[part]) @ basis.T) @ references.T
+        cosines = _cosines(basis, references, embeddings[part])
         result[part] = 1 - np.partition(cosines, -near, axis=1)[:, -near:].mean(axis=1)
     return result
+
+
+def _cosines(basis: Floats, references: Floats, embeddings: Floats) -> Floats:
+    found = (_unit(embeddings) @ basis.T) @ references.T
+    return np.asarray(found, np.float32)

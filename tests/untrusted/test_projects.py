@@ -24,7 +24,8 @@ from closeup.cli.project import _say_where
 from closeup.config import RunConfig
 from closeup.decisions import Decision, Decisions, Kind
 from closeup.errors import ProjectError, UsageError
-from closeup.project import Project, encode_table, read_parquet, read_table
+from closeup.project import Project, encode_table, read_table
+from closeup.tables import read_parquet
 from closeup.types import Box, Crop, Detection, Photo
 from tests import tiny
 

@@ -42,6 +42,15 @@ def photo(folder: Path) -> Path:
     return folder / "photos" / "ash" / "1.png"
 
 
+def until(holds: Callable[[], object]) -> None:
+    """Wait until something holds, half a minute at most."""
+    for _ in range(3000):
+        if holds():
+            return
+        threading.Event().wait(0.01)
+    raise AssertionError("what was waited for did not come about")
+
+
 Ask = Callable[..., AbstractContextManager[TestClient]]
 
 

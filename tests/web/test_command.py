@@ -45,7 +45,8 @@ def test_it_serves_until_a_signal_and_ends_well(
         assert answer.json()["found"]
         process.send_signal(how)
         assert process.wait(30) == 0
-        assert process.stderr.read() == ""
+        rest = process.stderr.read()
+        assert re.fullmatch(r"it shows training close-ups [^\n]*--no-examples[^\n]*\n", rest), rest
 
 
 def test_wrong_calls_are_told_before_anything_is_served(folder: Path, tmp_path: Path) -> None:

@@ -20,7 +20,10 @@ from closeup.model import Model
 from closeup.web.serve import make_serve_app
 from tests.web.conftest import CONFIG, Ask, running
 
-ROUTES = [("GET", "/healthz"), ("GET", "/metrics"), ("GET", "/model"), ("POST", "/predict")]
+ROUTES = [
+    ("GET", "/healthz"), ("GET", "/metrics"), ("GET", "/model"), ("GET", "/training/{crop}"),
+    ("POST", "/predict"),
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module")

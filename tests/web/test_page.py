@@ -25,12 +25,14 @@ DROP = """([name, data]) => {
   document.getElementById("ask").dispatchEvent(
     new DragEvent("drop", {dataTransfer: dropped, bubbles: true, cancelable: true}));
 }"""
+LOADED = "(image) => image.decode().then(() => image.naturalWidth > 0)"
 PAINTED = "(canvas) => canvas.getContext('2d').getImageData(192, 192, 1, 1).data[3] === 255"
 
 
 @pytest.fixture(scope="module")
-def url(model: Model) -> Iterator[str]:
-    with running(make_serve_app(model, CONFIG)) as (address, _):
+def url(model: Model, folder: Path) -> Iterator[str]:
+    config = replace(CONFIG, project=folder / "out")
+    with running(make_serve_app(model, config)) as (address, _):
         yield address
 
 
@@ -49,6 +51,9 @@ def test_a_dropped_photo_is_answered(
         expect(said.locator(".closeup")).to_be_visible()
         assert said.locator(".closeup").evaluate(PAINTED)
         expect(page.locator("#status")).to_contain_text(f"new.png: {answer.label}")
+        expect(said.locator(".nearest li")).to_have_count(6)
+        expect(said.locator(".nearest li").first).to_have_text(answer.label)
+        assert said.locator(".nearest img").first.evaluate(LOADED)
         assert fits(page)
         is_accessible(page)
         said.get_by_role("button").click()
@@ -77,8 +82,8 @@ def test_broken_missing_and_odd_photos_are_told_apart(
         expect(broken.locator(".problem")).to_contain_text("not a picture in any known format")
         expect(missing.locator(".found")).to_contain_text("the whole photo was judged")
         expect(missing.locator(".boxes rect")).to_have_count(0)
-        expect(odd.locator("img")).to_be_visible()
-        assert odd.locator("img").evaluate("(image) => image.naturalWidth") > 0
+        expect(odd.locator(".photo img")).to_be_visible()
+        assert odd.locator(".photo img").evaluate("(image) => image.naturalWidth") > 0
         expect(page.locator(".wait:visible")).to_have_count(0)
         is_accessible(page)
 

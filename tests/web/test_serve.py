@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import socket
 import threading
 from collections.abc import Iterator
@@ -23,7 +24,7 @@ from closeup.cli.app import app as command
 from closeup.errors import NetworkDamaged
 from closeup.model import Model
 from closeup.web.guard import Door
-from closeup.web.serve import Limits, UploadLimits, make_serve_app
+from closeup.web.serve import Limits, UploadLimits, make_serve_app, project_of
 from tests.web.conftest import CONFIG, TOKEN, Ask, running
 
 JPEG = {"content-type": "image/jpeg"}
@@ -197,7 +198,9 @@ class Slow:
         self.begun = threading.Event()
         real = Model.predict_many
 
-        def slow(model: Model, photos: list[object]) -> Iterator[closeup.Prediction]:
+        def slow(
+            model: Model, photos: list[object], *, nearest: int = 0
+        ) -> Iterator[closeup.Prediction]:
             self.begun.set()
             assert self.go.wait(30)
             return real(model, photos)  # type: ignore[arg-type]
@@ -272,3 +275,45 @@ def test_shutdown_answers_what_was_accepted(
         assert not begun.done()
         slow.go.set()
         assert begun.result(30).status_code == 200
+
+
+def test_the_nearest_training_close_ups_are_named_and_shown(ask: Ask, folder: Path) -> None:
+    photo = (folder / "photos" / "ash" / "1.png").read_bytes()
+    with ask(project=folder / "out") as client:
+        plain = client.post("/predict", content=photo, headers=JPEG).json()
+        assert "nearest" not in plain["objects"][0]
+        with_them = client.post("/predict?nearest=3", content=photo, headers=JPEG).json()
+        near = with_them["objects"][0].pop("nearest")
+        assert with_them == plain
+        assert len(near) == 3
+        assert near[0]["similarity"] >= near[1]["similarity"] >= near[2]["similarity"]
+        for one in near:
+            picture = client.get(one["picture"])
+            assert picture.headers["content-type"] == "image/jpeg"
+            with Image.open(io.BytesIO(picture.content)) as shown:
+                assert max(shown.size) <= 192
+        assert client.post("/predict?nearest=99", content=photo).status_code == 422
+        for path in ("absent", "..%2Fcloseup.toml", "%2Fetc%2Fpasswd", "%00"):
+            assert client.get(f"/training/{path}").status_code == 404
+
+
+def test_without_the_project_there_are_no_pictures(ask: Ask, folder: Path) -> None:
+    photo = (folder / "photos" / "ash" / "1.png").read_bytes()
+    with ask() as client:
+        said = client.post("/predict?nearest=2", content=photo, headers=JPEG).json()
+        assert [near["picture"] for near in said["objects"][0]["nearest"]] == [None, None]
+        assert (
+            client.get(f"/training/{said['objects'][0]['nearest'][0]['crop']}").status_code == 404
+        )
+
+
+def test_only_the_project_that_made_a_model_is_its_own(
+    folder: Path, model: Model, tmp_path: Path
+) -> None:
+    assert project_of(folder / "out" / "model", model) == folder / "out"
+    shutil.copytree(folder / "out" / "model", tmp_path / "model")
+    assert project_of(tmp_path / "model", model) is None
+    shutil.copytree(folder / "out", tmp_path / "out")
+    scores = tmp_path / "out" / "scores.json"
+    scores.write_text(scores.read_text().replace(model.card.key, "another"))
+    assert project_of(tmp_path / "out" / "model", model) is None

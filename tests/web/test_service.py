@@ -13,7 +13,8 @@ from PIL import Image
 
 from closeup.model import CHUNK, Model
 from closeup.types import Prediction
-from closeup.web.serve.service import _RUNS, Limits, QueueFull, Service
+from closeup.web.serve.service import _RUNS, MOST_NEAREST, Limits, QueueFull, Service
+from tests.web.conftest import until
 
 Named = list[tuple[str, bytes]]
 
@@ -31,7 +32,7 @@ class Held:
         self.begun, self.go = threading.Event(), threading.Event()
         self.given: list[int] = []
 
-    def predict_many(self, photos: list[object]) -> Iterator[Prediction]:
+    def predict_many(self, photos: list[object], *, nearest: int = 0) -> Iterator[Prediction]:
         self.given.append(len(photos))
         self.begun.set()
         assert self.go.wait(30)
@@ -50,7 +51,7 @@ def test_nothing_asked_nothing_done(model: Model) -> None:
 
 
 def test_one_and_many_are_answered_as_by_the_library(model: Model, photos: Named) -> None:
-    expected = [model.predict(data).objects for _, data in photos]
+    expected = [model.predict(data, nearest=MOST_NEAREST).objects for _, data in photos]
     service = service_on(model, queue=len(photos))
     (alone,) = service.submit(photos[:1])
     assert alone.result(30).objects == expected[0]
@@ -65,8 +66,7 @@ def test_waiting_photos_run_together_up_to_a_batch(model: Model, photos: Named) 
     held = Held(model)
     service = service_on(held, queue=len(photos))
     asked = service.submit(photos)
-    while service._unread:  # until all are decoded, while the model is busy
-        threading.Event().wait(0.01)
+    until(lambda: not service._unread)  # until all are decoded, while the model is busy
     held.go.set()
     assert all(future.result(30).objects for future in asked)
     assert max(held.given) == CHUNK
@@ -104,8 +104,7 @@ def test_a_broken_photo_gives_its_place_back(model: Model, photos: Named) -> Non
         bad, good = service.submit([("bad", b"words"), photos[0]])
         assert bad.result(30).error_code == "not_an_image"
         assert good.result(30).objects
-        while service.pending:
-            threading.Event().wait(0.001)
+        until(lambda: not service.pending)
     assert service.close()
 
 
@@ -124,8 +123,7 @@ def test_what_is_cancelled_is_not_computed(model: Model, photos: Named) -> None:
     running = []
     for place in range(_RUNS):  # as many as run at once
         running += service.submit(photos[place : place + 1])
-        while len(held.given) <= place:
-            threading.Event().wait(0.01)
+        until(lambda: len(held.given) > place)  # noqa: B023
     (waiting,) = service.submit(photos[:1])
     assert waiting.cancel()
     held.go.set()
@@ -143,8 +141,7 @@ def test_closing_finishes_what_was_accepted_and_refuses_the_rest(
     assert held.begun.wait(30)
     with ThreadPoolExecutor(1) as pool:
         closing = pool.submit(service.close)
-        while not service._closed:
-            threading.Event().wait(0.001)
+        until(lambda: service._closed)
         with pytest.raises(QueueFull, match="shutting down"):
             service.submit(photos[:1])
         held.go.set()

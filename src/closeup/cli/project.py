@@ -211,7 +211,12 @@ def _run(out: Path, given: dict[str, Any], json: bool) -> None:
         print_json(result.to_json())
     else:
         print_result(result)
-        show("", f"Next: closeup predict {shlex.quote(str(result.model))} PHOTO…")
+        show(
+            "",
+            f"Next: closeup predict {shlex.quote(str(result.model))} PHOTO…",
+            f"      closeup review {shlex.quote(str(result.report.parent))}"
+            "    # look through the close-ups, mend what is wrong",
+        )
 
 
 def _counts_line(counts: Counts) -> str:

@@ -43,6 +43,11 @@ def serve(
     timeout: Annotated[
         float, typer.Option(min=0.1, help="Seconds that an upload or an answer may take.")
     ] = 30,
+    examples: Annotated[
+        bool,
+        typer.Option(help="Show training close-ups beside an answer, where MODEL lies in the "
+                     "project that made it."),
+    ] = True,
     engine: opt.EngineName = None,
     precision: opt.PrecisionName = None,
     threads: opt.Threads = None,
@@ -50,7 +55,13 @@ def serve(
     """Answer over HTTP, and on a page for a browser or a phone, until Ctrl-C."""
     try:
         from closeup.web.run import Address, make_door, serve_app
-        from closeup.web.serve import Limits, ServeConfig, UploadLimits, make_serve_app
+        from closeup.web.serve import (
+            Limits,
+            ServeConfig,
+            UploadLimits,
+            make_serve_app,
+            project_of,
+        )
     except ModuleNotFoundError as err:
         raise UsageError(
             f"closeup serve needs {err.name}: run `pip install 'closeup[serve]'`"
@@ -68,10 +79,13 @@ def serve(
         Limits(queue, int(max_megapixels * 1e6)),
         UploadLimits(int(max_upload * 1e6), min(32, queue), timeout),
         timeout,
+        project_of(model, loaded) if examples else None,
     )
 
     def announce(url: str) -> None:
         say(f"{config.name} answers at {url} (Ctrl-C ends it)")
+        if config.project is not None:
+            say("it shows training close-ups beside an answer; --no-examples leaves them out")
 
     serve_app(make_serve_app(loaded, config), Address(host, port), announce=announce)
 

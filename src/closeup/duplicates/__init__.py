@@ -28,6 +28,7 @@ from closeup.duplicates.signatures import (
     signature_of,
     signatures,
 )
+from closeup.duplicates.spill import Spilled
 from closeup.parallel import ordered_map
 from closeup.progress import Progress, silent, track
 from closeup.types import Floats, Photo
@@ -37,6 +38,7 @@ __all__ = [
     "Pair",
     "Signature",
     "Signatures",
+    "Spilled",
     "near_duplicates",
     "signature_of",
     "signatures",

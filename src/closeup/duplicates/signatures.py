@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, MutableMapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -104,7 +104,7 @@ def signatures(
     photos: Sequence[Photo],
     known: Signatures | None = None,
     progress: Progress = silent,
-    fresh: dict[str, Signature] | None = None,
+    fresh: MutableMapping[str, Signature] | None = None,
 ) -> Signatures:
     """The signatures of all readable `photos`, reusing the `known` ones and the `fresh` by hash.
 

@@ -7,7 +7,6 @@ distorts what the backbone knows less than a random head would (Kumar et al. 202
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -27,6 +26,7 @@ from closeup.finetune.rebuild import overrides_of, rebuild, side_of
 from closeup.finetune.result import Finetuned
 from closeup.heads import Head
 from closeup.heads.head import Dense, softmax
+from closeup.lock import work_folder
 from closeup.memory import keep_memory
 from closeup.progress import Progress, silent
 from closeup.project import key_of
@@ -263,10 +263,9 @@ def _export(
 
     about = {"description": description, "licence": card.licence, "source": card.source,
              "trained_on": card.trained_on}  # fmt: skip
-    work.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=work, prefix=".making-") as folder:
+    with work_folder(work, ".making-") as folder:
         name = f"{card.name}-finetuned"
-        made = export.export_backbone(backbone, Path(folder), name, overrides, about)
+        made = export.export_backbone(backbone, folder, name, overrides, about)
         if flip:
-            made = derive.mirrored(made, Path(folder) / made.graph)
-        return save(made, Path(folder) / made.graph, work / result.NETWORK_FOLDER)
+            made = derive.mirrored(made, folder / made.graph)
+        return save(made, folder / made.graph, work / result.NETWORK_FOLDER)

@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,16 +16,17 @@ from closeup.config import View
 from closeup.crops import padded
 from closeup.dataset import folds
 from closeup.errors import DatasetError
-from closeup.evaluate import Difference, Scores, evaluate, paired_difference
+from closeup.evaluate import Difference, paired_difference
 from closeup.judged import Judged
 from closeup.learning import Course
 from closeup.model import Parts, save_model
 from closeup.modelcard import ModelCard
+from closeup.neighbours import known_of
 from closeup.pipeline.compare import Candidate, Compared, candidates, cross_validated, pick, work_of
 from closeup.pipeline.features import Features, features_stage
 from closeup.pipeline.findings import Padding, covered_answers
 from closeup.pipeline.findings import find as find_in
-from closeup.pipeline.parts import Part, alike, part_of
+from closeup.pipeline.parts import Part, alike, measure, part_of
 from closeup.pipeline.stages import Job, Look
 from closeup.pipeline.trained import SCORES_FILE, Networks, Trained, read_back
 from closeup.pipeline.trust import Doubt, choose_doubt, measure_trust
@@ -92,7 +92,7 @@ def train_stage(job: Job, tables: Tables, detector: Network | None) -> Trained:
         train, test = (part_of(used, chosen.features, side) for side in ("train", "test"))
         head, doubt = _calm(job, chosen, train)
         probabilities = head.probabilities(test.vectors)
-        results, scores = _measure(job, head, test, probabilities, examples.rows)
+        results, scores = measure(head, test, probabilities, examples.rows, job.config.split.seed)
         trust = None
         if doubt is not None and results:
             judged = Judged(probabilities, head.labels, test.labels, test.groups)
@@ -112,8 +112,14 @@ def train_stage(job: Job, tables: Tables, detector: Network | None) -> Trained:
     gain = _crop_gain(job, photos, [by_id[e.crop_id] for e in used], used, chosen, results)
     networks = Networks(detector, chosen.backbone)
     with job.timed("save"):
-        sizes = (len(train.examples), len(test.examples))
-        model = _save(job, key, networks, chosen, (head, doubt), scores, sizes)
+        known = known_of([train.examples[row] for row in chosen.rows]) if doubt else None
+        parts = Parts(detector, chosen.backbone, head, doubt.rule if doubt else None, known)
+        card = _card(job, key, chosen, parts, doubt)
+        counted = {
+            "scores": scores.to_json() if scores else {},
+            "counts": {"train": len(train.examples), "test": len(test.examples)},
+        }
+        model = save_model(job.project.place("model"), card.model_copy(update=counted), parts)
         job.project.write("results", Result, results, key)
         job.project.write_json(SCORES_FILE, {
             "key": key,
@@ -329,67 +335,22 @@ def _pads(
     return tuple(rows)
 
 
-def _measure(
-    job: Job,
-    head: heads.Head,
-    test: Part,
-    probabilities: NDArray[np.float64],
-    examples: Sequence[Example],
-) -> tuple[list[Result], Scores | None]:
-    """The answers on the test part and their scores; None where nothing was held out."""
-    if not any(e.split == "test" for e in examples):
-        return [], None
-    if not test.examples:
-        raise DatasetError(
-            "the test part holds no photo with a close-up; check the photos with "
-            "`closeup scout`, or keep misses with `--on-miss photo`"
-        )
-    best = probabilities.argmax(axis=1)
-    results = [
-        Result(e.crop_id, e.photo_id, e.label, head.labels[i], float(row[i]), e.found)
-        for e, row, i in zip(test.examples, probabilities, best, strict=True)
-    ]
-    answered = {e.crop_id for e in test.examples}
-    missed = [(e.label, e.group) for e in examples
-              if e.split == "test" and e.crop_id not in answered]  # fmt: skip
-    scores = evaluate(
-        test.labels,
-        probabilities,
-        head.labels,
-        test.groups,
-        [e.found for e in test.examples],
-        missed=missed,
-        seed=job.config.split.seed,
-    )
-    return results, scores
-
-
-def _save(
-    job: Job,
-    key: str,
-    networks: Networks,
-    chosen: _Fit,
-    fitted: tuple[heads.Head, Doubt | None],
-    scores: Scores | None,
-    sizes: tuple[int, int],
-) -> Path:
-    head, doubt = fitted
-    card = ModelCard(
+def _card(job: Job, key: str, chosen: _Fit, parts: Parts, doubt: Doubt | None) -> ModelCard:
+    """The card of the model, without what was measured."""
+    return ModelCard(
         closeup=closeup.__version__,
         key=key,
-        labels=head.labels,
+        labels=parts.head.labels,
         detect=job.config.detect.model_copy(update={"boxes": ""}),
         crop=job.config.crop,
-        detector=networks.detector.card.name if networks.detector else "",
-        backbone=networks.backbone.card.name,
+        detector=parts.detector.card.name if parts.detector else "",
+        backbone=parts.backbone.card.name,
         view=chosen.candidate.view,
-        head=head.kind,
-        head_settings=dict(head.settings()),
+        head=parts.head.kind,
+        head_settings=dict(parts.head.settings()),
         unknown=doubt.rule.settings() if doubt else None,
         likely=doubt.conformal.to_json() if doubt else None,
-        scores=scores.to_json() if scores else {},
-        counts={"train": sizes[0], "test": sizes[1]},
+        scores={},
+        counts={},
         files={},
     )
-    parts = Parts(networks.detector, networks.backbone, head, doubt.rule if doubt else None)
-    return save_model(job.project.place("model"), card, parts)

@@ -36,6 +36,7 @@ from closeup.pipeline.stages import (
     embeddings_file,
     saved_as,
 )
+from closeup.pipeline.unfinished import Kept, Unfinished
 from closeup.preprocess import prepare
 from closeup.progress import track
 from closeup.types import Crop, Detection, Floats, Photo, PhotoState
@@ -62,6 +63,7 @@ class _Item:
 
     photo: Photo
     picture: Image.Image | None = None
+    looked: bool = False
     feed: Feeds | None = None
     seen: Seen | None = None
     outputs: Results = field(default_factory=dict)
@@ -82,17 +84,23 @@ def one_pass(job: Job, entries: Sequence[Entry], wanted: Wanted) -> Harvest:
         As the stages do; what they had written before stays.
     """
     with job.timed("look"), keep_memory():
-        known = _Known.of(job, wanted)
-        harvest = Harvest()
+        recipe = detection_recipe(job, wanted.detector) if wanted.detector else ""
+        unfinished = Unfinished(job.project, recipe)
+        known = _Known.of(job, wanted, recipe, unfinished)
+        harvest = Harvest(signatures=known.kept.signatures, vectors=known.kept.vectors)
+        unfinished.begin(harvest)
         start = time.perf_counter()
         items = _stream(job, known, entries, harvest)
         for item in track(items, "look", len(entries), job.progress):
             harvest.photos.append(item.photo)
             harvest.files.update(item.files)
+            harvest.fresh_files.extend(item.files)
             if item.detections is not None:
                 harvest.detections[item.photo.id] = item.detections
             if item.signature is not None:
                 harvest.signatures[item.photo.sha256] = item.signature
+            if item.looked:
+                unfinished.keep(harvest)
         harvest.rate = len(entries) / max(time.perf_counter() - start, 1e-9)
         return harvest
 
@@ -114,9 +122,12 @@ class _Known:
     embedder: Embedder | None
     looks: tuple[tuple[str, frozenset[str]], ...]
     views: tuple[str, ...]
+    kept: Kept
+    unfinished: Unfinished
 
     @classmethod
-    def of(cls, job: Job, wanted: Wanted) -> _Known:
+    def of(cls, job: Job, wanted: Wanted, recipe: str, unfinished: Unfinished) -> _Known:
+        kept = unfinished.read()
         project, engine = job.project, job.config.engine
         photos = project.read("photos", Photo)
         old = project.read("detections", Detection)
@@ -124,27 +135,32 @@ class _Known:
         by_photo: dict[str, list[Detection]] = {}
         if wanted.detector is None:
             shas = {photo.id: photo.sha256 for photo in (photos.rows if photos else ())}
-        elif old is not None and old.meta.get("recipe") == detection_recipe(job, wanted.detector):
+        elif old is not None and old.meta.get("recipe") == recipe:
             shas = old.meta.get("photos", {})
         for row in old.rows if old is not None and shas else ():
             by_photo.setdefault(row.photo_id, []).append(row)
+        if wanted.detector is not None:
+            by_photo |= kept.detections
+            shas = {**shas, **{p.id: p.sha256 for p in kept.photos if p.id in kept.detections}}
         crops = project.read("crops", Crop)
         signatures = None
         if wanted.signatures:
             stored = Signatures.read(project.place(SIGNATURES_FILE))
-            signatures = frozenset(stored.keys if stored else ())
+            signatures = frozenset(stored.keys if stored else ()) | kept.signatures.keys()
         embedder = Embedder(wanted.backbone, engine) if wanted.backbone else None
         looks = []
         for view in wanted.views if embedder else ():
             assert embedder is not None
             name = embeddings_file(Look(view), embedder)
             cached = Embeddings.read(project.place(name))
-            looks.append((name, frozenset(cached.keys if cached else ())))
+            mine = frozenset(cached.keys if cached else ()) | kept.vectors.get(name, {}).keys()
+            looks.append((name, mine))
         return cls(
-            known_photos(photos.rows if photos else ()), shas, by_photo, signatures,
-            crops.meta.get("files", {}) if crops else {},
+            known_photos([*(photos.rows if photos else ()), *kept.photos]),
+            shas, by_photo, signatures,
+            {**(crops.meta.get("files", {}) if crops else {}), **kept.files},
             Detector(wanted.detector, engine) if wanted.detector else None,
-            embedder, tuple(looks), wanted.views,
+            embedder, tuple(looks), wanted.views, kept, unfinished,
         )  # fmt: skip
 
 
@@ -153,7 +169,7 @@ def _stream(job: Job, known: _Known, entries: Sequence[Entry], harvest: Harvest)
     items = ordered_map(lambda entry: _open(job, known, entry), entries)
     if known.detector is not None:
         items = _detected(known.detector, items)
-    mark = _Once(lambda: _mark_unfinished(job))
+    mark = _Once(lambda: _mark_unfinished(job, known))
     items = ordered_map(lambda item: _cut(job, known, item, mark), items)
     for place, (name, _) in enumerate(known.looks):
         assert known.embedder is not None
@@ -175,6 +191,7 @@ def _open(job: Job, known: _Known, entry: Entry) -> _Item:
     if item.picture is None and (unsigned or rows is None or _todo(job, known, photo, rows)):
         item.picture = read_picture_again(photo)
     if item.picture is not None:
+        item.looked = True
         if unsigned:
             item.signature = signature_of(item.picture)
         if rows is None and known.detector is not None:
@@ -257,10 +274,14 @@ class _Once:
                 self._done = True
 
 
-def _mark_unfinished(job: Job) -> None:
-    """Say that the saved close-ups are about to change: after a kill, none is taken for current."""
+def _mark_unfinished(job: Job, known: _Known) -> None:
+    """Say that the saved close-ups are about to change.
+
+    After a kill, only those are taken for current that have not been written since.
+    """
     old = job.project.read("crops", Crop)
     if old is not None:
+        known.unfinished.keep_files(known.files)
         ours = {crop.file for crop in old.rows if crop.file} | set(old.meta.get("stale", ()))
         job.project.write("crops", Crop, old.rows, "unfinished", {"stale": sorted(ours)})
 

@@ -6,8 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
+from closeup.errors import DatasetError
+from closeup.evaluate import Scores, evaluate
 from closeup.explain import nearest
+from closeup.heads import Head
 from closeup.pipeline.features import Features
 from closeup.report.data import worst_mistakes
 from closeup.types import Example, Floats, Result
@@ -51,3 +55,38 @@ def alike(
     rows, _ = nearest(train.vectors, test.vectors[[place[name] for name in wrong]], blocks, ALIKE)
     return {name: tuple(train.examples[row].crop_id for row in mine)
             for name, mine in zip(wrong, rows, strict=True)}  # fmt: skip
+
+
+def measure(
+    head: Head,
+    test: Part,
+    probabilities: NDArray[np.float64],
+    examples: Sequence[Example],
+    seed: int,
+) -> tuple[list[Result], Scores | None]:
+    """The answers on the test part and their scores; None where nothing was held out."""
+    if not any(e.split == "test" for e in examples):
+        return [], None
+    if not test.examples:
+        raise DatasetError(
+            "the test part holds no photo with a close-up; check the photos with "
+            "`closeup scout`, or keep misses with `--on-miss photo`"
+        )
+    best = probabilities.argmax(axis=1)
+    results = [
+        Result(e.crop_id, e.photo_id, e.label, head.labels[i], float(row[i]), e.found)
+        for e, row, i in zip(test.examples, probabilities, best, strict=True)
+    ]
+    answered = {e.crop_id for e in test.examples}
+    missed = [(e.label, e.group) for e in examples
+              if e.split == "test" and e.crop_id not in answered]  # fmt: skip
+    scores = evaluate(
+        test.labels,
+        probabilities,
+        head.labels,
+        test.groups,
+        [e.found for e in test.examples],
+        missed=missed,
+        seed=seed,
+    )
+    return results, scores

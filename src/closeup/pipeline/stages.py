@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -53,14 +53,17 @@ class Harvest:
         Name of the embeddings file -> content key -> embedding.
     rate
         Photos a second.
+    fresh_files
+        The names in `files` that are not in any part of :mod:`closeup.pipeline.unfinished` yet.
     """
 
     photos: list[Photo] = field(default_factory=list)
     detections: dict[str, list[Detection]] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
-    signatures: dict[str, Signature] = field(default_factory=dict)
+    signatures: MutableMapping[str, Signature] = field(default_factory=dict)
     vectors: dict[str, dict[str, Floats]] = field(default_factory=dict)
     rate: float = 0.0
+    fresh_files: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -195,7 +198,8 @@ def saved_as(photo: Photo, crop: Crop, quality: int) -> str:
 def _write_crops(job: Job, photos: Table[Photo], rows: Sequence[Crop], key: str) -> Table[Crop]:
     """Write the close-ups that changed, remove those that no row names, then the table.
 
-    The table is first written as unfinished, so that after a kill no file is taken for current.
+    The table is first written as unfinished, so that after a kill none that was to change counts as
+    current.
     """
     project, quality = job.project, job.config.crop.quality
     by_id = {p.id: p for p in photos.rows}
@@ -208,13 +212,15 @@ def _write_crops(job: Job, photos: Table[Photo], rows: Sequence[Crop], key: str)
         current = job.harvest.files
     ours = {crop.file for crop in old.rows if crop.file} if old else set()
     stale = sorted((ours | set(old.meta.get("stale", ())) if old else ours) - set(wanted))
-    project.write("crops", Crop, rows, "unfinished", {"stale": stale})
     todo: dict[str, list[Crop]] = {}
     for crop in rows:
         if crop.file and not (
             current.get(crop.file) == wanted[crop.file] and (project.folder / crop.file).is_file()
         ):
             todo.setdefault(crop.photo_id, []).append(crop)
+    changing = {crop.file for many in todo.values() for crop in many}
+    safe = {file: what for file, what in wanted.items() if file not in changing}
+    project.write("crops", Crop, rows, "unfinished", {"stale": stale, "files": safe})
 
     def write(photo_id: str) -> None:
         pixels = read_again(by_id[photo_id])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from closeup.pipeline.stages import (
     photos_stage,
 )
 from closeup.pipeline.summary import Counts, RunResult, count
+from closeup.pipeline.unfinished import clear
 from closeup.progress import Progress, silent
 from closeup.project import Project, Table
 from closeup.scouting import Scouting
@@ -86,17 +88,21 @@ def _sample(photos: list[Photo], sample: int) -> list[Photo]:
 
 def crop(config: RunConfig, out: Path, *, progress: Progress = silent) -> CropResult:
     """Photos -> close-ups in ``out/crops/LABEL/``, with their provenance in the tables."""
-    job = _job(config, out, progress)
-    photos, crops, _ = _crop(job, lambda _: Wanted())
+    with _job(config, out, progress) as job:
+        photos, crops, _ = _crop(job, lambda _: Wanted())
     counts = count(photos.rows, crops.rows)
     return CropResult(counts, out / "crops", job.seconds, tuple(job.notes))
 
 
-def _job(config: RunConfig, out: Path, progress: Progress) -> Job:
-    """A run over the project `out` with what people have decided about it."""
-    job = Job(Project(out), config, progress, decisions=read_decisions(out))
-    remember_before(job)
-    return job
+@contextmanager
+def _job(config: RunConfig, out: Path, progress: Progress) -> Iterator[Job]:
+    """A run over the project `out` alone, with what people have decided about it."""
+    project = Project(out)
+    with project.held():
+        job = Job(project, config, progress, decisions=read_decisions(out))
+        remember_before(job)
+        yield job
+        clear(project)
 
 
 def _crop(
@@ -110,16 +116,16 @@ def _crop(
         parent = resolve_categories(network.card, detect.parent)
         changed = detect.model_copy(update={"parent": parent})
         job.config = job.config.model_copy(update={"detect": changed})
-    entries = list_entries(job.config.photos)
+    entries, needed = list_entries(job.config.photos), wanted(job)
+    # The first file of all: a folder without it would be taken for somebody else's.
+    job.project.write_config(job.config)
     if detect.boxes:
         # They may be given in shares of a photo's size, which must be known first.
         detections_stage(job, photos_stage(job), None)
-        job.project.write_config(job.config)
-        job.harvest = one_pass(job, entries, wanted(job))
+        job.harvest = one_pass(job, entries, needed)
     elif network is not None:
-        job.harvest = one_pass(job, entries, replace(wanted(job), detector=network))
+        job.harvest = one_pass(job, entries, replace(needed, detector=network))
     photos = photos_stage(job)
-    job.project.write_config(job.config)
     detections = detections_stage(job, photos, network)
     return photos, crops_stage(job, photos, detections), network
 
@@ -145,19 +151,19 @@ def run(config: RunConfig, out: Path, *, progress: Progress = silent) -> RunResu
     CloseupError
         Whatever stage cannot be done; what was done before stays and is not done again.
     """
-    job = _job(config, out, progress)
-    photos, crops, detector = _crop(job, _frozen)
-    pairs = duplicates_stage(job, photos)
-    examples = dataset_stage(job, photos, crops, pairs)
-    tables = (photos, crops, examples)
-    trained = train_stage(job, tables, detector)
-    findings = without_settled(trained.findings, job.decisions.settled)
-    trained = replace(trained, findings=findings)
-    review = reviewed(job, tables, trained)
-    counts = count(photos.rows, crops.rows)
-    with job.timed("report"):
-        checks = run_checks(facts_of(job.config, tables, trained), trained.findings)
-        report = write_report(job, tables, pairs, Verdict(counts, checks, review), trained)
+    with _job(config, out, progress) as job:
+        photos, crops, detector = _crop(job, _frozen)
+        pairs = duplicates_stage(job, photos)
+        examples = dataset_stage(job, photos, crops, pairs)
+        tables = (photos, crops, examples)
+        trained = train_stage(job, tables, detector)
+        findings = without_settled(trained.findings, job.decisions.settled)
+        trained = replace(trained, findings=findings)
+        review = reviewed(job, tables, trained)
+        counts = count(photos.rows, crops.rows)
+        with job.timed("report"):
+            checks = run_checks(facts_of(job.config, tables, trained), trained.findings)
+            report = write_report(job, tables, pairs, Verdict(counts, checks, review), trained)
     return RunResult(
         counts,
         trained.scores,

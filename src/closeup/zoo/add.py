@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -12,6 +11,7 @@ import numpy as np
 from closeup.config import EngineConfig
 from closeup.engine import Graph, Results, open_graph
 from closeup.errors import UsageError
+from closeup.lock import work_folder
 from closeup.preprocess import InputSpec
 from closeup.zoo.cache import Network, file_hash, networks_folder, save
 from closeup.zoo.card import Card
@@ -154,12 +154,9 @@ def add_checkpoint(
         "source": file.name,
     }
     folder = networks_folder()
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".making-") as work:
-        card = export.export_backbone(
-            backbone, Path(work), name, overrides, {**facts, **(about or {})}
-        )
-        return save(card, Path(work) / card.graph, folder / name)
+    with work_folder(folder, ".making-") as work:
+        card = export.export_backbone(backbone, work, name, overrides, {**facts, **(about or {})})
+        return save(card, work / card.graph, folder / name)
 
 
 def class_names(classes: str | Sequence[str]) -> tuple[str, ...]:

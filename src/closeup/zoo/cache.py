@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from pydantic import ValidationError
 
 from closeup.engine import cache_folder
 from closeup.errors import NetworkDamaged, NetworkError, NetworkMissing
+from closeup.lock import work_folder
 from closeup.zoo.card import CARD_FORMAT, Card
 
 CARD_FILE = "card.json"
@@ -141,9 +141,8 @@ def save(card: Card, graph_file: Path, folder: Path) -> Network:
     """
     network = Network(card, folder)
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".new-") as work:
-            new = Path(work) / "new"
+        with work_folder(folder.parent, ".new-") as work:
+            new = work / "new"
             new.mkdir()
             shutil.copyfile(graph_file, new / card.graph)
             _check_graph(Network(card, new), verify=True)
@@ -152,7 +151,7 @@ def save(card: Card, graph_file: Path, folder: Path) -> Network:
                 shutil.copyfile(beside, new / beside.name)
             (new / CARD_FILE).write_text(card.model_dump_json(indent=2) + "\n", encoding="utf8")
             if not _is_whole(network) or (beside is not None and network.weights is None):
-                _swap(new, folder, Path(work))
+                _swap(new, folder, work)
     except OSError as err:
         raise NetworkError(f"{folder} cannot be written: {err.strerror or err}") from err
     return network

@@ -11,7 +11,6 @@ Needs the ``onnx`` package, which the PyTorch extra brings.
 from __future__ import annotations
 
 import re
-import tempfile
 from dataclasses import dataclass
 from itertools import chain, count
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from closeup.config import EngineConfig
 from closeup.engine import open_graph
 from closeup.errors import NetworkError, NetworkMissing, UsageError
+from closeup.lock import work_folder
 from closeup.zoo.cache import Network, file_hash, load, networks_folder, save
 
 if TYPE_CHECKING:
@@ -94,8 +94,8 @@ def derive(base: Network, variant: Variant) -> Network:
     spec = base.card.input
     if variant.size:
         spec = spec.model_copy(update={"width": variant.size, "height": variant.size})
-    with tempfile.TemporaryDirectory() as work:
-        file = Path(work) / "graph.onnx"
+    with work_folder(networks_folder(), ".making-") as work:
+        file = work / "graph.onnx"
         file.write_bytes(model.SerializeToString())
         card = base.card.model_copy(
             update={

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import difflib
 import re
-import tempfile
-from pathlib import Path
 from typing import Literal
 
 from closeup.errors import NetworkMissing, UsageError
+from closeup.lock import sweep_dead, work_folder
 from closeup.progress import Progress, silent
 from closeup.zoo.cache import Network, builtin, installed, load, networks_folder, save
 from closeup.zoo.derive import derive, split_name
@@ -51,6 +50,7 @@ def find(
     base, variant = split_name(name) if kind == "backbone" else (name, None)
     if variant is not None:
         return derive(find(base, kind, progress=progress, offline=offline), variant)
+    sweep_dead(networks_folder())
     for folder in (networks_folder() / name, builtin(name)):
         if folder.is_dir():
             network = load(folder)
@@ -106,17 +106,16 @@ def _obtain(name: str, kind: Kind, progress: Progress, offline: bool | None) -> 
 
 def _convert(name: str, kind: Kind, progress: Progress, offline: bool) -> Network:
     folder = networks_folder()
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".making-") as work:
+    with work_folder(folder, ".making-") as work:
         if kind == "detector":
             from closeup.zoo.export_detectors import export_detector
 
-            card = export_detector(name, Path(work), progress, offline)
+            card = export_detector(name, work, progress, offline)
         else:
             from closeup.zoo.hub import convert_timm
 
-            card = convert_timm(name, Path(work), progress, offline)
-        return save(card, Path(work) / card.graph, folder / name)
+            card = convert_timm(name, work, progress, offline)
+        return save(card, work / card.graph, folder / name)
 
 
 def unknown(name: str, kind: Kind) -> str:

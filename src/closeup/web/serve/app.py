@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import numpy as np
 from fastapi import APIRouter, FastAPI, Query
@@ -21,15 +22,17 @@ from closeup.types import Prediction
 from closeup.web.base import Site, make_app
 from closeup.web.guard import Door
 from closeup.web.refusal import Refusal, refuse
+from closeup.web.serve.examples import Examples
 from closeup.web.serve.metrics import METRICS_TYPE, Counted, Metrics
 from closeup.web.serve.schemas import (
     METRICS_RESPONSES,
+    PICTURE_RESPONSES,
     PREDICT_BODY,
     PREDICT_RESPONSES,
     ModelInfo,
     PhotoAnswer,
 )
-from closeup.web.serve.service import Limits, QueueFull, Service
+from closeup.web.serve.service import MOST_NEAREST, Limits, QueueFull, Service
 from closeup.web.serve.uploads import UploadLimits, read_photos
 
 _STATUS = {"too_large": 413, "unsupported": 415}
@@ -46,6 +49,8 @@ class ServeConfig:
         Of the model, for people.
     seconds
         How long an answer may take.
+    project
+        Where the pictures of training close-ups are; None shows none.
     """
 
     name: str
@@ -53,6 +58,7 @@ class ServeConfig:
     limits: Limits = field(default_factory=Limits)
     uploads: UploadLimits = field(default_factory=UploadLimits)
     seconds: float = 30
+    project: Path | None = None
 
 
 def make_serve_app(model: Model, config: ServeConfig) -> FastAPI:
@@ -64,6 +70,7 @@ def make_serve_app(model: Model, config: ServeConfig) -> FastAPI:
     def on_batch(photos: int, seconds: float) -> None:
         metrics.batch(photos, seconds)
 
+    examples = Examples(config.project)
     service = Service(model, config.limits, on_batch)
     metrics = Metrics(lambda: service.pending)
 
@@ -80,12 +87,12 @@ def make_serve_app(model: Model, config: ServeConfig) -> FastAPI:
     async def full(request: Request, err: QueueFull) -> Response:
         return refuse(request, Refusal(503, "busy", str(err), {"retry-after": str(err.seconds)}))
 
-    app.include_router(_api(config, service, metrics))
+    app.include_router(_api(config, service, metrics, examples))
     app.include_router(_pages(config, model))
     return app
 
 
-def _api(config: ServeConfig, service: Service, metrics: Metrics) -> APIRouter:
+def _api(config: ServeConfig, service: Service, metrics: Metrics, examples: Examples) -> APIRouter:
     api = APIRouter()
     card = service.model.card
 
@@ -96,6 +103,8 @@ def _api(config: ServeConfig, service: Service, metrics: Metrics) -> APIRouter:
         request: Request,
         draw: Annotated[bool, Query(description="Answer with the photo, annotated: a JPEG, or a "
                                     "PNG where `Accept` asks for one. For one photo.")] = False,
+        nearest: Annotated[int, Query(ge=0, le=MOST_NEAREST, description="How many training "
+                                      "close-ups to name that each object is like.")] = 0,
     ) -> Response:  # fmt: skip
         with service.place():
             photos = await read_photos(request, config.uploads)
@@ -111,8 +120,17 @@ def _api(config: ServeConfig, service: Service, metrics: Metrics) -> APIRouter:
             (data,) = await _within(config.seconds, [drawing])
             return Response(data, media_type=f"image/{kind.lower()}")
         many = form and len(answers) > 1
-        said: Any = [to_json(a) for a in answers] if many else to_json(answers[0])
-        return JSONResponse(said, _status(answers))
+        told = [_with_nearest(answer, nearest, examples) for answer in answers]
+        return JSONResponse(told if many else told[0], _status(answers))
+
+    @api.get("/training/{crop}", summary="A training close-up, small", tags=["answers"],
+             response_class=Response, responses=PICTURE_RESPONSES)  # fmt: skip
+    async def training(crop: str) -> Response:
+        data = await asyncio.to_thread(examples.picture, crop)
+        if data is None:
+            raise Refusal(404, "no_picture", f"there is no picture of the close-up {crop} here")
+        return Response(data, media_type="image/jpeg",
+                        headers={"cache-control": "private, max-age=3600"})  # fmt: skip
 
     @api.get("/model", summary="The model: labels, scores, recipe", tags=["answers"])
     async def model() -> ModelInfo:
@@ -126,6 +144,20 @@ def _api(config: ServeConfig, service: Service, metrics: Metrics) -> APIRouter:
         return Response(metrics.text(), media_type=METRICS_TYPE)
 
     return api
+
+
+def _with_nearest(answer: Prediction, count: int, examples: Examples) -> dict[str, Any]:
+    """The answer as JSON, each object with the training close-ups that it is like."""
+    said = to_json(answer)
+    for one, told in zip(answer.objects, said["objects"], strict=True):
+        if count:
+            told["nearest"] = [
+                {"crop": near.crop, "label": near.label, "similarity": round(near.similarity, 4),
+                 "picture": f"/training/{quote(near.crop, safe='')}" if near.crop in examples
+                 else None}
+                for near in one.alike[:count]
+            ]  # fmt: skip
+    return said
 
 
 def _pages(config: ServeConfig, model: Model) -> APIRouter:

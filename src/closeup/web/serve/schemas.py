@@ -13,6 +13,15 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Corners = tuple[float, float, float, float]
 
 
+class NearestAnswer(BaseModel):
+    """A training close-up that the photo is like."""
+
+    crop: Annotated[str, Field(description="its id in the project")]
+    label: str
+    similarity: Annotated[float, Field(ge=-1.001, le=1.001, description="cosine")]
+    picture: Annotated[str | None, Field(description="where it can be seen, if anywhere")]
+
+
 class ObjectAnswer(BaseModel):
     """One object of a photo; `label` is `unknown` where the answer is withheld for a `reason`."""
 
@@ -24,6 +33,7 @@ class ObjectAnswer(BaseModel):
     reason: str
     top: Annotated[list[tuple[str, Share]], Field(description="labels by falling probability")]
     likely: Annotated[list[str], Field(description="the true one is among these 9 times of 10")]
+    nearest: Annotated[list[NearestAnswer], Field(description="with nearest=N only")] = []
 
 
 class PhotoAnswer(BaseModel):
@@ -94,6 +104,11 @@ PREDICT_RESPONSES: dict[int | str, dict[str, Any]] = {
     500: problem("The model failed; the service's log says more."),
     503: problem("Too much to do at the moment.") | {"headers": _RETRY},
     504: problem("The answer took too long.") | {"headers": _RETRY},
+}
+
+PICTURE_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"image/jpeg": {"schema": _BINARY}}},
+    404: problem("There is no such picture here."),
 }
 
 METRICS_RESPONSES: dict[int | str, dict[str, Any]] = {

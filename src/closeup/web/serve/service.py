@@ -25,6 +25,8 @@ from closeup.model import CHUNK, Model
 from closeup.parallel import available_cpus
 from closeup.types import Pixels, Prediction
 
+MOST_NEAREST = 12
+"""Training close-ups that are looked up for each answer, so that any request may show some."""
 _RATE_MEMORY = 0.8
 """How much of the known speed stays when a batch gives a new one."""
 _RUNS = 2
@@ -241,7 +243,7 @@ class Service:
         jobs = [job for job in taken if job.answer.set_running_or_notify_cancel()]
         began = time.perf_counter()
         pixels = [job.pixels for job in jobs if job.pixels is not None]
-        answers = list(self.model.predict_many(pixels))
+        answers = list(self.model.predict_many(pixels, nearest=MOST_NEAREST))
         seconds = max(time.perf_counter() - began, 1e-6)
         if jobs:
             self._on_batch(len(jobs), seconds)

@@ -176,6 +176,7 @@ document.addEventListener("focusin", (event) => {
   if (event.target.closest("#detail")) panel.point(event.target.closest(".chip"));
 });
 
+document.querySelector("nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
 keysOn.checked = store("closeup-keys") !== "off";
 keysOn.addEventListener("change", () => store("closeup-keys", keysOn.checked ? "on" : "off"));
 

@@ -16,7 +16,7 @@ const percent = (share) => {
 async function send(file, tries = 4) {
   const body = new FormData();
   body.append("photo", file, file.name);
-  const response = await fetch("/predict", { method: "POST", body, headers: { accept: "application/json" } });
+  const response = await fetch("/predict?nearest=6", { method: "POST", body, headers: { accept: "application/json" } });
   if (response.status === 503 && tries > 1) {
     const seconds = Math.min(20, Number(response.headers.get("retry-after")) || 1);
     await new Promise((done) => setTimeout(done, seconds * 1000));
@@ -105,6 +105,17 @@ function guess([label, share]) {
   return item;
 }
 
+function neighbour({ label, similarity, picture }) {
+  const item = document.createElement("li");
+  const image = document.createElement("img");
+  const word = document.createElement("span");
+  Object.assign(image, { src: picture, alt: "", width: 96, height: 96, loading: "lazy" });
+  word.textContent = label;
+  item.title = `${label}, similarity ${similarity.toFixed(2)}`;
+  item.append(image, word);
+  return item;
+}
+
 function describe(one, place, answer) {
   const part = document.getElementById("object").content.cloneNode(true);
   const find = (name) => part.querySelector(`.${name}`);
@@ -127,6 +138,9 @@ function describe(one, place, answer) {
   find("found").textContent = answer.found
     ? `Found as “${one.parent || "object"}” (${percent(one.parent_score)} sure).`
     : "No such object was found, so the whole photo was judged.";
+  const shown = (one.nearest ?? []).filter(({ picture }) => picture);
+  find("nearest").hidden = !shown.length;
+  find("nearest").querySelector("ul").append(...shown.map(neighbour));
   find("closeup").setAttribute("aria-label", `Close-up: ${one.reason ? "unknown" : one.label}`);
   return part;
 }
