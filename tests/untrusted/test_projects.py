@@ -15,9 +15,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from safetensors.numpy import save
 
 import closeup
 from closeup.cli.project import _say_where
@@ -295,3 +297,25 @@ def test_a_page_shows_no_file_that_a_table_names(project: Path) -> None:
     assert places_of(photos) == [photos[0].root]
     strange = [replace(photos[0], path="/etc/x.jpg"), replace(photos[0], path="../x.jpg")]
     assert places_of(strange) == ["/etc", os.path.join(photos[0].root, "..")]  # noqa: PTH118
+
+
+def test_a_lock_that_is_a_link_is_not_written_through(project: Path) -> None:
+    (project / ".closeup-lock").symlink_to(project.parent / "outside" / "mine.jpg")
+    with pytest.raises(ProjectError, match=r"cannot write .*\.closeup-lock"):
+        closeup.run(out=project)
+
+
+@pytest.mark.parametrize(
+    "about", [{}, {"version": None}, {"version": [1, 2], "photos": [[1]]}, {"photos": 3}, []]
+)
+def test_parts_of_a_pass_that_are_none_are_passed_over(project: Path, about: Any) -> None:
+    from closeup.duplicates.signatures import VERSION
+    from closeup.pipeline.unfinished import FOLDER
+    from closeup.pipeline.unfinished import VERSION as PARTS
+
+    if isinstance(about, dict) and about.get("version"):
+        about = {**about, "version": [PARTS, VERSION]}
+    (project / FOLDER).mkdir()
+    data = save({"a": np.zeros(1, np.float32)}, {"closeup": json.dumps(about)})
+    (project / FOLDER / "0.safetensors").write_bytes(data)
+    assert closeup.run(out=project, pad=0.3).counts.photos == 36
