@@ -7,6 +7,7 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -55,12 +56,10 @@ def _all(files: dict[str, bytes]) -> Callable[[], Iterator[tuple[bytes, Put]]]:
     return lambda: ((os.fsencode(name), _write(data)) for name, data in files.items())
 
 
-def _cut_files() -> Iterator[tuple[bytes, Put]]:
-    for kind in _CUT:
-        data = e.plain(kind)
-        for tenth in range(10):
-            name = f"{kind}-{tenth}.{_SUFFIX[kind]}".encode()
-            yield name, _write(data[: len(data) * tenth // 10])
+def _cut(kind: str) -> Iterator[tuple[bytes, Put]]:
+    data = e.plain(kind)
+    for tenth in range(10):
+        yield f"{tenth}.{_SUFFIX[kind]}".encode(), _write(data[: len(data) * tenth // 10])
 
 
 def _progressive() -> Iterator[tuple[bytes, Put]]:
@@ -69,13 +68,12 @@ def _progressive() -> Iterator[tuple[bytes, Put]]:
         yield f"{tenth}.jpg".encode(), _write(data[: len(data) * tenth // 10])
 
 
-def _flipped() -> Iterator[tuple[bytes, Put]]:
-    for kind in _CUT:
-        data = e.plain(kind)
-        for tenth in range(10):
-            changed = bytearray(data)
-            changed[len(data) * tenth // 10] ^= 0x55
-            yield f"{kind}-{tenth}.{_SUFFIX[kind]}".encode(), _write(bytes(changed))
+def _flipped(kind: str) -> Iterator[tuple[bytes, Put]]:
+    data = e.plain(kind)
+    for tenth in range(10):
+        changed = bytearray(data)
+        changed[len(data) * tenth // 10] ^= 0x55
+        yield f"{tenth}.{_SUFFIX[kind]}".encode(), _write(bytes(changed))
 
 
 def _flipped_png() -> Iterator[tuple[bytes, Put]]:
@@ -287,11 +285,12 @@ def _locked() -> Iterator[tuple[bytes, Put]]:
 _ONE = frozenset({READABLE})
 BOMBS = frozenset({"bombs", "packed-text"})
 KINDS = (
-    Kind("cut", ANY - {"io_error", "too_large"}, _cut_files),
+    *(Kind(f"cut-{k}", frozenset({"empty", "truncated", "damaged"}), partial(_cut, k))
+      for k in _CUT),
     Kind("cut-progressive", frozenset({"truncated", "damaged"}), _progressive),
     Kind("cut-nothing", frozenset({"empty"}), _all({f"{n}.jpg": b"" for n in range(3)})),
-    Kind("flipped", ANY - {"io_error"}, _flipped),
-    Kind("flipped-png", _BROKEN, _flipped_png),
+    *(Kind(f"flipped-{k}", ANY - {"io_error"}, partial(_flipped, k)) for k in _CUT),
+    Kind("flipped-checked", _BROKEN, _flipped_png),
     Kind("wrong-suffix", _ONE, _wrong_suffix),
     Kind("other-files", frozenset({"not_an_image", "damaged"}), _all(_other_files())),
     Kind("bombs", frozenset({"too_large", "damaged", "truncated"}), _all(e.bombs())),
@@ -308,4 +307,4 @@ KINDS = (
     Kind("special", frozenset({"not_a_file"}), _special, may_fail=True),
     Kind("folders", frozenset({PASSED_OVER}), _folders, may_fail=True),
     Kind("locked", frozenset({"no_permission"}), _locked),
-)
+)  # fmt: skip
