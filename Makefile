@@ -6,7 +6,7 @@ CORE := $(VENV)/.core-installed
 FULL := $(VENV)/.full-installed
 PYTEST_FLAGS ?= -n auto
 
-.PHONY: demo test check lint types docs bench torture clean
+.PHONY: demo test check lint types docs audit fuzz bench torture clean
 
 demo: $(CORE) ## the main job, offline, on photos that the project makes
 	$(BIN)/closeup demo
@@ -25,6 +25,17 @@ types: $(FULL)
 
 docs: $(FULL) ## the generated pages are up to date
 	$(BIN)/python tools/cli_reference.py --check
+
+audit: $(FULL) ## licences and known vulnerabilities of what is installed
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[audit]'
+	$(BIN)/python tools/licences.py
+	$(BIN)/python tools/audit.py
+
+FUZZ_SECONDS ?= 60
+fuzz: $(FULL) ## damaged files for every reader, guided by coverage (half an hour)
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[fuzz]'
+	set -e; for reader in $$($(BIN)/python -m tools.fuzz --list); do \
+	  $(BIN)/python -m tools.fuzz $$reader --seconds $(FUZZ_SECONDS); done
 
 bench: $(FULL) ## a small version of the benchmarks
 	$(BIN)/python -m bench.quick

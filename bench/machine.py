@@ -8,7 +8,9 @@ from importlib import metadata
 
 def describe() -> str:
     """Processor, processors available and the versions that matter, as one line."""
-    import openvino
+    from closeup.engine.quiet import import_openvino
+
+    openvino = import_openvino()
 
     from closeup.parallel import available_cpus
 

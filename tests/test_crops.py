@@ -10,7 +10,18 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from closeup.config import CropConfig, DetectConfig
-from closeup.crops import FILL, choose, cover, cut, encode_crop, find_crops, folder_name, window
+from closeup.crops import (
+    FILL,
+    WIDEST,
+    bounded,
+    choose,
+    cover,
+    cut,
+    encode_crop,
+    find_crops,
+    folder_name,
+    window,
+)
 from closeup.types import Box, CropState, Detection, Photo, PhotoState
 
 SOMEWHERE = Box(10, 10, 20, 20)
@@ -143,6 +154,30 @@ def test_letterbox_is_centred() -> None:
 
 def test_box_outside_the_photo() -> None:
     assert window(Box(500, 500, 600, 600), 100, 80, 0.0) == (Box(99, 79, 100, 80), 1)
+
+
+@given(st.integers(1, 200_000), st.integers(1, 2_000), st.booleans())
+def test_no_shape_of_photo_makes_an_enormous_close_up(longer: int, shorter: int, up: bool) -> None:
+    shape = (shorter, longer) if up else (longer, shorter)
+    win, side = window(Box(0, 0, *shape), *shape, 0.1)
+    assert side <= WIDEST
+    assert side**2 <= max(4096**2, 16 * longer * shorter)
+    assert side == max(shape) or side < max(shape) > 4096
+    assert 0 < bounded(win, side) == side
+
+
+def test_a_strip_is_shrunk_into_its_close_up() -> None:
+    strip = np.zeros((20, 30_000, 3), np.uint8)
+    strip[:, 15_000:] = 200
+    whole = Box(0, 0, 30_000, 20)
+    side = bounded(whole, 30_000)
+    for pixels in (strip, Image.fromarray(strip)):
+        crop = cut(pixels, whole, side)
+        assert crop.shape == (4096, 4096, 3)
+        (rows,) = np.nonzero((crop != FILL).all(axis=(1, 2)))
+        assert rows.tolist() == [2046, 2047, 2048]
+        assert (crop[2047, :2000] == 0).all()
+        assert (crop[2047, 2100:] == 200).all()
 
 
 # find_crops

@@ -47,6 +47,20 @@ def test_a_file_is_no_source(tmp_path: Path) -> None:
     refused(save_photo(tmp_path / "a.jpg"), "neither a folder nor a table")
 
 
+def test_a_link_to_itself_is_no_source(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    refused(tmp_path / "loop", "no folder or file")
+
+
+def test_a_path_that_is_not_text_is_named(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"photos\xff")
+    try:
+        save_photo(folder / "a" / "1.jpg")
+    except OSError:
+        pytest.skip("this file system takes valid names only")
+    refused(folder, r"photos\\xff is not valid UTF-8; rename it")
+
+
 def test_photos_without_sub_folders(tmp_path: Path) -> None:
     save_photo(tmp_path / "a.jpg")
     refused(tmp_path, "1 photos but no label; give a folder with one sub-folder per label")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 
 import numpy as np
 from PIL import Image, ImageEnhance
 
+from closeup.crops import bounded
 from closeup.types import Crop, Pixels
 
 VERSION = 1
@@ -48,6 +50,11 @@ def augmented(pixels: Pixels, crop: Crop, number: int) -> Pixels:
     near = pixels[top : max(top + 1, int(y + reach)), left : max(left + 1, int(x + reach))]
     fill = tuple(int(value) for value in np.median(near.reshape(-1, 3), axis=0))
     x, y = x - left, y - top
+    shrunk = bounded(window, math.ceil(2 * half)) / math.ceil(2 * half)
+    if shrunk < 1:
+        size_ = (max(1, round(near.shape[1] * shrunk)), max(1, round(near.shape[0] * shrunk)))
+        near = np.asarray(Image.fromarray(near).resize(size_, Image.Resampling.BOX))
+        x, y, half = x * shrunk, y * shrunk, half * shrunk
     view = Image.fromarray(near).rotate(
         angle, Image.Resampling.BILINEAR, center=(x, y), fillcolor=fill
     )

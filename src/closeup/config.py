@@ -126,7 +126,7 @@ class EngineConfig(_Section):
 
     engine: Literal["auto", "openvino", "onnxruntime"] = "auto"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    threads: int = Field(default=0, ge=0, description="0: as many as the process may use")
+    threads: int = Field(default=0, ge=0, le=1024, description="0: as many as the process may use")
 
 
 class RunConfig(_Section):
@@ -160,7 +160,8 @@ def resolve(flags: dict[str, dict[str, Any]], file: Path | None = None) -> RunCo
     for section, values in flags.items():
         given = {key: value for key, value in values.items() if value is not None}
         if given:
-            merged[section] = {**merged.get(section, {}), **given}
+            before = merged.get(section, {})
+            merged[section] = {**before, **given} if isinstance(before, dict) else before
     try:
         return RunConfig.model_validate(merged)
     except ValidationError as err:
@@ -184,7 +185,9 @@ def read_toml(file: Path) -> dict[str, Any]:
     """
     try:
         return tomllib.loads(file.read_text(encoding="utf8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as err:
+    except OSError as err:
+        raise ProjectError(f"{file} cannot be read: {err.strerror or err}") from err
+    except (ValueError, RecursionError) as err:
         raise ProjectError(f"{file} is not valid TOML: {err}; mend or delete it") from err
 
 

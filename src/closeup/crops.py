@@ -21,6 +21,11 @@ ANY = "any"
 FILL = 114
 """Grey level of the letterbox, the usual one of detectors and near the mean of most photos."""
 
+WIDEST = 16_384
+"""Side in pixels up to which a close-up may grow."""
+_SLENDER = 4_096  # side up to which a narrow window may be letterboxed at its own size
+_LETTERBOX = 16  # beyond it, how many times the window's pixels the square may hold
+
 _SAME_OBJECT = 0.6  # IoU from which two boxes are one object, named twice
 _UNSAFE = frozenset('/\\:*?"<>|%')
 _LONGEST_FOLDER = 120
@@ -91,7 +96,7 @@ def window(box: Box, width: int, height: int, pad: float) -> tuple[Box, int]:
     window
         Integer corners inside the photo, at least 1 x 1, around the clipped box.
     side
-        At least the window's longer side.
+        At least the window's longer side, except as :func:`bounded` says.
     """
     inner = box.clip(width, height)
     x1, x2 = _span(inner.x1, inner.x2, width)
@@ -100,7 +105,18 @@ def window(box: Box, width: int, height: int, pad: float) -> tuple[Box, int]:
     wanted = max(longer, round(longer * (1 + 2 * pad)))
     left, right = _extend(x1, x2, min(wanted, width), width)
     top, bottom = _extend(y1, y2, min(wanted, height), height)
-    return Box(left, top, right, bottom), min(wanted, max(width, height))
+    around = Box(left, top, right, bottom)
+    return around, bounded(around, min(wanted, max(width, height)))
+
+
+def bounded(window: Box, side: int) -> int:
+    """`side`, or the largest side that a close-up of `window` may have where that is less.
+
+    A square around a strip of 30,000 x 20 pixels would hold 900 million. So beyond 4,096 pixels a
+    square holds at most 16 times the pixels of its window, and its side ends at 16,384.
+    """
+    room = math.isqrt(_LETTERBOX * int(window.width) * int(window.height))
+    return min(side, WIDEST, max(_SLENDER, room))
 
 
 def _span(low: float, high: float, limit: int) -> tuple[int, int]:
@@ -116,7 +132,10 @@ def _extend(low: int, high: int, size: int, limit: int) -> tuple[int, int]:
 
 
 def cut(pixels: Pixels | Image.Image, window: Box, side: int) -> Pixels:
-    """The window's original pixels, centred on a grey square; nothing is resampled.
+    """The window's original pixels, centred on a grey square.
+
+    Nothing is resampled, except a window longer than `side` (see :func:`bounded`), which is shrunk
+    to it.
 
     Parameters
     ----------
@@ -131,11 +150,16 @@ def cut(pixels: Pixels | Image.Image, window: Box, side: int) -> Pixels:
         ``(side, side, 3)`` uint8, a new array.
     """
     x1, y1, x2, y2 = (int(v) for v in window)
-    left, top = (side - (x2 - x1)) // 2, (side - (y2 - y1)) // 2
-    square = np.full((side, side, 3), FILL, np.uint8)
     inside = (np.asarray(pixels.crop((x1, y1, x2, y2))) if isinstance(pixels, Image.Image)
               else pixels[y1:y2, x1:x2])  # fmt: skip
-    square[top : top + y2 - y1, left : left + x2 - x1] = inside
+    longer = max(inside.shape[:2])
+    if longer > side:
+        size = [max(1, round(length * side / longer)) for length in inside.shape[1::-1]]
+        inside = np.asarray(Image.fromarray(inside).resize(size, Image.Resampling.BOX))
+    height, width = inside.shape[:2]
+    left, top = (side - width) // 2, (side - height) // 2
+    square = np.full((side, side, 3), FILL, np.uint8)
+    square[top : top + height, left : left + width] = inside
     return square
 
 
@@ -240,7 +264,7 @@ def _why_none(visible: Sequence[Detection], detect: DetectConfig) -> str:
 def whole_photo(photo: Photo, crop: Crop) -> Crop:
     """`crop` with all of its photo in place of the window: what the view ``photo`` looks at."""
     window = Box(0, 0, photo.width, photo.height)
-    return replace(crop, window=window, side=max(photo.width, photo.height))
+    return replace(crop, window=window, side=bounded(window, max(photo.width, photo.height)))
 
 
 def padded(photo: Photo, crop: Crop, pad: float) -> Crop:

@@ -183,7 +183,9 @@ def open_photo(path: Path) -> io.BufferedReader:
         raise PhotoError("missing", f"this is no possible path: {err}") from err
     except OSError as err:
         if err.errno in (errno.ENAMETOOLONG, errno.ENOTDIR, errno.ELOOP):
-            raise PhotoError("missing", f"no file can be here: {err.strerror}") from err
+            raise PhotoError(
+                "missing", f"no file can be here: {err.strerror}; mend the link or the name"
+            ) from err
         raise PhotoError("io_error", f"the file could not be opened: {err}") from err
 
 

@@ -64,7 +64,9 @@ def _taken(file: Path) -> int | None:
     while True:
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            handle = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            # Never through a link, which may lead to a file of somebody else's.
+            how = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0)
+            handle = os.open(file, how | getattr(os, "O_NOFOLLOW", 0), 0o644)
         except OSError as err:
             if err.errno in _NO_RIGHTS:
                 return None

@@ -17,28 +17,35 @@ of box, the same cut, the same preparation, the same graphs.
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, ValidationError
 
-from closeup.config import CropConfig, DetectConfig, EngineConfig, View
+from closeup.config import EngineConfig
 from closeup.conformal import Conformal, prediction_sets
-from closeup.crops import cut, find_crops, whole_photo
+from closeup.crops import bounded, cut, find_crops, whole_photo
 from closeup.detect import Detector
 from closeup.detect.stage import FLOOR, as_rows
 from closeup.embed import Embedder
 from closeup.errors import ModelError, NetworkError, PhotoError
 from closeup.heads import Head, restore
 from closeup.images import read_photo
+from closeup.modelcard import (
+    CARD_FILE,
+    HEAD_FILE,
+    UNKNOWN_FILE,
+    ModelCard,
+    check_files,
+    check_inside,
+    read_card,
+)
 from closeup.neighbours import Known, neighbours
 from closeup.parallel import ordered_map
 from closeup.project import write_together
@@ -59,60 +66,12 @@ from closeup.types import (
 from closeup.unknown import UnknownRule, restore_rule
 from closeup.zoo import Network, load
 
-FORMAT = 2
-CARD_FILE = "model.json"
-HEAD_FILE = "head.safetensors"
-UNKNOWN_FILE = "unknown.safetensors"
+GRAPH_FILE = "graph.onnx"
 KNOWN_FILE = "references.json"
 CHUNK = 16
 """Photos held in memory at once while predicting on many."""
 
 Source = Path | str | bytes | Image.Image | NDArray[np.uint8]
-
-
-class ModelCard(BaseModel):
-    """What a model folder says of itself, in ``model.json``.
-
-    Attributes
-    ----------
-    labels
-        The classes, in the order of the head's probabilities.
-    detect, crop
-        The recipe by which the close-up is found and cut.
-    detector
-        Name of the detector, ``""`` where the model has none and takes every photo whole.
-    view
-        What the backbone looks at: the close-up, the whole photo, or both beside each other.
-    head, head_settings
-        Kind of head and its settings that are not arrays.
-    unknown
-        Thresholds of the rule for unknown photos; None where there were too few photos for one.
-    likely
-        The rule for sets of labels, ``Conformal.to_json()``; None likewise.
-    scores, counts
-        What was measured on the test part when the model was made, and from how many photos.
-    files
-        sha256 of every other file of the folder, by relative name.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    format: int = FORMAT
-    closeup: str
-    key: str
-    labels: tuple[str, ...]
-    detect: DetectConfig
-    crop: CropConfig
-    detector: str
-    backbone: str
-    view: View = "closeup"
-    head: str
-    head_settings: dict[str, Any]
-    unknown: dict[str, float] | None = None
-    likely: dict[str, Any] | None = None
-    scores: dict[str, Any]
-    counts: dict[str, int]
-    files: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,13 +101,12 @@ def save_model(folder: Path, card: ModelCard, parts: Parts) -> Path:
     if parts.known is not None:
         contents[KNOWN_FILE] = parts.known.to_bytes()
     for name, network in (("detector", parts.detector), ("backbone", parts.backbone)):
+        check_inside(folder, name)
         if network is None:
             continue
-        card_text = network.card.model_copy(update={"graph": "graph.onnx"}).model_dump_json(
-            indent=1
-        )
+        card_text = network.card.model_copy(update={"graph": GRAPH_FILE}).model_dump_json(indent=1)
         contents[f"{name}/card.json"] = card_text.encode()
-        contents[f"{name}/graph.onnx"] = network.file.read_bytes()
+        contents[f"{name}/{GRAPH_FILE}"] = network.file.read_bytes()
     hashes = {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}
     full = card.model_copy(update={"files": hashes})
     files = {folder / name: data for name, data in contents.items()}
@@ -157,28 +115,6 @@ def save_model(folder: Path, card: ModelCard, parts: Parts) -> Path:
     if parts.detector is None:
         shutil.rmtree(folder / "detector", ignore_errors=True)
     return folder
-
-
-def read_card(folder: Path) -> ModelCard:
-    """The card of a model folder.
-
-    Raises
-    ------
-    ModelError
-        Where `folder` is no model folder, or of a later format.
-    """
-    file = folder / CARD_FILE
-    if not file.is_file():
-        hint = f"; did you mean {folder / 'model'}?" if (folder / "model").is_dir() else ""
-        raise ModelError(f"{folder} is no model folder (no {CARD_FILE}){hint}")
-    try:
-        value = json.loads(file.read_text(encoding="utf8"))
-        found = value.get("format") if isinstance(value, dict) else None
-        if isinstance(found, int) and found > FORMAT:
-            raise ModelError(f"{file} has format {found}, this version reads {FORMAT}; upgrade")
-        return ModelCard.model_validate(value)
-    except (ValueError, ValidationError) as err:
-        raise ModelError(f"{file} is damaged: {err}; train the model again") from err
 
 
 class Model:
@@ -268,7 +204,8 @@ class Model:
         whole = []
         if self.card.view != "closeup":
             height, width = photo.shape[:2]
-            square = cut(photo, Box(0, 0, width, height), max(height, width))
+            everything = Box(0, 0, width, height)
+            square = cut(photo, everything, bounded(everything, max(height, width)))
             whole = list(self._embedder.embed([square]))
 
         def answer(closeups: Iterable[Pixels]) -> NDArray[np.float64]:
@@ -369,32 +306,27 @@ def load_model(
 
     folder = Path(folder)
     card = read_card(folder)
-    for name, expected in card.files.items():
-        _check_file(folder, name, expected)
+    check_files(folder, card)
     try:
-        detector = load(folder / "detector", verify=False) if card.detector else None
-        backbone = load(folder / "backbone", verify=False)
+        detector = _network(folder, "detector") if card.detector else None
+        backbone = _network(folder, "backbone")
         head = restore(card.head, card.labels, load_file(folder / HEAD_FILE), card.head_settings)
         rule = (None if card.unknown is None
                 else restore_rule(load_file(folder / UNKNOWN_FILE), card.unknown))  # fmt: skip
         known = (Known.from_bytes((folder / KNOWN_FILE).read_bytes(), len(rule.references))
                  if rule is not None and KNOWN_FILE in card.files else None)  # fmt: skip
-    except (NetworkError, SafetensorError, OSError) as err:
-        raise ModelError(f"{folder} cannot be loaded: {err}") from err
-    parts = Parts(detector, backbone, head, rule, known)
-    return Model(card, parts, engine or EngineConfig(), many=many)
+        parts = Parts(detector, backbone, head, rule, known)
+        return Model(card, parts, engine or EngineConfig(), many=many)
+    except (NetworkError, SafetensorError, OSError, LookupError, TypeError, ValueError) as err:
+        raise ModelError(f"{folder} cannot be loaded: {err}; train the model again") from err
 
 
-def _check_file(folder: Path, name: str, expected: str) -> None:
-    file = folder / name
-    if not file.resolve().is_relative_to(folder.resolve()):
-        raise ModelError(f"{folder / CARD_FILE} names {name}, which lies outside the folder")
-    if not file.is_file():
-        raise ModelError(f"{file} is missing; copy the whole model folder, or train again")
-    with file.open("rb") as stream:
-        found = hashlib.file_digest(stream, "sha256").hexdigest()
-    if found != expected:
+def _network(folder: Path, kind: Literal["detector", "backbone"]) -> Network:
+    """A network of the model; its graph is the file whose hash has been checked."""
+    network = load(folder / kind, verify=False)
+    if network.card.kind != kind or network.card.graph != GRAPH_FILE:
         raise ModelError(
-            f"{file} is not what {CARD_FILE} says (sha256 {found[:12]}…, expected "
-            f"{expected[:12]}…); copy the model folder again, or train again"
+            f"{folder / kind} holds a {network.card.kind} in {network.card.graph}, expected a "
+            f"{kind} in {GRAPH_FILE}; train the model again"
         )
+    return network

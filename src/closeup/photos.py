@@ -21,6 +21,7 @@ from closeup.errors import PhotoError, PhotosError
 from closeup.images import hash_file, open_photo, photo_suffixes, read_picture
 from closeup.parallel import ordered_map
 from closeup.progress import Progress, silent, track
+from closeup.tables import read_parquet
 from closeup.types import Photo, PhotoState
 
 TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".parquet"})
@@ -162,17 +163,16 @@ def read_table(file: Path, required: Sequence[str]) -> list[TableRow]:
 
 def _parquet(file: Path) -> tuple[list[str], list[TableRow]]:
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     try:
-        table = pq.ParquetFile(file, pre_buffer=False).read(use_threads=False)
-    except pa.ArrowException as err:
+        table = read_parquet(file)
+        header = [str(name).strip().lower() for name in table.column_names]
+        columns = [
+            ["" if v is None else str(v).strip() for v in column.to_pylist()]
+            for column in table.columns
+        ]
+    except (pa.ArrowException, ValueError, LookupError, TypeError, RuntimeError) as err:
         raise PhotosError(f"{file} is not a readable Parquet file: {err}; write it anew") from err
-    header = [str(name).strip().lower() for name in table.column_names]
-    columns = [
-        ["" if v is None else str(v).strip() for v in column.to_pylist()]
-        for column in table.columns
-    ]
     return header, [
         TableRow(number, dict(zip(header, cells, strict=True)))
         for number, cells in enumerate(zip(*columns, strict=True), start=1)
@@ -209,10 +209,13 @@ def _csv(file: Path) -> tuple[list[str], list[TableRow]]:
 
 
 def _absolute(given: str) -> Path:
-    return Path(given).expanduser().resolve()
+    # Unlike Path's own methods, these two leave alone what leads nowhere.
+    return Path(os.path.realpath(os.path.expanduser(given)))  # noqa: PTH111
 
 
 def _entries(source: Path, split: str, skip: Collection[Path]) -> list[Entry]:
+    if str(source) != _printable(str(source)):
+        raise PhotosError(f"the path {_printable(str(source))} is not valid UTF-8; rename it")
     if source.is_dir():
         entries = _from_folder(source, split, skip)
     elif source.suffix.lower() in TABLE_SUFFIXES:
@@ -271,12 +274,19 @@ def _walk(
         path = Path(child.path)
         if child.name.startswith(".") or child.name.lower() in ("thumbs.db", "desktop.ini"):
             continue
-        if not child.is_dir():
+        if not _is_folder(child):
             yield path
         elif not _is_own_or_skipped(path, skip):
             inner = path.stat()
             if (inner.st_dev, inner.st_ino) not in here:
                 yield from _walk(path, skip, here)
+
+
+def _is_folder(child: os.DirEntry[str]) -> bool:
+    try:
+        return child.is_dir()
+    except OSError:  # a link to itself, or to a name that is too long: it gets a row that says so
+        return False
 
 
 def _is_own_or_skipped(folder: Path, skip: Collection[Path]) -> bool:

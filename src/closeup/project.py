@@ -16,30 +16,28 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
-from typing import Any, Generic, TypeVar, get_type_hints
+from typing import Any, TypeVar
 
-from closeup.config import CONFIG_FILE, RunConfig, read_toml, to_toml
-from closeup.errors import ProjectError
+from closeup.config import CONFIG_FILE, RunConfig, resolve, to_toml
+from closeup.errors import ProjectError, UsageError
 from closeup.lock import HALF_FILE, LOCK_FILE, only_writer, sweep
-from closeup.types import Box
+from closeup.tables import FORMAT, Table, encode_table, read_table
 
-FORMAT = 1
-_BOX_FIELDS = ("x1", "y1", "x2", "y2")
+__all__ = [
+    "FORMAT",
+    "Project",
+    "Table",
+    "encode_table",
+    "key_of",
+    "place_in",
+    "read_table",
+    "write_atomically",
+    "write_together",
+]
 
 R = TypeVar("R")
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Table(Generic[R]):
-    """Rows with the key of the stage that made them."""
-
-    rows: tuple[R, ...]
-    key: str
-    meta: dict[str, Any]
 
 
 def key_of(stage: str, version: int, *parts: object) -> str:
@@ -138,6 +136,17 @@ def _cannot_write(file: Path) -> Iterator[None]:
         ) from err
 
 
+def place_in(folder: Path, name: str) -> Path:
+    """As :meth:`Project.place`, for whoever knows no more than the project's folder."""
+    file = folder / name
+    inside = os.path.realpath(folder)
+    if os.path.commonpath([inside, os.path.realpath(file)]) != inside:
+        raise ProjectError(
+            f"{file} leads outside the project; remove the link or the table that names it"
+        )
+    return file
+
+
 class Project:
     """A project folder, made by ``closeup run … --out FOLDER``.
 
@@ -164,6 +173,17 @@ class Project:
                 "give --out a new folder"
             )
 
+    def place(self, name: str) -> Path:
+        """Where the file `name` of the project lies, whether it is there or not.
+
+        Raises
+        ------
+        ProjectError
+            Where that is outside the folder: by the name itself, or through a link. A project may
+            be a stranger's, and nothing outside it is ever written, removed or taken for its own.
+        """
+        return place_in(self.folder, name)
+
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
         """Write alone until the block ends; what killed processes left half-written is removed.
@@ -180,7 +200,7 @@ class Project:
     @property
     def config_file(self) -> Path:
         """Where the resolved configuration lies."""
-        return self.folder / CONFIG_FILE
+        return self.place(CONFIG_FILE)
 
     def write_config(self, config: RunConfig) -> None:
         """Write ``closeup.toml`` where it differs from what is there."""
@@ -194,14 +214,17 @@ class Project:
         Raises
         ------
         ProjectError
-            Where there is none: the folder is no project.
+            Where there is none (the folder is no project) or it cannot be used.
         """
         if not self.config_file.exists():
             raise ProjectError(
                 f"{self.folder} is no Closeup project (no {CONFIG_FILE}); "
                 "make one with `closeup run PHOTOS --out FOLDER`"
             )
-        return RunConfig.model_validate(read_toml(self.config_file))
+        try:
+            return resolve({}, self.config_file)
+        except UsageError as err:
+            raise ProjectError(f"{self.config_file}: {err}") from err
 
     def read(self, name: str, row: type[R]) -> Table[R] | None:
         """The table `name` as rows of the dataclass `row`, or None where there is none.
@@ -211,14 +234,14 @@ class Project:
         ProjectError
             Where the file is damaged, or of a later format.
         """
-        file = self.folder / f"{name}.parquet"
+        file = self.place(f"{name}.parquet")
         return read_table(file, row) if file.exists() else None
 
     def write(
         self, name: str, row: type[R], rows: Sequence[R], key: str, meta: Mapping[str, Any] = {}
     ) -> Table[R]:
         """Write `rows` as the table `name`, replacing the old one in one step."""
-        write_atomically(self.folder / f"{name}.parquet", encode_table(row, rows, key, meta))
+        self.write_bytes(f"{name}.parquet", encode_table(row, rows, key, meta))
         return Table(tuple(rows), key, dict(meta))
 
     def stage(
@@ -240,8 +263,8 @@ class Project:
     def read_json(self, name: str) -> dict[str, Any] | None:
         """The JSON object in the file `name`, or None where there is none or it is damaged."""
         try:
-            value = json.loads((self.folder / name).read_text(encoding="utf8"))
-        except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
+            value = json.loads(self.place(name).read_text(encoding="utf8"))
+        except (FileNotFoundError, ValueError, RecursionError):
             return None
         return value if isinstance(value, dict) else None
 
@@ -252,103 +275,27 @@ class Project:
     def write_bytes(
         self, name: str, data: bytes | Iterable[bytes | memoryview], *, durable: bool = True
     ) -> Path:
-        """Write a file below the project, in one step; returns where it lies."""
-        file = self.folder / name
+        """Write a file below the project, in one step; returns where it lies.
+
+        Raises
+        ------
+        ProjectError
+            Where it cannot be written, or the name leads outside the project.
+        """
+        file = self.place(name)
         write_atomically(file, data, durable=durable)
         return file
 
     def remove(self, names: Iterable[str]) -> None:
         """Remove files that an earlier run of ours wrote below the project, if still there."""
         for name in names:
-            (self.folder / name).unlink(missing_ok=True)
+            self.place(name).unlink(missing_ok=True)
 
     def remove_folder(self, name: str) -> None:
         """Remove a folder of ours below the project with all it holds, if it is there."""
-        shutil.rmtree(self.folder / name, ignore_errors=True)
+        shutil.rmtree(self.place(name), ignore_errors=True)
 
 
 def _is_foreign(path: Path) -> bool:
     """Whether something in a folder is not of ours, as a process killed at once leaves it."""
     return path.name != LOCK_FILE and not path.name.startswith(HALF_FILE)
-
-
-def _fields(row: type) -> dict[str, type]:
-    hints = get_type_hints(row)
-    return {field.name: hints[field.name] for field in dataclasses.fields(row)}
-
-
-def encode_table(row: type[R], rows: Sequence[R], key: str, meta: Mapping[str, Any]) -> bytes:
-    """`rows` as the bytes of a Parquet file; a Box becomes ``box_x1`` … ``box_y2`` columns."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    kinds: dict[type, Any] = {str: pa.string(), int: pa.int64(), float: pa.float64()}
-    kinds[bool] = pa.bool_()
-    columns: dict[str, Any] = {}
-    for name, kind in _fields(row).items():
-        values = [getattr(item, name) for item in rows]
-        if kind is Box:
-            for place, corner in enumerate(_BOX_FIELDS):
-                column = pa.array([float(box[place]) for box in values], pa.float64())
-                columns[f"{name}_{corner}"] = column
-        elif issubclass(kind, StrEnum):
-            columns[name] = pa.array([str(value) for value in values], pa.string())
-        else:
-            columns[name] = pa.array(values, kinds[kind])
-    facts = {"format": FORMAT, "row": row.__name__, "key": key, "meta": dict(meta)}
-    table = pa.table(columns).replace_schema_metadata({"closeup": json.dumps(facts)})
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd")
-    return bytes(sink.getvalue())
-
-
-def read_table(file: Path, row: type[R]) -> Table[R]:
-    """Read what :func:`encode_table` wrote.
-
-    Raises
-    ------
-    ProjectError
-        Where the file is damaged, holds other rows, or is of a later format.
-    """
-    import pyarrow as pa
-
-    again = "delete it and run again: it will be made anew"
-    try:
-        table = _whole_table(file)
-        facts = json.loads((table.schema.metadata or {})[b"closeup"])
-        found, kind = int(facts["format"]), str(facts["row"])
-    except (pa.ArrowException, OSError, KeyError, ValueError, TypeError) as err:
-        raise ProjectError(f"{file} is damaged or not Closeup's ({err}); {again}") from err
-    if found > FORMAT:
-        raise ProjectError(f"{file} has format {found}, this version reads {FORMAT}; upgrade")
-    columns = table.to_pydict()
-    try:
-        if kind != row.__name__:
-            raise KeyError(f"rows are {kind}, expected {row.__name__}")
-        values = [_decode(columns, name, kind) for name, kind in _fields(row).items()]
-    except (KeyError, ValueError) as err:
-        raise ProjectError(f"{file} does not hold {row.__name__} rows ({err}); {again}") from err
-    rows = tuple(row(*items) for items in zip(*values, strict=True))
-    return Table(rows, str(facts["key"]), dict(facts["meta"]))
-
-
-def _whole_table(file: Path) -> Any:
-    """All of a Parquet file, read by this thread alone.
-
-    ``pyarrow.parquet.read_table`` scans with threads that may still hold the file's Python bytes
-    when the interpreter ends; letting go of them then aborts the process.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    source = pa.BufferReader(file.read_bytes())
-    return pq.ParquetFile(source, pre_buffer=False).read(use_threads=False)
-
-
-def _decode(columns: dict[str, list[Any]], name: str, kind: type) -> list[Any]:
-    if kind is Box:
-        corners = [columns[f"{name}_{corner}"] for corner in _BOX_FIELDS]
-        return [Box(*values) for values in zip(*corners, strict=True)]
-    if issubclass(kind, StrEnum):
-        return [kind(value) for value in columns[name]]
-    return columns[name]

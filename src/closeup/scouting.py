@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from closeup.text import visible
 from closeup.types import Box, Detection, Floats, Photo, PhotoState
 
 HIT = 0.25
@@ -146,7 +147,7 @@ class Scouting:
             lines.append(
                 f"Recommended: parent {','.join(self.recommended)}, threshold {self.threshold:g}"
             )
-        return "\n".join(lines)
+        return "\n".join(map(visible, lines))
 
 
 def scout(photos: Sequence[Photo], detections: Iterable[Detection]) -> Scouting:

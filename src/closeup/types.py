@@ -165,7 +165,8 @@ class Crop:
     window
         The pixels cut out: integer corners inside the photo, ``box`` padded and squared.
     side
-        Side of the square close-up in pixels; larger than the window where it is letterboxed.
+        Side of the square close-up in pixels; larger than the window where it is letterboxed,
+        smaller where an enormous or very narrow window is shrunk.
     category, score
         The detector's category and score; ``""`` and 0 where nothing was found.
     file

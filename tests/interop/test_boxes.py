@@ -245,3 +245,13 @@ def test_boxes_outside_and_of_unreadable_photos(tmp_path: Path) -> None:
     boxes = read_boxes(file, [photo("a.jpg"), photo("b.jpg", (0, 0))])
     assert boxes.detections == []
     assert boxes.notes == ("boxes without area inside the photo are not used: line 2, line 3",)
+
+
+def test_names_that_grow_without_end_are_refused(tmp_path: Path) -> None:
+    """Ten aliases deep, the text of the last name would be of ten billion letters."""
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 10)]
+    (tmp_path / "data.yaml").write_text("\n".join([*lines, "names: [*a9]"]))
+    (tmp_path / "1.txt").write_text("0 0.5 0.5 0.2 0.2")
+    with pytest.raises(PhotosError, match="a name is no text"):
+        read_boxes(tmp_path, [])

@@ -26,7 +26,10 @@ def doctor(json: opt.Json = False) -> None:
 
 def _facts() -> dict[str, str]:
     import onnxruntime
-    import openvino
+
+    from closeup.engine.quiet import import_openvino
+
+    openvino = import_openvino()
     from PIL import features
 
     import closeup

@@ -9,8 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from closeup.cli import options as opt
-from closeup.cli.output import print_json, progress_on_stderr
+from closeup.cli.output import print_json, progress_on_stderr, show
 from closeup.errors import UsageError
+from closeup.text import visible
 
 app = typer.Typer(
     help="The networks: what is here, what can be had, and your own.", no_args_is_help=True
@@ -33,12 +34,18 @@ def list_networks(json: opt.Json = False) -> None:
         return
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table("name", "kind", "family", "input", "MB", "licence", box=None, pad_edge=False)
     for card in (network.card for network in here):
         size = f"{card.input.width}x{card.input.height}"
         table.add_row(
-            card.name, card.kind, card.family, size, f"{card.bytes / 1e6:.1f}", card.licence
+            card.name,
+            card.kind,
+            card.family,
+            size,
+            f"{card.bytes / 1e6:.1f}",
+            Text(visible(card.licence)),
         )
     console = Console(soft_wrap=False)
     if here:
@@ -63,7 +70,7 @@ def pull(
         for name in names:
             network = find(name, kinds.get(name, "backbone"), progress=progress)
             card = network.card
-            print(f"{name}: {card.bytes / 1e6:.1f} MB, licence {card.licence}, {network.folder}")
+            show(f"{name}: {card.bytes / 1e6:.1f} MB, licence {card.licence}, {network.folder}")
 
 
 @app.command("add")

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from closeup.progress import Progress
+from closeup.text import visible, visible_json
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
@@ -35,13 +36,19 @@ _VERBS = {
 
 
 def say(text: str = "") -> None:
-    """A message for a person, on stderr."""
-    print(text, file=sys.stderr, flush=True)
+    """A message of one line for a person, on stderr; nothing in it acts on the terminal."""
+    print(visible(text), file=sys.stderr, flush=True)
+
+
+def show(*lines: str) -> None:
+    """Results for a person on stdout, each on one line; nothing in them acts on the terminal."""
+    for line in lines:
+        print(visible(line))
 
 
 def print_json(value: Any) -> None:
     """A result for a program, one line on stdout."""
-    print(json.dumps(value, ensure_ascii=False), flush=True)
+    print(visible_json(json.dumps(value, ensure_ascii=False)), flush=True)
 
 
 @contextmanager

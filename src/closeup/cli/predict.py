@@ -11,6 +11,7 @@ import typer
 from closeup.cli import options as opt
 from closeup.cli.output import print_json, progress_on_stderr, say
 from closeup.errors import UsageError
+from closeup.text import visible
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -39,7 +40,8 @@ def predict(
     """Where is the object, and what is it? One answer per photo, broken ones included."""
     from closeup.answers import draw_prediction, to_json, write_csv, write_parquet
     from closeup.config import EngineConfig
-    from closeup.model import load_model, read_card
+    from closeup.model import load_model
+    from closeup.modelcard import read_card
     from closeup.photos import list_paths
     from closeup.progress import track
 
@@ -71,7 +73,8 @@ def predict(
 
 def _names(files: list[Path], folder: Path) -> list[str]:
     """A file name for each annotated picture; photos of one name in two folders stay apart."""
-    if any(file.resolve().parent == folder.resolve() for file in files):
+    held = folder.resolve()
+    if any(parent.resolve() == held for parent in {file.parent for file in files}):
         raise UsageError(f"--draw {folder} holds photos to predict on; give another folder")
     taken: set[str] = set()
     names = []
@@ -94,9 +97,11 @@ def _print_table(answers: Iterable[Prediction]) -> None:
         "photo", "label", "confidence", "other guesses", "found as", box=None, pad_edge=False
     )
     for answer in answers:
-        name = Text(answer.photo, overflow="fold")
+        name = Text(visible(answer.photo), overflow="fold")
         if answer.error_code:
-            table.add_row(name, Text(f"error: {answer.error_message}", style="red"), "", "", "")
+            table.add_row(
+                name, Text(visible(f"error: {answer.error_message}"), style="red"), "", "", ""
+            )
             continue
         if not answer.objects:
             table.add_row(name, Text("nothing found", style="yellow"), "", "", "")
@@ -104,7 +109,13 @@ def _print_table(answers: Iterable[Prediction]) -> None:
             guesses = one.top[:1] if one.reason else one.top[1:2]
             second = ", ".join(f"{label} {p:.2f}" for label, p in guesses)
             found = f"{one.parent} {one.parent_score:.2f}" if answer.found else "(whole photo)"
-            table.add_row(name, _label(one), f"{one.confidence:.2f}", Text(second), Text(found))
+            table.add_row(
+                name,
+                _label(one),
+                f"{one.confidence:.2f}",
+                Text(visible(second)),
+                Text(visible(found)),
+            )
     Console(soft_wrap=False).print(table)
 
 
@@ -112,5 +123,5 @@ def _label(answer: Answer) -> Text:
     from rich.text import Text
 
     if answer.reason:
-        return Text(f"{answer.label} ({answer.reason})", style="yellow")
-    return Text(answer.label)
+        return Text(visible(f"{answer.label} ({answer.reason})"), style="yellow")
+    return Text(visible(answer.label))

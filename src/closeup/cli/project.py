@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from closeup.cli import options as opt
-from closeup.cli.output import print_json, progress_on_stderr, say
+from closeup.cli.output import print_json, progress_on_stderr, say, show
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,10 +48,11 @@ def _print_scouting(scouting: Scouting, config: RunConfig, photos: Path) -> None
     print(scouting.to_text())
     if scouting.recommended:
         parent = shlex.quote(",".join(scouting.recommended))
-        print(
-            f"\nNext: closeup run {shlex.quote(str(photos))} --parent {parent} "
+        show(
+            "",
+            f"Next: closeup run {shlex.quote(str(photos))} --parent {parent} "
             f"--threshold {scouting.threshold:g} --detector {config.detect.detector} "
-            f"--out {shlex.quote(photos.resolve().stem)}-closeup"
+            f"--out {shlex.quote(photos.resolve().stem)}-closeup",
         )
 
 
@@ -150,6 +151,7 @@ def crop(
     from closeup.api import settings
 
     config = settings(out, given)
+    _say_where(config, given, out)
     with progress_on_stderr() as progress:
         result = pipeline.crop(config, out, progress=progress)
     for note in result.notes:
@@ -164,7 +166,7 @@ def crop(
         })  # fmt: skip
         return
     print(_counts_line(result.counts))
-    print(f"close-ups: {result.folder}\n\nNext: closeup train {shlex.quote(str(out))}")
+    show(f"close-ups: {result.folder}", "", f"Next: closeup train {shlex.quote(str(out))}")
 
 
 def _options(arguments: dict[str, Any]) -> dict[str, Any]:
@@ -181,11 +183,26 @@ def _require_project(out: Path) -> None:
     Project(out).config()
 
 
+def _say_where(config: RunConfig, given: dict[str, Any], out: Path) -> None:
+    """Name what is read because the project says so: it may be a stranger's."""
+    from closeup.config import CONFIG_FILE
+
+    places = {
+        "source": ("photos", config.photos.source),
+        "test": ("test photos", config.photos.test),
+        "boxes": ("boxes", config.detect.boxes),
+    }
+    for option, (what, place) in places.items():
+        if place and not given.get(option):
+            say(f"{what}: {place} (as {out / CONFIG_FILE} says)")
+
+
 def _run(out: Path, given: dict[str, Any], json: bool) -> None:
     from closeup import pipeline
     from closeup.api import settings
 
     config = settings(out, given)
+    _say_where(config, given, out)
     with progress_on_stderr() as progress:
         result = pipeline.run(config, out, progress=progress)
     for note in result.notes:
@@ -194,10 +211,11 @@ def _run(out: Path, given: dict[str, Any], json: bool) -> None:
         print_json(result.to_json())
     else:
         print_result(result)
-        print(
-            f"\nNext: closeup predict {shlex.quote(str(result.model))} PHOTO…"
-            f"\n      closeup review {shlex.quote(str(result.report.parent))}"
-            "    # look through the close-ups, mend what is wrong"
+        show(
+            "",
+            f"Next: closeup predict {shlex.quote(str(result.model))} PHOTO…",
+            f"      closeup review {shlex.quote(str(result.report.parent))}"
+            "    # look through the close-ups, mend what is wrong",
         )
 
 
@@ -245,12 +263,12 @@ def print_result(result: RunResult) -> None:
         print(f"  review      {_decided(result.reviewed)}")
     for check in result.checks:
         if check.state == "issue":
-            print(f"{check.code}: {check.title}: {check.detail}")
+            show(f"{check.code}: {check.title}: {check.detail}")
     if result.findings.curve is not None:
-        print(f"more photos? {result.findings.curve.sentence}")
+        show(f"more photos? {result.findings.curve.sentence}")
     taken = ", ".join(f"{stage} {s:.1f}" for stage, s in result.seconds.items() if s >= 0.05)
     print(f"seconds: {taken or 'nothing to do'}")
-    print(f"model:   {result.model}\nreport:  {result.report}")
+    show(f"model:   {result.model}", f"report:  {result.report}")
 
 
 def _decided(done: Reviewed) -> str:

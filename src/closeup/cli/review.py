@@ -13,6 +13,9 @@ import typer
 from closeup.cli.output import say
 from closeup.errors import UsageError
 
+MOST_PLACES = 5
+"""Folders of photos that are named; a project's photos mostly lie in one."""
+
 
 def review(
     folder: Annotated[
@@ -45,19 +48,26 @@ def review(
 ) -> None:  # fmt: skip
     """Look at the close-ups in a browser, mend what is wrong; `closeup train` then uses it."""
     from closeup.decisions import REVIEW_PORT
+    from closeup.project import Project
+    from closeup.types import Photo
 
     try:
         from closeup.web.review import ReviewConfig, make_review_app
+        from closeup.web.review.catalogue import places_of
         from closeup.web.run import Address, make_door, serve_app
     except ModuleNotFoundError as err:
         raise UsageError(
             f"closeup review needs {err.name}: run `pip install 'closeup[serve]'`"
         ) from err
     door = make_door("review", host, token, tuple(allow_host or ()))
+    photos = Project(folder).read("photos", Photo)
+    places = places_of(photos.rows if photos else ())[:MOST_PLACES]
     app = make_review_app(ReviewConfig(folder, door, who or login_name()))
 
     def announce(url: str) -> None:
         say(f"review {folder} at {url} (Ctrl-C ends it; every decision is saved at once)")
+        for place in places:
+            say(f"photos: {place}")
         if browser:
             webbrowser.open(url)
 

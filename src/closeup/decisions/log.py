@@ -14,6 +14,7 @@ from pathlib import Path
 from closeup.decisions.fold import NOTHING, Current, current
 from closeup.decisions.kinds import Decision, Kind, Row, checked
 from closeup.errors import ProjectError, UsageError
+from closeup.project import place_in
 from closeup.types import Box
 
 DECISIONS_FILE = "decisions.sqlite"
@@ -144,6 +145,7 @@ class Decisions:
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:
+            place_in(self.file.parent, DECISIONS_FILE)  # a link would have another file written
             self.file.parent.mkdir(parents=True, exist_ok=True)
             db = sqlite3.connect(
                 self.file, timeout=_PATIENCE, isolation_level=None, check_same_thread=False
@@ -161,6 +163,9 @@ class Decisions:
     def _told(self, what: str) -> Iterator[None]:
         try:
             yield
+        except _Unreadable as err:
+            told = f"{self.file} holds what is no decision ({err}); move it aside"
+            raise ProjectError(told) from err
         except (sqlite3.Error, OSError) as err:
             raise ProjectError(
                 f"cannot {what} {self.file}: {err}; free the space or rights it needs, or if it is "
@@ -244,11 +249,23 @@ def _insert(db: sqlite3.Connection, batch: int, time: str, who: str, decision: D
     )  # fmt: skip
 
 
+_NO_DECISION = (
+    UsageError, ValueError, TypeError, AttributeError, ArithmeticError, RecursionError,
+)  # fmt: skip
+
+
+class _Unreadable(Exception):
+    """A row that is no decision."""
+
+
 def _row(values: tuple[object, ...]) -> Row:
     number, batch, time, who, kind, photo, crop, other, text = values
-    value = json.loads(str(text))
-    decision = Decision(
-        Kind(str(kind)), str(photo), str(crop), str(other), str(value.get("label", "")),
-        tuple(Box(*box) for box in value.get("boxes", ())), int(value.get("undoes", 0)),
-    )  # fmt: skip
-    return Row(int(str(number)), int(str(batch)), str(time), str(who), decision)
+    try:
+        value = json.loads(str(text))
+        decision = Decision(
+            Kind(str(kind)), str(photo), str(crop), str(other), str(value.get("label", "")),
+            tuple(Box(*box) for box in value.get("boxes", ())), int(value.get("undoes", 0)),
+        )  # fmt: skip
+        return Row(int(str(number)), int(str(batch)), str(time), str(who), checked(decision))
+    except _NO_DECISION as err:
+        raise _Unreadable(f"row {number}: {err}") from err

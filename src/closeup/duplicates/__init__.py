@@ -49,7 +49,8 @@ SIMILAR = 0.72
 
 _NEIGHBOURS = 8
 _LAYOUT = 0.85  # inner product of layouts below which nothing is compared
-_ROWS = 512  # photos against all others at a time: bounds memory
+_ROWS = 512  # photos looked at together
+_PRODUCTS = 4_000_000  # of photos with all others, at a time: bounds memory
 _CHUNK = 64  # pairs laid over each other at a time
 _CONTRADICTION_WEIGHT = 1.5
 _COLOUR_FREE, _COLOUR_WEIGHT = 0.06, 4.0
@@ -125,8 +126,9 @@ def _candidates(layout: NDArray[np.float16]) -> Places:
     vectors = layout.astype(np.float32)
     count = min(_NEIGHBOURS, len(vectors) - 1)
     found = [np.zeros((0, 2), np.int64)]
-    for begin in range(0, len(vectors) if count > 0 else 0, _ROWS):
-        near = vectors[begin : begin + _ROWS] @ vectors.T
+    rows = max(1, min(_ROWS, _PRODUCTS // max(1, len(vectors))))
+    for begin in range(0, len(vectors) if count > 0 else 0, rows):
+        near = vectors[begin : begin + rows] @ vectors.T
         mine = np.arange(begin, begin + len(near))
         near[np.arange(len(near)), mine] = -1
         best = np.argpartition(-near, count - 1, axis=1)[:, :count]

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from closeup.engine.graph import Feeds, Graph
 from closeup.engine.machine import cache_folder
 from closeup.engine.onnx_file import Signature
+from closeup.engine.quiet import import_openvino
 from closeup.errors import NetworkError
 from closeup.preprocess import InputSpec, prepare
 from closeup.types import Pixels
@@ -183,7 +184,7 @@ def _read(file: Path) -> dict[str, Any]:
 @cache
 def _machine() -> str:
     """Processor and engines: what an answer depends on beside the graph."""
-    import openvino
+    openvino = import_openvino()
 
     name = openvino.Core().get_property("CPU", "FULL_DEVICE_NAME")
     return f"{name} openvino {version('openvino')} onnxruntime {version('onnxruntime')}"
@@ -192,6 +193,6 @@ def _machine() -> str:
 @cache
 def _has_bf16() -> bool:
     """Whether the processor multiplies in bf16; elsewhere OpenVINO would emulate it."""
-    import openvino
+    openvino = import_openvino()
 
     return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")

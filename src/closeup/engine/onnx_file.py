@@ -31,6 +31,10 @@ _INSIDE: dict[str, dict[int, str]] = {
     "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse", 23: "sparse"},
     "sparse": {1: "tensor", 2: "tensor"},
 }
+_HIGHEST_KEY = 2**32 - 1
+_PER_BYTE = 8
+"""Numbers in a tensor for each byte that holds them, at most (they may be packed by the bit)."""
+_LARGEST_SPARSE = 2**28
 _DTYPES: dict[int, type[np.generic]] = {
     1: np.float32,
     2: np.uint8,
@@ -123,7 +127,7 @@ class _Reader:
 
     def signature(self) -> Signature:
         whole = (0, len(self.data))
-        self._refuse_external_data(whole)
+        self._refuse_tensors(whole)
         graph = self._message(whole, 7)
         if graph is None:
             raise ValueError("it holds no graph")
@@ -141,10 +145,12 @@ class _Reader:
             raise ValueError("its graph has no input or no output")
         return Signature(self.file, inputs, dtypes, outputs)
 
-    def _refuse_external_data(self, whole: _Span) -> None:
+    def _refuse_tensors(self, whole: _Span) -> None:
         todo = [("model", whole)]
         while todo:
             kind, span = todo.pop()
+            if kind in ("tensor", "sparse"):
+                self._refuse_lying_shape(kind, span)
             for number, value in self._fields(span):
                 if kind == "tensor" and ((number == 13) or (number == 14 and value == 1)):
                     raise NetworkDamaged(
@@ -153,6 +159,33 @@ class _Reader:
                     )
                 if isinstance(value, tuple) and (inside := _INSIDE.get(kind, {}).get(number)):
                     todo.append((inside, value))
+
+    def _refuse_lying_shape(self, kind: str, span: _Span) -> None:
+        """Refuse a tensor that says it is larger than its bytes: engines make room before looking.
+
+        A sparse one may be, within bounds.
+        """
+        size = 1
+        for axis in self._numbers(span, 1 if kind == "tensor" else 3):
+            size *= axis
+            if axis >= 2**63 or size > 2**62:
+                raise ValueError("a tensor has an impossible shape")
+        start, end = span
+        if size > (_PER_BYTE * (end - start) if kind == "tensor" else _LARGEST_SPARSE):
+            raise ValueError(f"a tensor of {size:,} numbers is stored in {end - start:,} bytes")
+
+    def _numbers(self, span: _Span, number: int) -> Iterator[int]:
+        """The whole numbers of a repeated field, packed or one by one."""
+        for found, value in self._fields(span):
+            if found != number:
+                continue
+            if isinstance(value, int):
+                yield value
+                continue
+            at, end = value
+            while at < end:
+                one, at = self._varint(at, end)
+                yield one
 
     def _tensor_type(self, name: str, info: _Span) -> tuple[Shape, np.dtype[np.generic]]:
         of_type = self._message(info, 2)
@@ -184,6 +217,8 @@ class _Reader:
         at, end = span
         while at < end:
             key, at = self._varint(at, end)
+            if key > _HIGHEST_KEY:  # other readers drop the upper bits, and see another field
+                raise ValueError("a field has an impossible number")
             number, wire = key >> 3, key & 7
             value: int | _Span
             if wire == 0:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from closeup.engine.graph import MOST_STREAMS, Feeds, Results
 from closeup.engine.machine import cache_folder
 from closeup.engine.onnx_file import Shape, Signature
+from closeup.engine.quiet import import_openvino
 from closeup.errors import NetworkError
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ class OpenvinoGraph:
         return self._compile({"PERFORMANCE_HINT": "THROUGHPUT", "NUM_STREAMS": self._streams})
 
     def _compile(self, how: dict[str, Any]) -> CompiledModel:
-        import openvino
+        openvino = import_openvino()
 
         options = {
             **how,

@@ -208,7 +208,8 @@ def restore(
             "upgrade closeup, or train the model again"
         )
     if len(labels) < 2 or len(set(labels)) != len(labels):
-        raise ModelError(f"a head needs at least 2 labels, all different, got {list(labels)}")
+        some = f"{list(labels[:5])}{' …' * (len(labels) > 5)}"
+        raise ModelError(f"a head needs at least 2 labels, all different, got {some}")
     names = {f"layer{i}.{part}" for i in range(LAYERS[kind]) for part in Dense._fields}
     if set(arrays) != names:
         raise ModelError(

@@ -176,7 +176,7 @@ def _key(path: str, strip: bool) -> str:
 def _coco(file: Path) -> Iterator[_Given]:
     try:
         content = json.loads(file.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError) as err:
+    except (OSError, ValueError, RecursionError) as err:
         raise PhotosError(f"{file} is not readable JSON: {err}; export it anew") from err
     if not isinstance(content, dict):
         raise PhotosError(f"{file} is no COCO file: expected an object with images, annotations")
@@ -264,11 +264,23 @@ def _yolo_categories(folders: Iterable[Path]) -> dict[int, str]:
             if described.is_file():
                 content = yaml.safe_load(described.read_text(encoding="utf-8-sig"))
                 names = content["names"]
-                pairs = names.items() if isinstance(names, dict) else enumerate(names)
+                pairs = list(names.items() if isinstance(names, dict) else enumerate(names))
+                # A name that is a list may, through aliases, be endless when written out.
+                if not all(isinstance(name, str | int | float) for _, name in pairs):
+                    raise ValueError("a name is no text")
                 return {int(number): str(name) for number, name in pairs}
-        except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as err:
+        except (
+            OSError,
+            ValueError,
+            KeyError,
+            TypeError,
+            ArithmeticError,
+            AttributeError,
+            RecursionError,
+            yaml.YAMLError,
+        ) as err:
             raise PhotosError(
-                f"the category names beside {folder} cannot be read ({err!r}); "
+                f"the category names beside {folder} cannot be read ({type(err).__name__}: {err}); "
                 "mend or delete classes.txt or data.yaml"
             ) from err
     return {}

@@ -19,7 +19,8 @@ from closeup.errors import DatasetError
 from closeup.evaluate import Difference, paired_difference
 from closeup.judged import Judged
 from closeup.learning import Course
-from closeup.model import ModelCard, Parts, save_model
+from closeup.model import Parts, save_model
+from closeup.modelcard import ModelCard
 from closeup.neighbours import known_of
 from closeup.pipeline.compare import Candidate, Compared, candidates, cross_validated, pick, work_of
 from closeup.pipeline.features import Features, features_stage
@@ -118,7 +119,7 @@ def train_stage(job: Job, tables: Tables, detector: Network | None) -> Trained:
             "scores": scores.to_json() if scores else {},
             "counts": {"train": len(train.examples), "test": len(test.examples)},
         }
-        model = save_model(job.project.folder / "model", card.model_copy(update=counted), parts)
+        model = save_model(job.project.place("model"), card.model_copy(update=counted), parts)
         job.project.write("results", Result, results, key)
         job.project.write_json(SCORES_FILE, {
             "key": key,

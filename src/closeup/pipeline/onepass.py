@@ -145,14 +145,14 @@ class _Known:
         crops = project.read("crops", Crop)
         signatures = None
         if wanted.signatures:
-            stored = Signatures.read(project.folder / SIGNATURES_FILE)
+            stored = Signatures.read(project.place(SIGNATURES_FILE))
             signatures = frozenset(stored.keys if stored else ()) | kept.signatures.keys()
         embedder = Embedder(wanted.backbone, engine) if wanted.backbone else None
         looks = []
         for view in wanted.views if embedder else ():
             assert embedder is not None
             name = embeddings_file(Look(view), embedder)
-            cached = Embeddings.read(project.folder / name)
+            cached = Embeddings.read(project.place(name))
             mine = frozenset(cached.keys if cached else ()) | kept.vectors.get(name, {}).keys()
             looks.append((name, mine))
         return cls(

@@ -69,7 +69,7 @@ def write_report(
 
     The seconds on the page are those of the run that wrote it.
     """
-    file = job.project.folder / REPORT_FILE
+    file = job.project.place(REPORT_FILE)
     keys = [table.key for table in (*tables, pairs)]
     key = key_of("report", VERSION, keys, trained.key, job.config.model_dump(), job.notes,
                  closeup.__version__, verdict.review.to_json() if verdict.review else None,

@@ -243,7 +243,7 @@ def duplicates_stage(job: Job, photos: Table[Photo]) -> Table[Pair]:
         key = key_of("duplicates", VERSIONS["duplicates"], seen if wanted else {}, wanted)
 
         def stored() -> Signatures:
-            old = Signatures.read(job.project.folder / SIGNATURES_FILE)
+            old = Signatures.read(job.project.place(SIGNATURES_FILE))
             fresh = job.harvest.signatures if job.harvest is not None else None
             known = signatures(readable, old, job.progress, fresh)
             job.project.write_bytes(SIGNATURES_FILE, known.parts(), durable=False)  # a cache
@@ -334,7 +334,7 @@ def embeddings_stage(
     with job.timed("embed"):
         embedder = Embedder(backbone, job.config.engine)
         name = embeddings_file(look, embedder)
-        old = Embeddings.read(job.project.folder / name)
+        old = Embeddings.read(job.project.place(name))
         known = old.as_mapping() if old else {}
         if job.harvest is not None:
             known |= job.harvest.vectors.get(name, {})

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from closeup.errors import ModelError
+from closeup.errors import ModelError, NetworkError
 from closeup.evaluate import Difference, Scores
-from closeup.model import read_card
+from closeup.modelcard import read_card
 from closeup.pipeline.compare import Compared
 from closeup.pipeline.findings import Findings
 from closeup.pipeline.stages import Job
 from closeup.pipeline.trust import Trust
+from closeup.project import Table
 from closeup.types import Result
 from closeup.zoo import Network, load
 
@@ -70,7 +72,7 @@ def read_back(job: Job, key: str, detector: Network | None) -> Trained | None:
     """What an earlier run with this very `key` gave; None where there is none, or not all of it."""
     stored = job.project.read_json(SCORES_FILE)
     results = job.project.read("results", Result)
-    folder = job.project.folder / "model"
+    folder = job.project.place("model")
     if stored is None or results is None or not stored.get("key") == results.key == key:
         return None
     try:
@@ -79,9 +81,18 @@ def read_back(job: Job, key: str, detector: Network | None) -> Trained | None:
         return None
     if card.key != key or not all((folder / name).is_file() for name in card.files):
         return None
-    backbone = load(folder / "backbone", verify=False)
+    try:
+        networks = Networks(detector, load(folder / "backbone", verify=False))
+        return _restored(stored, results, networks, folder)
+    except (NetworkError, LookupError, TypeError, ValueError, AttributeError):
+        return None  # damaged: it is made anew
+
+
+def _restored(
+    stored: Mapping[str, Any], results: Table[Result], networks: Networks, folder: Path
+) -> Trained:
     return Trained(
-        key,
+        results.key,
         Scores.from_json(stored["scores"]) if stored["scores"] else None,
         stored["log"],
         tuple(map(Compared.from_json, stored["compared"])),
@@ -89,6 +100,6 @@ def read_back(job: Job, key: str, detector: Network | None) -> Trained | None:
         Trust.from_json(stored["trust"]) if stored["trust"] else None,
         Findings.from_json(stored["findings"]),
         Difference.from_json(stored["crop_gain"]) if stored["crop_gain"] else None,
-        Networks(detector, backbone),
+        networks,
         folder,
     )

@@ -92,7 +92,7 @@ def tune(
     with job.timed("finetune"):
         found = finetune(
             network, part, FinetuneConfig.model_validate(settings),
-            job.project.folder / FOLDER, progress=job.progress,
+            job.project.place(FOLDER), progress=job.progress,
         )  # fmt: skip
     features = features_stage(job, photos, crops, found.network, "closeup")
     held = [train[row] for row in found.held]

@@ -8,6 +8,7 @@ embeddings by the name of their file, a saved close-up by its own size and time.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Iterable, Mapping, MutableMapping
@@ -66,10 +67,11 @@ class Unfinished:
     def read(self) -> Kept:
         """What is there and still holds; a damaged part is passed over."""
         kept = Kept(signatures=Spilled(self._project.folder))
-        for file in sorted((self._project.folder / FOLDER).glob("*.safetensors")):
+        for file in sorted(self._project.place(FOLDER).glob("*.safetensors")):
             if file.stem.isdecimal():
                 self._number = max(self._number, int(file.stem) + 1)
-            self._add(kept, file)
+            with contextlib.suppress(LookupError, ValueError, TypeError, AttributeError):
+                self._add(kept, file)
         return kept
 
     def _add(self, kept: Kept, file: Path) -> None:

@@ -21,6 +21,8 @@ from closeup.lock import work_folder
 from closeup.zoo.card import CARD_FORMAT, Card
 
 CARD_FILE = "card.json"
+LARGEST_CARD = 64_000_000
+"""Bytes, at most."""
 _BUILTIN = Path(__file__).parent / "builtin"
 _log = logging.getLogger(__name__)
 
@@ -74,6 +76,8 @@ def load(folder: Path, *, verify: bool = True) -> Network:
     """
     file = folder / CARD_FILE
     try:
+        if file.stat().st_size > LARGEST_CARD:
+            raise NetworkDamaged(f"{file} is larger than {LARGEST_CARD:,} bytes; {_MEND}")
         card = Card.model_validate_json(file.read_bytes())
     except FileNotFoundError as err:
         raise NetworkMissing(f"{folder} holds no network: {CARD_FILE} is not there") from err
@@ -88,6 +92,8 @@ def load(folder: Path, *, verify: bool = True) -> Network:
             f"{file} is of format {card.format}, this version reads up to {CARD_FORMAT}: "
             "update closeup"
         )
+    if card.format < 1:
+        raise NetworkDamaged(f"{file} is of format {card.format}, which was never in use; {_MEND}")
     if Path(card.graph).name != card.graph:  # a card from elsewhere must not point outside
         raise NetworkDamaged(f"{file}: graph {card.graph!r} is not a plain file name; {_MEND}")
     network = Network(card, folder)

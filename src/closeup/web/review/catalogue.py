@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,6 +83,15 @@ class Catalogue:
         return sorted(seen, key=lambda d: (-d.score, d.rank))[:MOST_CANDIDATES]
 
 
+def places_of(photos: Iterable[Photo]) -> list[str]:
+    """The folders that photos are read from: a project's tables may name any on this machine."""
+    folders = set()
+    for photo in photos:
+        below = not photo.path.startswith("/") and ".." not in photo.path.split("/")
+        folders.add(photo.root if below else str(photo.file.parent))
+    return sorted(folders)
+
+
 def stamp_of(folder: Path) -> tuple[int, ...]:
     """Changes when a table of the project does."""
     files = [folder / f"{name}.parquet" for name in TABLES] + [folder / SCORES_FILE]
@@ -147,4 +156,12 @@ def _facts(project: Project) -> dict[str, Fact]:
     return facts
 
 
-__all__ = ["DECISIONS_FILE", "UNKNOWN", "Catalogue", "Fact", "read_catalogue", "stamp_of"]
+__all__ = [
+    "DECISIONS_FILE",
+    "UNKNOWN",
+    "Catalogue",
+    "Fact",
+    "places_of",
+    "read_catalogue",
+    "stamp_of",
+]

@@ -15,6 +15,7 @@ from closeup.embed import content_key
 from closeup.errors import ProjectError
 from closeup.images import read_picture_again
 from closeup.pipeline.stages import saved_as
+from closeup.project import Project
 from closeup.types import Crop, Photo
 from closeup.web.review.catalogue import Catalogue
 
@@ -84,7 +85,9 @@ class Pictures:
 
 
 def _saved(catalogue: Catalogue, crop: Crop, size: int) -> Image.Image:
-    with Image.open(catalogue.folder / crop.file) as picture:
+    # The names are from tables, which may be a stranger's: no other file, and no other format.
+    file = Project(catalogue.folder).place(crop.file)
+    with Image.open(file, formats=["JPEG"]) as picture:
         picture.draft("RGB", (size, size))  # decodes large files at a fraction of the work
         return picture.convert("RGB")
 

@@ -1,0 +1,161 @@
+"""Everything that reads a file from elsewhere, each with a small valid file to start from.
+
+A reader may refuse a file with an error of :mod:`closeup.errors` and with nothing else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cache, partial
+from pathlib import Path
+
+import numpy as np
+
+from closeup.config import resolve
+from closeup.decisions import Decisions
+from closeup.duplicates import Signatures
+from closeup.embed import Embeddings
+from closeup.engine import read_signature
+from closeup.images import read_photo
+from closeup.interop.boxes import read_boxes
+from closeup.model import load_model
+from closeup.photos import read_table as read_list
+from closeup.project import encode_table, read_table
+from closeup.types import Box, Crop, CropState, Detection, Example, Photo, PhotoState, Result
+from closeup.zoo import load
+from tests.corpus.encode import encode, exif, plain, smooth, with_exif
+
+FIXTURE = Path(__file__).parent.parent / "fixtures" / "format-1"
+_MODEL = FIXTURE / "project" / "model"
+_PHOTO = Photo("a-1", "/p", "x/a.jpg", "x", "", "", PhotoState.READABLE, "", "", 64, 48, 9, 9, "h")
+_CROP = Crop("a-1", "a-1", "x", CropState.CROPPED, "", False, Box(1, 2, 9, 9), Box(0, 0, 10, 10),
+             10, "clock", 0.5, "crops/x/a-1.jpg")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Reader:
+    """`read` takes a new folder and a file's bytes, of which `seeds` are valid ones."""
+
+    name: str
+    seeds: tuple[bytes, ...] = field(repr=False)
+    read: Callable[[Path, bytes], object]
+
+
+def _file(name: str, read: Callable[[Path], object], folder: Path, data: bytes) -> object:
+    file = folder / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(data)
+    return read(file)
+
+
+def _folder(name: str, read: Callable[[Path], object], folder: Path, data: bytes) -> object:
+    return _file(name, lambda _: read(folder), folder, data)
+
+
+def _model(name: str, folder: Path, data: bytes) -> object:
+    """A model with one file replaced, and the card's hash of it with it, as a forger would."""
+    model = folder / "model"
+    shutil.copytree(_MODEL, model, dirs_exist_ok=True)
+    (model / name).write_bytes(data)
+    if name != "model.json":
+        card = json.loads((_MODEL / "model.json").read_text())
+        card["files"][name] = hashlib.sha256(data).hexdigest()
+        if name.endswith("graph.onnx"):
+            inner = json.loads((_MODEL / name).with_name("card.json").read_text())
+            inner |= {"bytes": len(data) or 1, "sha256": card["files"][name]}
+            text = json.dumps(inner).encode()
+            (model / name).with_name("card.json").write_bytes(text)
+            card["files"][name.replace("graph.onnx", "card.json")] = hashlib.sha256(
+                text
+            ).hexdigest()
+        (model / "model.json").write_text(json.dumps(card))
+    return load_model(model)
+
+
+def _decisions(folder: Path, data: bytes) -> object:
+    (folder / "decisions.sqlite").write_bytes(data)
+    log = Decisions(folder)
+    try:
+        return log.rows()
+    finally:
+        log.close()
+
+
+def _network(folder: Path, data: bytes) -> object:
+    shutil.copy(_MODEL / "backbone" / "graph.onnx", folder)
+    (folder / "card.json").write_bytes(data)
+    return load(folder)
+
+
+def _embeddings() -> bytes:
+    return Embeddings(("h:0,0,9,9:9",), np.ones((1, 4), np.float32)).to_bytes()
+
+
+_COCO = {
+    "images": [{"id": 1, "file_name": "x/a.jpg", "width": 64, "height": 48}],
+    "annotations": [{"id": 1, "image_id": 1, "bbox": [1, 2, 9, 9], "category_id": 3}],
+    "categories": [{"id": 3, "name": "clock"}],
+}
+_TABLES: Mapping[type, list[object]] = {
+    Photo: [_PHOTO], Crop: [_CROP], Detection: [Detection("a-1", 0, "clock", 0.5, Box(1, 2, 3, 4))],
+    Example: [Example("a-1", "a-1", "x", "g", "train", True, "")],
+    Result: [Result("a-1", "a-1", "x", "y", 0.5, True)],
+}  # fmt: skip
+
+
+@cache
+def readers() -> tuple[Reader, ...]:
+    """All of them; the seeds are made when first asked for."""
+    boxes = partial(read_boxes, photos=[_PHOTO])
+    pictures = tuple(map(plain, ("JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP")))
+    odd = tuple(encode(smooth(), kind) for kind in ("MPO", "JPEG2000", "TGA", "QOI", "ICO", "AVIF"))
+    rotated = with_exif(plain("JPEG"), exif(6))
+    project = FIXTURE / "project"
+    lists = io.BytesIO()
+    _write_list(lists)
+    return (
+        Reader("photo", (*pictures, *odd, rotated), lambda _, data: read_photo(data)),
+        Reader("list", (b"path,label,group\nx/a.jpg,x,\n", b'path;label\n"a;b";"c""d"\n'),
+               partial(_file, "a.csv", partial(read_list, required=("path", "label")))),
+        Reader("list-parquet", (lists.getvalue(),),
+               partial(_file, "a.parquet", partial(read_list, required=("path", "label")))),
+        Reader("boxes-coco", (json.dumps(_COCO).encode(),), partial(_file, "a.json", boxes)),
+        Reader("boxes-csv", (b"path,x1,y1,x2,y2,category,score\nx/a.jpg,1,2,9,9,clock,0.5\n",),
+               partial(_file, "a.csv", boxes)),
+        Reader("boxes-yolo", (b"0 0.5 0.5 0.2 0.2 0.9\n", b"0 0.1 0.1 0.2 0.2 0.3 0.1\n"),
+               partial(_folder, "x/a.txt", boxes)),
+        Reader("boxes-yolo-names", (b"names: [clock, watch]\n", b"names:\n  0: clock\n"),
+               partial(_yolo_names, boxes)),
+        Reader("configuration", ((project / "closeup.toml").read_bytes(),),
+               partial(_file, "closeup.toml", partial(resolve, {}))),
+        *(Reader(f"table-{row.__name__.lower()}", (encode_table(row, rows, "k", {"a": [1]}),),
+                 partial(_file, "a.parquet", partial(read_table, row=row)))
+          for row, rows in _TABLES.items()),
+        Reader("decisions", ((project / "decisions.sqlite").read_bytes(),), _decisions),
+        Reader("embeddings", (_embeddings(),), partial(_file, "e", Embeddings.read)),
+        Reader("signatures", (_embeddings(),), partial(_file, "s", Signatures.read)),
+        Reader("network-card", ((_MODEL / "backbone" / "card.json").read_bytes(),), _network),
+        Reader("onnx", ((_MODEL / "backbone" / "graph.onnx").read_bytes(),
+                        (_MODEL / "detector" / "graph.onnx").read_bytes()),
+               partial(_file, "a.onnx", read_signature)),
+        *(Reader(f"model-{Path(name).name}", ((_MODEL / name).read_bytes(),), partial(_model, name))
+          for name in ("model.json", "head.safetensors", "unknown.safetensors",
+                       "backbone/graph.onnx", "detector/card.json")),
+    )  # fmt: skip
+
+
+def _yolo_names(boxes: Callable[[Path], object], folder: Path, data: bytes) -> object:
+    (folder / "a.txt").write_bytes(b"0 0.5 0.5 0.2 0.2\n")
+    return _folder("data.yaml", boxes, folder, data)
+
+
+def _write_list(stream: io.BytesIO) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.table({"path": ["x/a.jpg"], "label": ["x"]}), stream)
