@@ -99,7 +99,7 @@ class Nursery:
         answer = json.loads(self.process.stdout.readline())
         read = {name: Path(file).read_text(errors="replace") for name, file in files.items()}
         return Ended(answer["code"], answer["seconds"], read["out"], read["err"],
-                     int(read["count"]))  # fmt: skip
+                     int(read["count"] or 0))  # fmt: skip
 
     def close(self) -> None:
         """End it."""

@@ -41,7 +41,7 @@ def amount() -> Amount:
     kills = int(os.environ.get("CLOSEUP_TORTURE_KILLS", "50"))
     stride = int(os.environ.get("CLOSEUP_TORTURE_STRIDE", "1"))
     photos = int(os.environ.get("CLOSEUP_TORTURE_PHOTOS", "20000"))
-    return Amount(kills, kills, stride, photos, True) if long else Amount(4, 1, 29, 120, False)
+    return Amount(kills, kills, stride, photos, True) if long else Amount(2, 1, 47, 60, False)
 
 
 @pytest.fixture

@@ -80,13 +80,14 @@ def _results(files: dict[str, str]) -> dict[str, str]:
     return {name: said for name, said in files.items() if not name.startswith("embeddings/")}
 
 
-def test_photos_of_a_killed_pass_are_not_looked_at_again(clean: World, tried: Tried) -> None:
+def test_photos_of_a_killed_pass_are_not_looked_at_again(
+    clean: World, tried: Tried, amount: Amount
+) -> None:
     """Every photo that a part was written of keeps its close-up, and is not decoded again."""
     whole = clean.nursery.run(*clean.words())
     clean.fresh()
-    # Late in the pass; parts are written after each photo.
     seen = 0
-    for at in range(1, whole.changes, 5):
+    for at in range(1, whole.changes, 5 if amount.long else 23):
         clean.fresh()
         if clean.nursery.run(*clean.words(), fault=Fault(at=at)).code != KILLED:
             continue
