@@ -2,8 +2,9 @@
 
 What the pass over the photos achieves (decode, detect, cut, save, embed), beside what each network
 alone does in the same engine on the same processors when it is fed the same values again and again:
-the slower network's rate, and the rate both would share if nothing else cost anything. Rounds take
-turns; medians are printed as Markdown.
+the slower network's rate, and the rate both would share if nothing else cost anything; and the
+arithmetic of both networks in the pass beside what large matrix products reach in the same engine.
+Rounds take turns; medians are printed as Markdown.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.arithmetic import operations, peak
 from bench.machine import describe
 from closeup.config import EngineConfig, RunConfig
 from closeup.detect import Detector
@@ -75,20 +77,24 @@ def main() -> None:
     photo = read_photo(next(file for file in given.photos.rglob("*.jpg")))
     spec = backbone.card.input
     ones = np.zeros((3, spec.height, spec.width), np.float32)
+    feed, view = finder.feed(photo)[0], embedder.feed(ones)
+    work = operations(detector.file, feed) + operations(backbone.file, view)
     rounds = []
     for _ in range(given.rounds):
-        raw = (raw_rate(finder.graph, finder.feed(photo)[0]),
-               raw_rate(embedder.graph, embedder.feed(ones)))  # fmt: skip
-        rounds.append((*raw, pass_rate(given.photos, detector, backbone, engine)))
-    one, other, whole = (median(column) for column in zip(*rounds, strict=True))
-    slower = median(got / min(a, b) for a, b, got in rounds)
-    shared = median(got * (1 / a + 1 / b) for a, b, got in rounds)
+        raw = raw_rate(finder.graph, feed), raw_rate(embedder.graph, view)
+        rounds.append((*raw, pass_rate(given.photos, detector, backbone, engine), peak(engine)))
+    one, other, whole, most = (median(column) for column in zip(*rounds, strict=True))
+    slower = median(got / min(a, b) for a, b, got, _ in rounds)
+    shared = median(got * (1 / a + 1 / b) for a, b, got, _ in rounds)
+    used = median(got * work / top for _, _, got, top in rounds)
     print(describe(), end="\n\n")
     print("| detector, backbone | detector alone, /s | backbone alone, /s | pass, photos/s | "
-          "of the slower one | of both together |")  # fmt: skip
-    print("| --- | --- | --- | --- | --- | --- |")
+          "of the slower one | of both together | GFLOP a photo | peak, GFLOP/s | of the peak |"
+          )  # fmt: skip
+    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
     print(f"| {given.detector}, {given.backbone} | {one:.0f} | {other:.0f} | {whole:.0f} | "
-          f"{slower:.0%} | {shared:.0%} |")  # fmt: skip
+          f"{slower:.0%} | {shared:.0%} | {work / 1e9:.2f} | {most / 1e9:.0f} | {used:.0%} |"
+          )  # fmt: skip
 
 
 if __name__ == "__main__":
