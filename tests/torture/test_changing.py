@@ -53,6 +53,8 @@ def test_photos_that_go_and_change_between_stages(own: World, tried: Tried) -> N
 
 AFTER_LISTING = """
 import pathlib, shutil
+import numpy as np
+from PIL import Image
 from closeup.pipeline import verbs
 real, victim = verbs.dataset_stage, pathlib.Path({victim!r})
 def strike(*rest):
@@ -64,6 +66,7 @@ verbs.views_of = lambda view: ()  # so that close-ups are embedded later
 HARMS = {
     "gone": "victim.unlink()",
     "other": "shutil.copy(victim.parent.parent / 'cedar' / '2.png', victim)",
+    "alike": "Image.fromarray(255 - np.asarray(Image.open(victim))).save(victim)",
     "cut": "victim.write_bytes(victim.read_bytes()[:200])",
 }
 DURING_THE_PASS = """
@@ -89,7 +92,7 @@ def test_a_photo_that_changes_after_it_was_listed(own: World, tried: Tried, harm
     assert again.code == 0, again.err
     states = [row.state for row in open_tables(own.out)["photos"].rows]
     assert (len(states), states.count(PhotoState.UNREADABLE)) == {
-        "gone": (8, 0), "other": (9, 0), "cut": (9, 1)}[harm]  # fmt: skip
+        "gone": (8, 0), "other": (9, 0), "alike": (9, 0), "cut": (9, 1)}[harm]  # fmt: skip
     tried("a photo that vanishes, changes or breaks after it was listed", 1)
 
 
