@@ -161,3 +161,19 @@ PrecisionName = Annotated[
 ]
 Threads = Annotated[int | None, typer.Option(help="Processors to use; 0: all available. [0]")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
+
+Host = Annotated[
+    str, typer.Option(help="Where to listen; any but this machine itself needs --token.")
+]
+Token = Annotated[
+    str,
+    typer.Option(
+        envvar="CLOSEUP_TOKEN",
+        show_default=False,
+        help="Secret that every request must show, 16 characters or more.",
+    ),
+]
+AllowHost = Annotated[
+    list[str] | None,
+    typer.Option(help="A further host name to answer for, such as a proxy's; may be repeated."),
+]

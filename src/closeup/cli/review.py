@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from closeup.cli import options as opt
 from closeup.cli.output import say
 from closeup.errors import UsageError
 
@@ -21,24 +22,13 @@ def review(
     folder: Annotated[
         Path, typer.Argument(metavar="DIR", help="A project folder, as `closeup run` made it.")
     ],
-    host: Annotated[
-        str, typer.Option(help="Where to listen; any but this machine itself needs --token.")
-    ] = "127.0.0.1",
+    host: opt.Host = "127.0.0.1",
     port: Annotated[
         int | None,
         typer.Option(min=0, max=65535, help="Port; 0: any that is free.  [default: 8100]"),
     ] = None,
-    token: Annotated[
-        str,
-        typer.Option(
-            envvar="CLOSEUP_TOKEN", show_default=False,
-            help="Secret that every request must show, 16 characters or more.",
-        ),
-    ] = "",
-    allow_host: Annotated[
-        list[str] | None,
-        typer.Option(help="A further host name to answer for, such as a proxy's; may be repeated."),
-    ] = None,
+    token: opt.Token = "",
+    allow_host: opt.AllowHost = None,
     who: Annotated[
         str, typer.Option(help="What decisions are signed with.", show_default="your login name")
     ] = "",

@@ -14,23 +14,12 @@ from closeup.errors import UsageError
 
 def serve(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model folder.")],
-    host: Annotated[
-        str, typer.Option(help="Where to listen; any but this machine itself needs --token.")
-    ] = "127.0.0.1",
+    host: opt.Host = "127.0.0.1",
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="Port; 0: any that is free.")
     ] = 8000,
-    token: Annotated[
-        str,
-        typer.Option(
-            envvar="CLOSEUP_TOKEN", show_default=False,
-            help="Secret that every request must show, 16 characters or more.",
-        ),
-    ] = "",
-    allow_host: Annotated[
-        list[str] | None,
-        typer.Option(help="A further host name to answer for, such as a proxy's; may be repeated."),
-    ] = None,
+    token: opt.Token = "",
+    allow_host: opt.AllowHost = None,
     queue: Annotated[
         int, typer.Option(min=1, help="Photos that may wait; more are answered by 503.")
     ] = 64,
