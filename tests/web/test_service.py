@@ -53,9 +53,9 @@ def test_nothing_asked_nothing_done(model: Model) -> None:
 def test_one_and_many_are_answered_as_by_the_library(model: Model, photos: Named) -> None:
     expected = [model.predict(data, nearest=MOST_NEAREST).objects for _, data in photos]
     service = service_on(model, queue=len(photos))
-    (alone,) = service.submit(photos[:1])
+    (alone,) = service.submit(photos[:1], MOST_NEAREST)
     assert alone.result(30).objects == expected[0]
-    answers = [future.result(30) for future in service.submit(photos)]
+    answers = [future.result(30) for future in service.submit(photos, MOST_NEAREST)]
     assert [answer.objects for answer in answers] == expected
     assert [answer.photo for answer in answers] == [name for name, _ in photos]
     assert service.close()

@@ -111,7 +111,7 @@ def _api(config: ServeConfig, service: Service, metrics: Metrics, examples: Exam
         if draw and len(photos) != 1:
             raise Refusal(400, "too_many", f"draw=1 draws one photo, not {len(photos)}")
         form = request.headers.get("content-type", "").lower().startswith("multipart/")
-        answers = await _within(config.seconds, service.submit(photos))
+        answers = await _within(config.seconds, service.submit(photos, nearest))
         for answer in answers:
             metrics.answer(answer)
         if draw and not answers[0].error_code:

@@ -26,7 +26,7 @@ from closeup.parallel import available_cpus
 from closeup.types import Pixels, Prediction
 
 MOST_NEAREST = 12
-"""Training close-ups that are looked up for each answer, so that any request may show some."""
+"""Training close-ups that a request may ask for."""
 _RATE_MEMORY = 0.8
 """How much of the known speed stays when a batch gives a new one."""
 _RUNS = 2
@@ -66,6 +66,7 @@ class Limits:
 class _Job:
     name: str
     data: bytes
+    nearest: int = 0
     answer: Future[Prediction] = field(default_factory=Future)
     pixels: Pixels | None = None
 
@@ -122,8 +123,15 @@ class Service:
         finally:
             self._give_back(1)
 
-    def submit(self, photos: Sequence[tuple[str, bytes]]) -> list[Future[Prediction]]:
+    def submit(
+        self, photos: Sequence[tuple[str, bytes]], nearest: int = 0
+    ) -> list[Future[Prediction]]:
         """Accept photos, all or none, each a name and a file's content.
+
+        Parameters
+        ----------
+        nearest
+            How many training close-ups each answer names at least, where the model knows any.
 
         Returns
         -------
@@ -138,7 +146,7 @@ class Service:
             Where there is no room for all of them.
         """
         self._take(len(photos))
-        jobs = [_Job(name, data) for name, data in photos]
+        jobs = [_Job(name, data, nearest) for name, data in photos]
         with self._changed:
             self._unread += len(jobs)
         for job in jobs:
@@ -242,8 +250,9 @@ class Service:
     def _run(self, taken: list[_Job]) -> list[tuple[_Job, Prediction]]:
         jobs = [job for job in taken if job.answer.set_running_or_notify_cancel()]
         began = time.perf_counter()
+        most = max((job.nearest for job in jobs), default=0)
         pixels = [job.pixels for job in jobs if job.pixels is not None]
-        answers = list(self.model.predict_many(pixels, nearest=MOST_NEAREST))
+        answers = list(self.model.predict_many(pixels, nearest=most))
         seconds = max(time.perf_counter() - began, 1e-6)
         if jobs:
             self._on_batch(len(jobs), seconds)
