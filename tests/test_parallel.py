@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from threadpoolctl import threadpool_info
 
-from closeup.parallel import available_cpus, ordered_map
+from closeup.parallel import available_cpus, one_blas_thread, ordered_map
 
 
 def test_empty_gives_nothing() -> None:
@@ -97,3 +98,31 @@ def test_the_usual_variable_limits(
     _affinity(monkeypatch, 8)
     monkeypatch.setenv("OMP_NUM_THREADS", wanted)
     assert available_cpus(tmp_path) == expected
+
+
+def _blas_threads() -> list[int]:
+    return [one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"]
+
+
+def test_linear_algebra_runs_on_one_thread_for_a_while() -> None:
+    before = _blas_threads()
+    with one_blas_thread():
+        assert 1 in _blas_threads()
+        with one_blas_thread():
+            pass
+    assert _blas_threads() == before
+
+
+def test_other_threads_leave_the_first_ones_setting_alone() -> None:
+    seen = []
+
+    def other() -> None:
+        with one_blas_thread():
+            pass
+        seen.append(1 in _blas_threads())
+
+    with one_blas_thread():
+        thread = threading.Thread(target=other)
+        thread.start()
+        thread.join()
+    assert seen == [True]

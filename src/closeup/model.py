@@ -47,7 +47,7 @@ from closeup.modelcard import (
     read_card,
 )
 from closeup.neighbours import Known, neighbours
-from closeup.parallel import ordered_map
+from closeup.parallel import one_blas_thread, ordered_map
 from closeup.project import write_together
 from closeup.types import (
     UNKNOWN,
@@ -168,7 +168,9 @@ class Model:
         """One answer per photo, in order; memory does not grow with their number."""
         sources = iter(photos)
         while chunk := list(islice(sources, CHUNK)):
-            yield from self._predict_chunk(chunk, _Wish(top_k, always, nearest))
+            with one_blas_thread():
+                answers = list(self._predict_chunk(chunk, _Wish(top_k, always, nearest)))
+            yield from answers
 
     def _predict_chunk(self, chunk: Sequence[Source], wish: _Wish) -> Iterator[Prediction]:
         read = list(ordered_map(_read, chunk))

@@ -1,4 +1,7 @@
-"""Map a function over many items with threads: in order, and never far ahead of the consumer."""
+"""Map a function over many items with threads: in order, and never far ahead of the consumer.
+
+And how many processors there are, for us and for linear algebra.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from threadpoolctl import ThreadpoolController
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -89,6 +97,27 @@ class _Width:
             return result
 
         return watched
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Let NumPy's linear algebra run on one thread, for small products among other threads' work.
+
+    OpenBLAS has each of its threads wait busily for the next product, so a few small ones a second
+    take the processors from everything else. The setting is the whole process's, and the first
+    thread's that asks for it: while its block lasts those of others change nothing.
+    """
+    with _blas().limit(limits=1, user_api="blas"):
+        yield
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    """Made once: it looks through all libraries that are loaded."""
+    import numpy as np  # noqa: F401 - whose library it is to find
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
 
 
 def available_cpus(cgroup: Path = _CGROUP) -> int:

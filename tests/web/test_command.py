@@ -15,6 +15,7 @@ from pathlib import Path
 import httpx2
 import pytest
 from hatchling.builders.wheel import WheelBuilder
+from threadpoolctl import threadpool_info
 from typer.testing import CliRunner
 
 from closeup.cli.app import app
@@ -47,6 +48,22 @@ def test_it_serves_until_a_signal_and_ends_well(
         assert process.wait(30) == 0
         rest = process.stderr.read()
         assert re.fullmatch(r"it shows training close-ups [^\n]*--no-examples[^\n]*\n", rest), rest
+
+
+def test_while_it_serves_linear_algebra_leaves_the_processors_to_the_model(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from closeup.web import run
+
+    seen: list[int] = []
+
+    def instead(*_: object, **__: object) -> None:
+        seen.extend(one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas")
+
+    monkeypatch.setattr(run, "serve_app", instead)
+    done = CliRunner().invoke(app, ["serve", str(folder / "out" / "model"), "--port", "0"])
+    assert done.exit_code == 0, done.output
+    assert 1 in seen
 
 
 def test_wrong_calls_are_told_before_anything_is_served(folder: Path, tmp_path: Path) -> None:

@@ -57,6 +57,7 @@ def serve(
         ) from err
     from closeup.config import EngineConfig
     from closeup.model import load_model
+    from closeup.parallel import one_blas_thread
 
     door = make_door("serve", host, token, tuple(allow_host or ()))
     given = {"engine": engine, "precision": precision, "threads": threads}
@@ -76,7 +77,8 @@ def serve(
         if config.project is not None:
             say("it shows training close-ups beside an answer; --no-examples leaves them out")
 
-    serve_app(make_serve_app(loaded, config), Address(host, port), announce=announce)
+    with one_blas_thread():  # here, in the main thread: the model's threads come and go
+        serve_app(make_serve_app(loaded, config), Address(host, port), announce=announce)
 
 
 def name_of(folder: Path) -> str:
