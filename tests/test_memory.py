@@ -33,7 +33,27 @@ def test_errors_pass_and_the_settings_are_put_back(monkeypatch: pytest.MonkeyPat
     with pytest.raises(KeyError), keep_memory():
         raise KeyError
     assert dict(calls) == memory._USUAL
-    assert len(calls) == 2 * len(memory._USUAL)
+    assert calls[: len(memory._KEEPING)] == list(memory._KEEPING.items())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc is on Linux only")
+def test_afterwards_blocks_of_some_megabytes_are_not_mapped_anew_each_time() -> None:
+    library = ctypes.CDLL(None)
+    if not hasattr(library, "mallinfo2"):
+        pytest.skip("this C library does not tell what it maps")
+
+    class Info(ctypes.Structure):
+        _fields_ = [(name, ctypes.c_size_t) for name in (
+            "arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks",
+            "fordblks", "keepcost")]  # fmt: skip
+
+    library.mallinfo2.restype = Info
+    with keep_memory():
+        pass
+    before = library.mallinfo2().hblks
+    block = np.empty(4 << 20, np.uint8)
+    assert library.mallinfo2().hblks == before
+    assert len(block)
 
 
 def test_elsewhere_nothing_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
