@@ -23,7 +23,6 @@ from closeup.checks import (
     check_precision,
     check_shortcut,
     check_sizes,
-    exact_bounds,
     skipped,
 )
 from closeup.evaluate import Interval
@@ -168,11 +167,6 @@ def test_confusions() -> None:
     assert found.detail == "taken for each other: b / c (24 photos)"
     few = [[20, 2, 0, 0], [2, 20, 0, 0], [0, 0, 20, 0], [0, 0, 0, 20]]
     assert check_confusions(labels, few).state is PASSED
-
-
-def test_exact_bounds() -> None:
-    assert exact_bounds(0, 10) == pytest.approx((0, 0.3085), abs=1e-4)
-    assert exact_bounds(5, 10) == pytest.approx((0.1871, 0.8129), abs=1e-4)
 
 
 def test_json_there_and_back() -> None:

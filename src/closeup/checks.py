@@ -27,6 +27,7 @@ from typing import Any, TypeVar
 
 from closeup.calibration import Calibration
 from closeup.evaluate import Interval
+from closeup.exact import bounds_of_share, chance_of_so_few, chance_of_so_many
 from closeup.suspects import Suspects
 
 K = TypeVar("K")
@@ -201,7 +202,7 @@ def check_detection(found: Mapping[str, tuple[int, int]] | None) -> Check:
     chances, gaps = {}, {}
     for label, (hit, count) in found.items():
         rest, others = hits - hit, total - count
-        chances[label] = _fisher(hit, count, rest, others)
+        chances[label] = chance_of_so_few(hit, count, rest, others)
         gaps[label] = rest / max(others, 1) - hit / max(count, 1)
     worse = [label for label in _holm(chances) if gaps[label] >= MISSED]
     detail = f"the object was found in {hits} of {total} photos"
@@ -264,7 +265,7 @@ def check_shortcut(covered: tuple[int, int] | None, majority: float, accuracy: f
     right, n = covered
     if n == 0:
         return _not_applicable("CU302", "there is no photo whose object can be covered")
-    low = exact_bounds(right, n)[0]
+    low = bounds_of_share(right, n)[0]
     detail = (
         f"with the object covered {right / n:.3f} are right ({accuracy:.3f} in sight, "
         f"{majority:.3f} by always giving the largest class)"
@@ -287,12 +288,10 @@ def check_confusions(labels: Sequence[str], confusion: Sequence[Sequence[int]]) 
     k = len(labels)
     if k < 3:
         return _not_applicable("CU303", "there are fewer than 3 classes")
-    from scipy.stats import binom
-
     errors = [sum(row) - row[i] for i, row in enumerate(confusion)]
     between = {(i, j): confusion[i][j] + confusion[j][i] for i in range(k) for j in range(i + 1, k)}
     chances = {
-        (i, j): float(binom.sf(count - 1, errors[i] + errors[j], 1 / (k - 1)))
+        (i, j): chance_of_so_many(count, errors[i] + errors[j], 1 / (k - 1))
         for (i, j), count in between.items()
     }
     pairs = sorted(
@@ -305,26 +304,6 @@ def check_confusions(labels: Sequence[str], confusion: Sequence[Sequence[int]]) 
         "CU303", f"taken for each other: {_short(named)}",
         "check the labels of these classes, add photos that show their difference, or join them",
     )  # fmt: skip
-
-
-def exact_bounds(right: int, n: int) -> tuple[float, float]:
-    """The 95 % bounds of a share of `right` out of `n`, n at least 1 (Clopper and Pearson 1934).
-
-    >>> tuple(round(bound, 3) for bound in exact_bounds(10, 10))
-    (0.692, 1.0)
-    """
-    from scipy.stats import binomtest
-
-    bounds = binomtest(right, n).proportion_ci(0.95, method="exact")
-    return float(bounds.low), float(bounds.high)
-
-
-def _fisher(hit: int, count: int, rest: int, others: int) -> float:
-    """The chance of so few hits among `count` if they were as frequent as among the others."""
-    from scipy.stats import fisher_exact
-
-    table = [[hit, count - hit], [rest, others - rest]]
-    return float(fisher_exact(table, alternative="less").pvalue)
 
 
 def _holm(chances: Mapping[K, float]) -> list[K]:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from closeup.exact import chance_of_so_few
 from closeup.text import visible
 from closeup.types import Box, Detection, Floats, Photo, PhotoState
 
@@ -348,15 +349,13 @@ def _seldom(labels: NDArray[np.str_], hits: NDArray[np.bool_]) -> list[tuple[str
     Much less: by at least ten points, and by Fisher's exact test (one-sided, 1 %, Bonferroni over
     the labels) not by chance.
     """
-    from scipy.stats import fisher_exact
-
     names = [str(label) for label in np.unique(labels)]
     seldom = []
     for name in names if len(names) > 1 else ():
         mine, others = hits[labels == name], hits[labels != name]
         if others.mean() - mine.mean() < _MARGIN:
             continue
-        table = [[int(side.sum()), int((~side).sum())] for side in (mine, others)]
-        if fisher_exact(table, alternative="less").pvalue < _SIGNIFICANCE / len(names):
+        chance = chance_of_so_few(int(mine.sum()), len(mine), int(others.sum()), len(others))
+        if chance < _SIGNIFICANCE / len(names):
             seldom.append((name, float(mine.mean()), float(others.mean())))
     return seldom
