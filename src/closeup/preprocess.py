@@ -123,19 +123,19 @@ def prepare(pixels: Pixels | Image.Image, spec: InputSpec) -> tuple[Floats, Plac
         picture = picture.resize((x2 - x1, y2 - y1), _FILTERS[spec.interpolation],
                                  reducing_gap=_GAP)  # fmt: skip
     seen: Pixels = np.asarray(pixels if picture is None else picture)
-    if seen.shape[:2] != (spec.height, spec.width):
-        canvas = np.empty((spec.height, spec.width, 3), np.uint8)
-        canvas[:] = spec.pad
-        canvas[y1:y2, x1:x2] = seen
-        seen = canvas
-    if spec.color == "bgr":
-        seen = seen[:, :, ::-1]
-    values = np.ascontiguousarray(seen.transpose(2, 0, 1)).astype(np.float32)
+    padded = seen.shape[:2] != (spec.height, spec.width)
     unit = 255.0 if spec.scale == "unit" else 1.0
     gain = 1.0 / (unit * np.asarray(spec.std, np.float64))
     bias = -np.asarray(spec.mean, np.float64) / np.asarray(spec.std, np.float64)
-    if np.any(gain != 1.0):
-        values *= gain.astype(np.float32)[:, None, None]
-    if np.any(bias != 0.0):
-        values += bias.astype(np.float32)[:, None, None]
+    values = np.empty((3, spec.height, spec.width), np.float32)
+    # Channel by channel: what is worked on stays in the processor's cache.
+    for channel, plane in enumerate(values):
+        source = 2 - channel if spec.color == "bgr" else channel
+        if padded:
+            plane[:] = spec.pad[source]
+        plane[y1:y2, x1:x2] = seen[:, :, source]
+        if gain[channel] != 1.0:
+            plane *= gain[channel].astype(np.float32)
+        if bias[channel] != 0.0:
+            plane += bias[channel].astype(np.float32)
     return values, placement
