@@ -28,7 +28,7 @@ from closeup.project import key_of
 from closeup.types import Crop, Floats, Photo, Pixels
 from closeup.zoo import Network
 
-VERSION = 2
+VERSION = 3
 LEAST_FOR_RATE = 16
 """With fewer close-ups at once, their number a second says nothing."""
 

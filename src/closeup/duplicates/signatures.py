@@ -17,7 +17,7 @@ from closeup.parallel import ordered_map
 from closeup.progress import Progress, silent, track
 from closeup.types import Photo, PhotoState, Pixels
 
-VERSION = 2
+VERSION = 3
 LUMA = 128
 """Side of the brightness picture: finer tells different watches in one layout apart."""
 COLOUR = 32
@@ -143,12 +143,13 @@ def signatures(
 def signature_of(pixels: Pixels | Image.Image) -> Signature:
     """Brightness, colour and layout of one decoded photo, as rows of :class:`Signatures`."""
     photo = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
-    luma = np.asarray(_squeeze(_halved(photo).convert("L"), LUMA))
-    return luma, np.asarray(_squeeze(photo, COLOUR)), _layout(luma)
+    small = _halved(photo)
+    luma = np.asarray(_squeeze(small.convert("L"), LUMA))
+    return luma, np.asarray(_squeeze(small, COLOUR)), _layout(luma)
 
 
 def _halved(photo: Image.Image) -> Image.Image:
-    """A large photo averaged down by a whole number first: greys of twelve megapixels take long."""
+    """A large photo averaged down by a whole number first: the rest is quick then."""
     factor = min(photo.size) // (4 * LUMA)
     return photo.reduce(factor) if factor > 1 else photo
 
