@@ -7,8 +7,9 @@ import unicodedata
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from markupsafe import Markup
 
-from closeup.text import visible, visible_json
+from closeup.text import readable, visible, visible_json
 
 
 @pytest.mark.parametrize("text", ["", "a", "Granny Smith", "é ü 🍎 漢字", "back\\slash", "👩‍👩‍👧"])
@@ -19,6 +20,15 @@ def test_plain_names_stay(text: str) -> None:
 def test_what_a_terminal_acts_on_is_written_out() -> None:
     assert visible("a\nb\r\x1b[2J\x9b31m\u202e\u2028") == ("a\\nb\\r\\x1b[2J\\x9b31m\\u202e\\u2028")
     assert visible(os.fsdecode(b"\xff")) == "\\udcff"
+
+
+def test_pages_keep_their_line_ends_and_what_is_no_text() -> None:
+    assert readable("a\n\tb\x1b[2J\u202e") == "a\n\tb\\x1b[2J\\u202e"
+    assert readable(3) == 3
+    assert readable(None) is None
+    made = readable(Markup("<b>é\x1b</b>"))
+    assert isinstance(made, Markup)
+    assert made == "<b>é\\x1b</b>"
 
 
 @given(st.text(st.characters()) | st.text(st.sampled_from("\n\x1b\x9b\u202e\udcffa\\")))

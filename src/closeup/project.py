@@ -250,13 +250,16 @@ class Project:
         row: type[R],
         key: str,
         compute: Callable[[Table[R] | None], Iterable[R]],
+        fits: Callable[[Sequence[R]], bool] = lambda _: True,
     ) -> Table[R]:
         """The table of a stage: read where its key is `key`, computed and written where not.
 
-        `compute` gets the old table (or None) and may reuse rows of it.
+        `compute` gets the old table (or None) and may reuse rows of it. Whoever looks its rows up
+        elsewhere says by `fits` whether they are there: a table of the right key may still be a
+        stranger's. One that does not fit is computed.
         """
         old = self.read(name, row)
-        if old is not None and old.key == key:
+        if old is not None and old.key == key and fits(old.rows):
             return old
         return self.write(name, row, list(compute(old)), key)
 

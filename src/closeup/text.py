@@ -10,6 +10,7 @@ import unicodedata
 
 # Control characters, halves of a pair (how Python keeps bytes that are not UTF-8), line ends.
 _UNSAFE = frozenset({"Cc", "Cs", "Zl", "Zp"})
+_LINES = frozenset("\n\t")
 _TURNING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
@@ -31,6 +32,20 @@ def visible_json(text: str) -> str:
     if text.isascii() and text.isprintable():
         return text
     return "".join(f"\\u{ord(char):04x}" if _is_unsafe(char) else char for char in text)
+
+
+def readable(value: object) -> object:
+    """For pages: a text's characters that a terminal would act on as escapes, line ends kept.
+
+    Anything but text is given back as it is.
+    """
+    if not isinstance(value, str) or (value.isascii() and value.isprintable()):
+        return value
+    made = "".join(
+        char.encode("unicode_escape").decode() if char not in _LINES and _is_unsafe(char) else char
+        for char in value
+    )
+    return type(value)(made)
 
 
 def _is_unsafe(char: str) -> bool:

@@ -185,6 +185,13 @@ def test_every_text_is_escaped(word: str) -> None:
     assert "49" not in page.words
 
 
+def test_no_text_acts_on_a_terminal_that_prints_the_page() -> None:
+    html = render_report(full("a\x1b[31mb\u202e"))
+    assert "\x1b" not in html
+    assert "\u202e" not in html
+    assert Page(html).words.count("a\\x1b[31mb\\u202e") > 12
+
+
 def test_the_head_of_the_post_has_its_epochs() -> None:
     page = Page(render_report(bare(head_log=MLP)))
     assert "Of 50 epochs, epoch 2 had the lowest validation loss" in page.words

@@ -25,10 +25,11 @@ import closeup
 from closeup.cli.project import _say_where
 from closeup.config import RunConfig
 from closeup.decisions import Decision, Decisions, Kind
+from closeup.duplicates import Pair
 from closeup.errors import ProjectError, UsageError
 from closeup.project import Project, encode_table, read_table
 from closeup.tables import read_parquet
-from closeup.types import Box, Crop, Detection, Photo
+from closeup.types import Box, Crop, Detection, Example, Photo, Result
 from tests import tiny
 
 
@@ -278,6 +279,45 @@ def test_scores_that_are_none_are_made_anew(project: Path, damage: str) -> None:
     (project / "scores.json").write_text(damage)
     assert closeup.run(out=project).counts.photos == 36
     assert json.loads((project / "scores.json").read_text())["key"] == key
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "changes"),
+    [
+        ("crops", Crop, {"photo_id": "nobody"}),
+        ("duplicates", Pair, {"a": "nobody"}),
+        ("duplicates", Pair, {"b": "nobody"}),
+        ("dataset", Example, {"photo_id": "nobody"}),
+        ("dataset", Example, {"crop_id": "nobody"}),
+        ("results", Result, {"photo_id": "nobody"}),
+        ("results", Result, {"crop_id": "nobody"}),
+    ],
+)
+def test_rows_that_tell_of_no_photo_are_made_anew(
+    project: Path, name: str, row: type[Any], changes: dict[str, Any]
+) -> None:
+    before = Project(project).read(name, row)
+    assert before is not None
+    if not before.rows:  # no two of these photos are alike
+        ids = [photo.id for photo in read_table(project / "photos.parquet", Photo).rows]
+        pair = replace(Pair(ids[0], ids[1], 1.0), **changes)
+        (project / f"{name}.parquet").write_bytes(encode_table(row, [pair], before.key, {}))
+    else:
+        rewrite(project, name, row, lambda r: replace(r, **changes))
+    (project / "report.html").unlink()
+    assert closeup.run(out=project).counts.photos == 36
+    assert Project(project).read(name, row) == before
+
+
+@pytest.mark.parametrize("place", ["suspect_crops", "alike"])
+def test_findings_that_tell_of_no_photo_are_made_anew(project: Path, place: str) -> None:
+    stored = json.loads((project / "scores.json").read_text())
+    before = stored["findings"][place]
+    stored["findings"][place] = ["nobody"] if place == "suspect_crops" else {"nobody": ["nobody"]}
+    (project / "scores.json").write_text(json.dumps(stored))
+    (project / "report.html").unlink()
+    assert closeup.run(out=project).counts.photos == 36
+    assert json.loads((project / "scores.json").read_text())["findings"][place] == before
 
 
 def test_a_page_shows_no_file_that_a_table_names(project: Path) -> None:

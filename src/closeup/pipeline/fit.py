@@ -76,7 +76,7 @@ def train_stage(job: Job, tables: Tables, detector: Network | None) -> Trained:
     key = key_of("train", VERSION, examples.key, hashes, config.model_dump(),
                  job.config.engine.precision, detector.card.sha256 if detector else "",
                  closeup.__version__)  # fmt: skip
-    done = read_back(job, key, detector)
+    done = read_back(job, key, detector, examples.rows)
     if done is not None:
         return done
     by_id = {crop.id: crop for crop in crops.rows}

@@ -170,7 +170,8 @@ def crops_stage(job: Job, photos: Table[Photo], detections: Table[Detection]) ->
         key = key_of("crop", VERSIONS["crop"], facts, detections.key, config.model_dump(),
                      detect.parent, detect.threshold, *_for_crops(job.decisions))  # fmt: skip
         old = job.project.read("crops", Crop)
-        if old is not None and old.key == key and _all_there(job.project, old.rows):
+        whole = old is not None and {p.id for p in photos.rows} == {c.photo_id for c in old.rows}
+        if old is not None and old.key == key and whole and _all_there(job.project, old.rows):
             return old
         by_photo: dict[str, list[Detection]] = {}
         for row in detections.rows:
@@ -254,7 +255,10 @@ def duplicates_stage(job: Job, photos: Table[Photo]) -> Table[Pair]:
         def find(_: object) -> list[Pair]:
             return list(near_duplicates(readable, stored())) if wanted else []
 
-        table = job.project.stage("duplicates", Pair, key, find)
+        def fits(pairs: Sequence[Pair]) -> bool:
+            return all(pair.a in seen and pair.b in seen for pair in pairs)
+
+        table = job.project.stage("duplicates", Pair, key, find, fits)
         if wanted and job.harvest is not None and job.harvest.signatures:
             stored()  # the pairs are known, but the pass missed some: the file was damaged
         return table
@@ -271,6 +275,7 @@ def dataset_stage(
         job.notes.extend(grouping.notes)
         job.notes.extend(notes_on(job.decisions, photos.rows, crops.rows))
         facts = [(p.id, p.label, p.split, grouping.group_of[p.id]) for p in photos.rows]
+        owners = {(crop.id, crop.photo_id) for crop in crops.rows}
         key = key_of(
             "dataset", VERSIONS["dataset"], crops.key, facts, job.config.split.model_dump()
         )
@@ -279,6 +284,7 @@ def dataset_stage(
             Example,
             key,
             lambda _: make_dataset(photos.rows, crops.rows, job.config.split, grouping.group_of),
+            lambda rows: {(e.crop_id, e.photo_id) for e in rows} == owners,
         )
         sides = {side: {e.label for e in table.rows if e.split == side} for side in SIDES}
         if untested := sorted(sides["train"] - sides["test"]):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from closeup.pipeline.findings import Findings
 from closeup.pipeline.stages import Job
 from closeup.pipeline.trust import Trust
 from closeup.project import Table
-from closeup.types import Result
+from closeup.types import Example, Result
 from closeup.zoo import Network, load
 
 SCORES_FILE = "scores.json"
@@ -68,8 +69,13 @@ class Trained:
     model: Path
 
 
-def read_back(job: Job, key: str, detector: Network | None) -> Trained | None:
-    """What an earlier run with this very `key` gave; None where there is none, or not all of it."""
+def read_back(
+    job: Job, key: str, detector: Network | None, examples: Sequence[Example]
+) -> Trained | None:
+    """What an earlier run with this very `key` gave; None where there is none, or not all of it.
+
+    Nor where it tells of close-ups that are not among the `examples`.
+    """
     stored = job.project.read_json(SCORES_FILE)
     results = job.project.read("results", Result)
     folder = job.project.place("model")
@@ -83,9 +89,22 @@ def read_back(job: Job, key: str, detector: Network | None) -> Trained | None:
         return None
     try:
         networks = Networks(detector, load(folder / "backbone", verify=False))
-        return _restored(stored, results, networks, folder)
+        found = _restored(stored, results, networks, folder)
     except (NetworkError, LookupError, TypeError, ValueError, AttributeError):
         return None  # damaged: it is made anew
+    return found if _fits(found, examples) else None
+
+
+def _fits(found: Trained, examples: Sequence[Example]) -> bool:
+    owner = {e.crop_id: e.photo_id for e in examples}
+    findings = found.findings
+    suspected = findings.suspects.rows if findings.suspects else ()
+    named = {*findings.suspect_crops, *findings.alike, *chain(*findings.alike.values())}
+    return (
+        all(owner.get(row.crop_id) == row.photo_id for row in found.results)
+        and len(suspected) == len(findings.suspect_crops)
+        and named <= owner.keys()
+    )
 
 
 def _restored(

@@ -12,6 +12,7 @@ from markupsafe import Markup
 from closeup.evaluate import Scores
 from closeup.report.charts import Line, line_chart
 from closeup.report.data import MAX_COPIES, MAX_DOUBTFUL, MAX_MISTAKES, MAX_SAMPLES, ReportData
+from closeup.text import readable
 
 MAX_ROWS = 200
 """Rows of a table (labels, skipped files, notes) that are shown; the rest is counted."""
@@ -51,6 +52,7 @@ def render_report(data: ReportData) -> str:
     environment = Environment(
         loader=PackageLoader("closeup", "report"),
         autoescape=True,
+        finalize=readable,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
