@@ -292,7 +292,7 @@ def _check_size(width: int, height: int, max_pixels: int) -> None:
         raise PhotoError(
             "too_large",
             f"the picture is {width} x {height} = {width * height:,} pixels, more than the "
-            f"{max_pixels:,} allowed; shrink it or raise max_pixels",
+            f"{max_pixels:,} allowed; shrink it, or raise max_pixels (serve: --max-megapixels)",
         )
 
 

@@ -45,6 +45,29 @@ def test_every_kind_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     assert ("a", "c") not in read_decisions(tmp_path).pairs
 
 
+def test_a_log_that_was_removed_meanwhile_is_begun_anew(tmp_path: Path) -> None:
+    with closing(Decisions(tmp_path)) as log:
+        log.append("ann", ALL)
+        for file in tmp_path.iterdir():
+            file.unlink()
+        assert log.rows() == []
+        log.append("ann", [REJECT])
+        assert [row.decision for row in log.rows()] == [REJECT]
+        assert [row.decision for row in Decisions(tmp_path).rows()] == [REJECT]
+
+
+def test_nor_is_one_written_that_another_has_taken_the_place_of(tmp_path: Path) -> None:
+    with closing(Decisions(tmp_path)) as log, closing(Decisions(tmp_path / "new")) as other:
+        log.append("ann", ALL)
+        other.append("bob", ALL[:1])
+        other.close()
+        (tmp_path / "new" / DECISIONS_FILE).replace(tmp_path / DECISIONS_FILE)
+        for name in ("-wal", "-shm"):
+            (tmp_path / (DECISIONS_FILE + name)).unlink()
+        log.append("ann", [REJECT])
+        assert [row.decision for row in Decisions(tmp_path).rows()] == [ALL[0], REJECT]
+
+
 def test_a_broken_file_is_told(tmp_path: Path) -> None:
     (tmp_path / DECISIONS_FILE).write_bytes(b"no database, whatever it is called" * 50)
     with pytest.raises(ProjectError, match=r"decisions\.sqlite.*move it aside"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import httpx2
 import pytest
 from fastapi import FastAPI, Request
 from fastapi.testclient import TestClient
@@ -13,6 +14,7 @@ from closeup.web.base import Site, make_app
 from closeup.web.guard import SECURITY_HEADERS, Door
 from closeup.web.limits import limited
 from closeup.web.run import Address, listen, make_door, url_of
+from tests.web.conftest import running
 
 TOKEN = "a-token-of-the-tests"
 PAGE = {"accept": "text/html"}
@@ -128,6 +130,9 @@ def test_without_the_token_nothing_but_health_is_answered() -> None:
         assert answer.headers["www-authenticate"] == "Bearer"
     to_form = client.get("/openapi.json", headers=PAGE)
     assert (to_form.status_code, to_form.headers["location"]) == (303, "/login?next=/openapi.json")
+    query = client.get("/absent?at=a-2&only=doubted", headers=PAGE)
+    form = client.get(query.headers["location"], headers=PAGE)
+    assert 'value="/absent?at=a-2&amp;only=doubted"' in form.text
 
 
 @pytest.mark.parametrize("given", ["", "Bearer", f"Bearer {TOKEN}x", f"Basic {TOKEN}", "Bearer é"])
@@ -136,10 +141,25 @@ def test_a_wrong_token_is_refused(given: str) -> None:
     assert client_of(Door("test", TOKEN)).get("/absent", headers=headers).status_code == 401
 
 
-@pytest.mark.parametrize("cookie", ["closeup-test=", f"closeup-test={TOKEN}", "a;b;;=", "é=1"])
+@pytest.mark.parametrize("cookie", ["", TOKEN, "a;b;;=", "é=1"])
 def test_a_wrong_cookie_is_refused(cookie: str) -> None:
-    headers = {b"cookie": cookie.encode()}
-    assert client_of(Door("test", TOKEN)).get("/absent", headers=headers).status_code == 401
+    door = Door("test", TOKEN)
+    headers = {b"cookie": f"{door.cookie}={cookie}".encode()}
+    assert client_of(door).get("/absent", headers=headers).status_code == 401
+    assert client_of(door).get("/absent", headers={b"cookie": b"a;b;;="}).status_code == 401
+
+
+def test_services_of_different_tokens_share_a_browser() -> None:
+    doors = [Door("test", TOKEN), Door("test", TOKEN[::-1])]
+    jar: dict[str, str] = {}
+    for door in doors:  # cookies do not tell ports apart
+        signed_in = client_of(door)
+        signed_in.post("/login", data={"token": door.token})
+        jar |= dict(signed_in.cookies)
+    for door in doors:
+        client = client_of(door)
+        client.cookies.update(jar)
+        assert client.get("/openapi.json").status_code == 200
 
 
 def test_the_token_opens_by_header_and_by_the_form() -> None:
@@ -173,6 +193,16 @@ def test_a_login_form_has_its_limits() -> None:
     assert client.post("/login", data={"token": "x" * 20_000}).status_code == 413
     files = {"token": ("a.txt", b"x")}
     assert client.post("/login", files=files).status_code == 400
+    form = {"content-type": "multipart/form-data; boundary=B; charset=undefined"}
+    assert client.post("/login", content=b"--B--\r\n", headers=form).status_code == 400
+
+
+def test_the_head_of_an_answer_can_be_had_alone() -> None:
+    with running(app_of(OPEN)) as (url, _):
+        whole = httpx2.get(f"{url}/healthz")
+        head = httpx2.head(f"{url}/healthz")
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["content-length"] == whole.headers["content-length"]
 
 
 def test_static_files_stay_inside_their_folder(tmp_path: Path) -> None:
@@ -188,7 +218,7 @@ def test_static_files_stay_inside_their_folder(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "127.0.0.2"])
 def test_this_machine_needs_no_token(host: str) -> None:
-    door = make_door("test", host, "", ("proxy.example",))
+    door = make_door("test", host, "", ("Proxy.example",))
     assert host in door.hosts
     assert "proxy.example" in door.hosts
 

@@ -1,4 +1,4 @@
-"""Two hundred malformed requests of twenty kinds: each is refused, and the service lives on."""
+"""Two hundred malformed requests of twenty-one kinds: each is refused, and the service lives on."""
 
 from __future__ import annotations
 
@@ -44,6 +44,10 @@ KINDS: dict[str, Make] = {
     "type of noise": lambda d, h, p: request(h, p, f"Content-Type: {d.randbytes(9).hex()}"),
     "form without boundary": lambda d, h, p: request(h, p, "Content-Type: multipart/form-data"),
     "form of noise": lambda d, h, p: request(h, d.randbytes(200), f"Content-Type: {FORM}"),
+    "form in an odd encoding": lambda d, h, p: request(
+        h, part(FILE.replace("a.png", r"\ud800.png"), p), f"Content-Type: {FORM}; charset="
+        + d.choice(["undefined", "unicode_escape", "utf-16", "idna", "none", "\xff"])
+    ),
     "empty form": lambda d, h, p: request(h, b"--B--\r\n", f"Content-Type: {FORM}"),
     "form without a file": lambda d, h, p: request(
         h, part('Content-Disposition: form-data; name="photo"', b"x"), f"Content-Type: {FORM}"
@@ -84,7 +88,7 @@ def send(url: str, data: bytes) -> bytes:
 def test_malformed_requests_are_refused_and_survived(model: Model, photo: Path) -> None:
     draw = random.Random(0)
     whole = photo.read_bytes()
-    assert len(KINDS) == 20
+    assert len(KINDS) == 21
     config = replace(CONFIG, uploads=UploadLimits(seconds=5))
     with running(make_serve_app(model, config)) as (url, _):
         host = urlsplit(url).netloc

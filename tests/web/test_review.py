@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,10 @@ from PIL import Image
 
 import closeup
 from closeup.config import RunConfig
-from closeup.decisions import Decisions, Kind, read_decisions
+from closeup.decisions import Decision, Decisions, Kind, read_decisions
 from closeup.errors import ProjectError
 from closeup.project import Project
-from closeup.types import Crop, Photo
+from closeup.types import Box, Crop, Photo
 from closeup.web.review import make_review_app
 from closeup.web.review.desk import PAGE, SORTS, Desk, Wish
 from tests import tiny
@@ -131,6 +132,46 @@ def test_filters_keep_what_they_say(project: Path) -> None:
     assert {item.crop.state.value for item in missing} == {"not_found"}
     assert not desk.page(Wish(only="decided"), size=999).items
     assert len(desk.page(Wish(words="ASH/1.p"), size=999).items) == 1
+
+
+def test_a_name_is_found_however_its_accents_are_written(project: Path) -> None:
+    table = Project(project).read("photos", Photo)
+    assert table is not None
+    rows = [replace(table.rows[0], path="ash/U\u0308bung.png"), *table.rows[1:]]
+    Project(project).write("photos", Photo, rows, table.key, table.meta)
+    assert len(Desk(project).page(Wish(words="\u00fcbung"), size=999).items) == 1
+
+
+def test_a_list_goes_on_behind_a_close_up_that_is_gone(project: Path) -> None:
+    desk, crop = Desk(project), crops_of(project)[0]
+    boxes = (Box(0, 0, 20, 20), Box(20, 20, 40, 40))
+    desk.decide("me", [Decision(Kind.BOXES, crop.photo_id, boxes=boxes)], {})
+    mine = [item.crop.id for item in desk.page(Wish(), size=999).items
+            if item.crop.photo_id == crop.photo_id]  # fmt: skip
+    assert len(mine) == 2
+    desk.decide("me", [Decision(Kind.BOXES, crop.photo_id, boxes=boxes[:1])], {crop.photo_id: 1})
+    every = [item.crop.id for item in desk.page(Wish(), size=999).items]
+    rest = [item.crop.id for item in desk.page(Wish(), mine[1], size=999).items]
+    assert rest == every[every.index(mine[0]) + 1 :]
+    assert [i.crop.id for i in desk.page(Wish(), "nobody", size=999).items] == every
+
+
+def test_a_log_that_was_removed_is_not_written_on(client: TestClient, project: Path) -> None:
+    first, second = crops_of(project)[:2]
+    send(client, {"kind": "reject", "crops": [first.id]})
+    for file in project.glob("decisions.sqlite*"):
+        file.unlink()
+    assert client.get("/?state=rejected").text.count('<li class="tile') == 0
+    done = send(client, {"kind": "reject", "crops": [second.id]}).json()
+    assert done["decided"] == 1
+    assert [row.decision.crop for row in Decisions(project).rows()] == [second.id]
+
+
+def test_a_request_has_its_limit(client: TestClient) -> None:
+    for body in (bytes(9_000_000), iter([bytes(5_000_000)] * 2)):
+        sent = client.post("/decisions", content=body,
+                           headers={"content-type": "application/json"})  # fmt: skip
+        assert (sent.status_code, sent.json()["error"]["code"]) == (413, "too_large")
 
 
 def test_decisions_are_written_and_shown_and_undone(client: TestClient, project: Path) -> None:

@@ -87,6 +87,10 @@ def test_a_broken_photo_is_refused_with_the_reason(ask: Ask, photo: Path) -> Non
                 client.post("/predict?draw=1", files={"photo": ("a.jpg", data)}),
             ):
                 assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
+            page = client.post("/predict?draw=1", files={"photo": ("a.jpg", data)},
+                               headers={"accept": "text/html"})  # fmt: skip
+            assert page.status_code == status
+            assert page.headers["content-type"].startswith("text/html")
 
 
 def test_too_large_is_refused_in_every_way(ask: Ask, photo: Path) -> None:

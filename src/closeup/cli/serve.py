@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -78,7 +79,10 @@ def serve(
             say("it shows training close-ups beside an answer; --no-examples leaves them out")
 
     with one_blas_thread():  # here, in the main thread: the model's threads come and go
-        serve_app(make_serve_app(loaded, config), Address(host, port), announce=announce)
+        # What was accepted may still be arriving, and is then answered.
+        grace = math.ceil(2 * timeout) + 1
+        app = make_serve_app(loaded, config)
+        serve_app(app, Address(host, port), announce=announce, grace=grace)
 
 
 def name_of(folder: Path) -> str:

@@ -68,12 +68,14 @@ class Decisions:
         self.file = folder / DECISIONS_FILE
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
+        self._opened: tuple[int, int] | None = None
         self._rows: list[Row] = []
 
     def rows(self) -> list[Row]:
         """Every row so far, other processes' too, in order; none where there is no log yet."""
         with self._lock, self._told("read"):
-            if self._connection is None and not self.file.exists():
+            if not self.file.exists():
+                self._shut()
                 return []
             return list(self._read(self._open()))
 
@@ -129,9 +131,12 @@ class Decisions:
     def close(self) -> None:
         """Close the file; a later call opens it again."""
         with self._lock:
-            if self._connection is not None:
-                self._connection.close()
-                self._connection = None
+            self._shut()
+
+    def _shut(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
     def _read(self, db: sqlite3.Connection) -> list[Row]:
         """All rows; only those that are new are read."""
@@ -144,6 +149,8 @@ class Decisions:
         return self._rows
 
     def _open(self) -> sqlite3.Connection:
+        if self._connection is not None and _identity(self.file) != self._opened:
+            self._shut()  # removed or replaced: what is written to the old file would be lost
         if self._connection is None:
             place_in(self.file.parent, DECISIONS_FILE)  # a link would have another file written
             self.file.parent.mkdir(parents=True, exist_ok=True)
@@ -155,7 +162,7 @@ class Decisions:
             except (sqlite3.Error, ProjectError):
                 db.close()
                 raise
-            self._connection = db
+            self._connection, self._opened = db, _identity(self.file)
             self._rows = []
         return self._connection
 
@@ -184,6 +191,15 @@ def read_decisions(folder: Path) -> Current:
     with closing(Decisions(folder)) as log:
         rows = log.rows()
     return current(rows) if rows else NOTHING
+
+
+def _identity(file: Path) -> tuple[int, int] | None:
+    """What tells a file from another one that takes its name."""
+    try:
+        found = file.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _prepare(db: sqlite3.Connection, file: Path) -> None:

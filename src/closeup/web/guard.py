@@ -65,13 +65,16 @@ class Door:
 
     @property
     def cookie(self) -> str:
-        """The name of the cookie that stands for the token."""
-        return f"closeup-{self.name}"
+        """The name of the cookie that stands for the token, another one for another token."""
+        return f"closeup-{self.name}-{self._derived(b'closeup cookie name')[:8]}"
 
     @property
     def pass_value(self) -> str:
         """The cookie's value: made from the token, which itself never lies in a browser."""
-        return hmac.new(self.token.encode(), b"closeup cookie", hashlib.sha256).hexdigest()
+        return self._derived(b"closeup cookie")
+
+    def _derived(self, purpose: bytes) -> str:
+        return hmac.new(self.token.encode(), purpose, hashlib.sha256).hexdigest()
 
     def is_token(self, given: str) -> bool:
         """Whether `given` is the token, in constant time."""
@@ -162,6 +165,8 @@ class Guard:
         except Refusal as err:
             await refuse(request, err)(scope, receive, guarded)
             return
+        if scope["method"] == "HEAD":  # the server sends the answer's head alone
+            scope = {**scope, "method": "GET"}
         await self._app(scope, receive, guarded)
 
     @staticmethod
@@ -170,7 +175,8 @@ class Guard:
 
     def _ask_for_token(self, request: Request) -> ASGIApp:
         if request.method == "GET" and wants_page(request):
-            return RedirectResponse(f"/login?next={quote(request.url.path, safe='/')}", 303)
+            wanted = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+            return RedirectResponse(f"/login?next={quote(wanted, safe='/')}", 303)
         return refuse(request, Refusal(
             401, "token_needed", "give the token: `Authorization: Bearer TOKEN`",
             {"www-authenticate": "Bearer"},

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
+from python_multipart.multipart import parse_options_header
 from starlette.requests import Request
-from starlette.types import Message
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from closeup.web.refusal import Refusal
 
@@ -23,21 +24,44 @@ def limited(request: Request, *, most_bytes: int, seconds: float) -> Request:
     Raises
     ------
     Refusal
-        413 at once where ``Content-Length`` says too much. Reading the body of what is returned
-        raises 413 and 408.
+        413 at once where ``Content-Length`` says too much, and 400 where a form is not in UTF-8.
+        Reading the body of what is returned raises 413 and 408.
     """
-    too_large = Refusal(
-        413, "too_large",
-        f"a request may hold {megabytes(most_bytes)} at most; send a smaller photo, or fewer",
-    )  # fmt: skip
-    said = request.headers.get("content-length", "")
-    if said.isascii() and said.isdigit() and int(said[:20]) > most_bytes:
-        raise too_large
+    _check_charset(request.headers.get("content-type", ""))
+    receive = _bounded(request, most_bytes, seconds)
+    if _is_too_long(request, most_bytes):
+        raise _too_large(most_bytes)
+    return Request(request.scope, receive)
+
+
+class Bounded:
+    """ASGI middleware: no request's body can be read further than this.
+
+    Whoever reads it gets the refusal, 413 or 408.
+    """
+
+    def __init__(self, app: ASGIApp, most_bytes: int, seconds: float) -> None:
+        self._app = app
+        self._most_bytes = most_bytes
+        self._seconds = seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on."""
+        if scope["type"] == "http":
+            receive = _bounded(Request(scope, receive), self._most_bytes, self._seconds)
+        await self._app(scope, receive, send)
+
+
+def _bounded(request: Request, most_bytes: int, seconds: float) -> Receive:
+    """What is received, until it is too much or too late."""
+    too_long = _is_too_long(request, most_bytes)
     deadline = asyncio.get_running_loop().time() + seconds
-    came = 0
+    came, complete = 0, False
 
     async def receive() -> Message:
-        nonlocal came
+        nonlocal came, complete
+        if complete:  # what is waited for now is the end of the connection
+            return await request.receive()
         try:
             async with asyncio.timeout_at(deadline):
                 message = await request.receive()
@@ -47,11 +71,30 @@ def limited(request: Request, *, most_bytes: int, seconds: float) -> Request:
                 {"connection": "close"},
             ) from err  # fmt: skip
         came += len(message.get("body", b""))
-        if came > most_bytes:
-            raise too_large
+        complete = not message.get("more_body", False)
+        if came > most_bytes or (message["type"] == "http.request" and too_long):
+            raise _too_large(most_bytes)
         return message
 
-    return Request(request.scope, receive)
+    return receive
+
+
+def _is_too_long(request: Request, most_bytes: int) -> bool:
+    said = request.headers.get("content-length", "")
+    return said.isascii() and said.isdigit() and int(said[:20]) > most_bytes
+
+
+def _too_large(most_bytes: int) -> Refusal:
+    message = f"a request may hold {megabytes(most_bytes)} at most; send a smaller photo, or fewer"
+    return Refusal(413, "too_large", message)
+
+
+def _check_charset(content_type: str) -> None:
+    """Refuse forms in any other encoding: Python knows some that no text can be read from."""
+    kind, options = parse_options_header(content_type)
+    charset = options.get(b"charset", b"utf-8").decode("latin-1").lower()
+    if kind.startswith(b"multipart/") and charset not in ("utf-8", "utf8"):
+        raise Refusal(400, "wrong_charset", "a form is sent in UTF-8; leave `charset` out")
 
 
 def megabytes(count: int) -> str:

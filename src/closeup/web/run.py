@@ -46,6 +46,7 @@ def make_door(name: str, host: str, token: str, allowed: tuple[str, ...] = ()) -
     UsageError
         Where a token is needed but missing, or too short to be a secret.
     """
+    allowed = tuple(name.lower() for name in allowed)
     if token and (len(token) < SHORTEST_TOKEN or not token.isascii() or not token.isprintable()):
         raise UsageError(
             f"a token has {SHORTEST_TOKEN} or more plain characters; make one with "
@@ -58,7 +59,7 @@ def make_door(name: str, host: str, token: str, allowed: tuple[str, ...] = ()) -
             f"--host {host} can be reached from other machines: give --token (or CLOSEUP_TOKEN), "
             "which every request must then show"
         )
-    return Door(name, token, tuple(allowed))
+    return Door(name, token, allowed)
 
 
 def is_loopback(host: str) -> bool:

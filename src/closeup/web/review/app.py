@@ -18,6 +18,7 @@ from closeup.errors import ProjectError, UsageError
 from closeup.types import PhotoState
 from closeup.web.base import Pages, Site, make_app
 from closeup.web.guard import Door
+from closeup.web.limits import Bounded
 from closeup.web.refusal import Refusal, refuse
 from closeup.web.review.desk import ONLY, SORTS, STATES, Desk, Item, Wish, counts_of
 from closeup.web.review.pairs import groups_of
@@ -28,6 +29,9 @@ WHO_COOKIE = "closeup-review-who"
 LONGEST_NAME = 60
 GROUPS = 20
 LOG_ROWS = 200
+MOST_BYTES = 8_000_000
+LONGEST_SECONDS = 30.0
+"""Of a request; many decisions at once fit well in."""
 FOREVER = "private, max-age=31536000, immutable"
 Text = Annotated[str, Query(max_length=1000)]
 
@@ -52,6 +56,7 @@ def make_review_app(config: ReviewConfig) -> FastAPI:
     desk, pictures = Desk(config.folder), Pictures()
     name = config.folder.resolve().name
     app = make_app(Site(name, Path(__file__).parent, config.door))
+    app.add_middleware(Bounded, most_bytes=MOST_BYTES, seconds=LONGEST_SECONDS)
 
     @app.exception_handler(UsageError)
     async def wrong(request: Request, err: UsageError) -> Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -106,7 +107,7 @@ class Wish:
             return False
         if self.label and self.label not in (crop.label, item.given):
             return False
-        if self.words and self.words.casefold() not in item.path.casefold():
+        if self.words and _folded(self.words) not in _folded(item.path):
             return False
         return {
             "doubted": fact.suspicion > 0,
@@ -116,6 +117,11 @@ class Wish:
             "decided": item.decided,
             "left": not fact.part and bool(fact.reason),
         }.get(self.only, True)
+
+
+def _folded(text: str) -> str:
+    """For searching: letter case aside, and whether accents are characters of their own."""
+    return unicodedata.normalize("NFKC", text).casefold()
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,8 +172,11 @@ class Desk:
                 self._note(self.log.rows())
                 self._refresh(catalogue.photos)
                 return self._now
-            rows = self.log.rows()
-            if len(rows) != len(self._now.rows):
+            rows, before = self.log.rows(), self._now.rows
+            if before and rows[len(before) - 1 : len(before)] != [before[-1]]:
+                self._note(rows)  # another log is in its place
+                self._refresh(self._now.catalogue.photos)
+            elif len(rows) != len(before):
                 new = rows[len(self._now.rows) :]
                 self._note(rows)
                 self._refresh({name for row in new for name in _about(row.decision)})
@@ -198,7 +207,8 @@ class Desk:
     def page(self, wish: Wish, after: str = "", at: str = "", size: int = PAGE) -> Page:
         """The items that follow the item `after`, or begin with `at`, whether or not it is shown.
 
-        An unknown `after` or `at` begins at the beginning.
+        Where `after` is gone, as a box was drawn anew, those of its photo that are left stand for
+        it. An unknown photo or `at` begins at the beginning.
         """
         now = self.now()
         key = SORTS.get(wish.sort, SORTS["photo"])[1]
@@ -206,7 +216,7 @@ class Desk:
         start = 0
         if after or at:
             places = {item.crop.id: place for place, item in enumerate(every)}
-            start = places.get(after, -1) + 1 if after else places.get(at, 0)
+            start = _past(places, now.items, after) if after else places.get(at, 0)
         shown: list[Item] = []
         total, more = 0, False
         for place, item in enumerate(every):
@@ -247,6 +257,14 @@ class Desk:
         for name in photos:
             if name in orders:
                 now.items[name] = _items(now, name, orders[name])
+
+
+def _past(places: Mapping[str, int], items: Mapping[str, Sequence[Item]], crop_id: str) -> int:
+    """The place behind a close-up, or behind those of its photo where it is gone."""
+    if crop_id in places:
+        return places[crop_id] + 1
+    mine = items.get(crop_id, ()) or items.get(crop_id.rpartition("-")[0], ())
+    return max((places[item.crop.id] + 1 for item in mine), default=0)
 
 
 def _about(decision: Decision) -> tuple[str, ...]:

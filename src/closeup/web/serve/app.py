@@ -21,7 +21,7 @@ from closeup.model import Model
 from closeup.types import Prediction
 from closeup.web.base import Site, make_app
 from closeup.web.guard import Door
-from closeup.web.refusal import Refusal, refuse
+from closeup.web.refusal import Refusal, refuse, wants_page
 from closeup.web.serve.examples import Examples
 from closeup.web.serve.metrics import METRICS_TYPE, Counted, Metrics
 from closeup.web.serve.schemas import (
@@ -114,6 +114,8 @@ def _api(config: ServeConfig, service: Service, metrics: Metrics, examples: Exam
         answers = await _within(config.seconds, service.submit(photos, nearest))
         for answer in answers:
             metrics.answer(answer)
+        if draw and answers[0].error_code and wants_page(request):
+            raise Refusal(_status(answers), answers[0].error_code, answers[0].error_message)
         if draw and not answers[0].error_code:
             kind = "PNG" if "image/png" in request.headers.get("accept", "") else "JPEG"
             drawing = service.draw(photos[0][1], answers[0], kind)
