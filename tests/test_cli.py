@@ -154,6 +154,66 @@ def test_drawing_never_overwrites_a_photo(base: Path, tmp_path: Path) -> None:
     assert photo.read_bytes() == before
 
 
+@pytest.mark.parametrize("option", ["--csv", "--parquet"])
+def test_a_table_never_overwrites_a_photo(base: Path, tmp_path: Path, option: str) -> None:
+    photo = Path(shutil.copy(base / "photos" / "ash" / "0.png", tmp_path / "a.png"))
+    before = photo.read_bytes()
+    for target, why in ((photo, "is one of the photos"), (tmp_path, "is a folder"), ("-", "file")):
+        done = closeup("predict", base / "out" / "model", tmp_path, option, target)
+        assert done.returncode == 2
+        assert why in done.stderr
+        assert done.stdout == ""
+    assert photo.read_bytes() == before
+
+
+def test_no_name_is_not_the_working_folder(base: Path) -> None:
+    done = closeup("predict", base / "out" / "model", "", cwd=base)
+    assert done.returncode == 1
+    assert "the name of a photo is empty" in done.stderr
+
+
+def test_a_refused_option_is_not_remembered(base: Path, tmp_path: Path) -> None:
+    out = Path(shutil.copytree(base / "out", tmp_path / "out"))
+    before = (out / "closeup.toml").read_text()
+    for option in ("--boxes", "--test"):
+        done = closeup("run", "--out", out, option, tmp_path / "typo.csv")
+        assert done.returncode != 0
+        assert "typo.csv" in done.stderr
+        assert (out / "closeup.toml").read_text() == before
+    assert closeup("report", out).returncode == 0
+
+
+def test_options_are_remembered_and_taken_back_by_nothing(base: Path, tmp_path: Path) -> None:
+    out = Path(shutil.copytree(base / "out", tmp_path / "out"))
+    tiny.make_photos(tmp_path / "own", per_label=3)
+    (tmp_path / "own" / "fir").mkdir()
+    Image.new("RGB", (60, 50), (9, 99, 200)).save(tmp_path / "own" / "fir" / "1.png")
+    first = json.loads(closeup("run", "--out", out, "--test", tmp_path / "own", "--json").stdout)
+    assert first["test"]["n"] == 9
+    # That of a label that is not trained on, and the copies of the others.
+    assert any("10 photos or close-ups are used neither" in note for note in first["notes"])
+    again = closeup("report", out, "--json")
+    assert json.loads(again.stdout) | {"seconds": 0} == first | {"seconds": 0}
+    boxes = tmp_path / "boxes.csv"
+    boxes.write_text("path,x1,y1,x2,y2\n" + "".join(f"ash/{n}.png,5,5,30,30\n" for n in range(9)))
+    closeup("run", "--out", out, "--boxes", boxes)
+    back = closeup("run", "--out", out, "--test", "", "--boxes", "", "--json", cwd=tmp_path)
+    whole = json.loads((base / "run.json").read_text())
+    assert json.loads(back.stdout)["test"] == whole["test"]
+
+
+def test_moved_photos_are_asked_for(base: Path, tmp_path: Path) -> None:
+    photos = Path(shutil.copytree(base / "photos", tmp_path / "photos"))
+    out = Path(shutil.copytree(base / "out", tmp_path / "out"))
+    assert closeup("run", photos, "--out", out).returncode == 0
+    photos.rename(tmp_path / "moved")
+    done = closeup("train", out)
+    assert done.returncode == 2
+    assert f"closeup run NEW --out {out}" in done.stderr
+    assert closeup("run", tmp_path / "moved", "--out", out).returncode == 0
+    assert closeup("train", out).returncode == 0
+
+
 def test_photos_of_one_name_are_drawn_apart(base: Path, tmp_path: Path) -> None:
     closeup("predict", base / "out" / "model", base / "photos" / "ash", base / "photos" / "birch",
             "--draw", tmp_path / "d")  # fmt: skip

@@ -157,6 +157,45 @@ def test_own_boxes_need_no_detector(tmp_path: Path, cache: Path, photos: Path) -
     assert not model.predict(photos / "ash" / "1.png").found
 
 
+def test_a_model_without_a_detector_says_so(tmp_path: Path, cache: Path, photos: Path) -> None:
+    boxes = tmp_path / "boxes.csv"
+    boxes.write_text("path,x1,y1,x2,y2\n" + "".join(
+        f"{label}/{n}.png,15,10,45,30\n" for label in ("ash", "birch") for n in range(10)
+    ))  # fmt: skip
+    options = {"backbone": "tiny-pool", "boxes": str(boxes)}
+    alone = closeup.run(photos, out=tmp_path / "alone", **options)
+    assert sum("the model has no detector" in note for note in alone.notes) == 1
+    assert len(set(alone.notes)) == len(alone.notes)
+    beside = closeup.run(photos, out=tmp_path / "beside", detector="tiny-box", **options)
+    assert not any("no detector" in note for note in beside.notes)
+    assert closeup.load(beside.model).predict(photos / "ash" / "0.png").found
+
+
+def test_a_label_that_is_gone_leaves_no_folder(tmp_path: Path, cache: Path, photos: Path) -> None:
+    closeup.run(photos, out=tmp_path / "out", **TINY)
+    (photos / "ash").rename(photos / "fir")
+    closeup.run(photos, out=tmp_path / "out", **TINY)
+    assert {f.name for f in (tmp_path / "out" / "crops").iterdir()} == {"birch", "cedar", "fir"}
+
+
+def test_photos_that_cannot_be_read_are_no_mere_lack_of_photos(
+    tmp_path: Path, cache: Path, photos: Path
+) -> None:
+    for file in photos.rglob("*.png"):
+        file.write_bytes(b"no picture")
+    with pytest.raises(DatasetError, match=r"no usable photo of ash.*\(ash: unreadable: "):
+        closeup.run(photos, out=tmp_path / "out", **TINY)
+    result = closeup.crop(photos, out=tmp_path / "crops", detector="tiny-box", parent="thing")
+    assert any("none of the 36 photos can be read; the first: ash/0.png" in n
+               for n in result.notes)  # fmt: skip
+
+
+def test_a_label_called_unknown_is_told(tmp_path: Path, cache: Path, photos: Path) -> None:
+    (photos / "ash").rename(photos / "unknown")
+    result = closeup.run(photos, out=tmp_path / "out", **TINY)
+    assert any("the label 'unknown'" in note for note in result.notes)
+
+
 def test_own_test_folder_is_the_test_part(tmp_path: Path, cache: Path, photos: Path) -> None:
     test = tiny.make_photos(tmp_path / "test", per_label=14)
     for number in range(12):  # the first twelve are copies of the training photos

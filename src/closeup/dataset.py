@@ -13,7 +13,7 @@ from closeup.config import SplitConfig
 from closeup.errors import DatasetError
 from closeup.folding import grouped_folds
 from closeup.groups import REJECTED, find_conflicts, labelled
-from closeup.types import Crop, CropState, Example, Photo, PhotoState
+from closeup.types import UNKNOWN, Crop, CropState, Example, Photo, PhotoState
 
 DROPPED = "no object was found and such photos are dropped"
 """Reason of a photo without pixels: on the test side it stays, to count as wrong end to end."""
@@ -117,6 +117,25 @@ def _example(
     if photo.id in conflicting:
         return replace(row, reason=f"identical photos are labelled {conflicting[photo.id]}")
     return replace(row, split="train", reason="" if crop.side else DROPPED)
+
+
+def notes_on_rows(rows: Sequence[Example], photos: Sequence[Photo]) -> list[str]:
+    """What to know of the rows: those on neither side that could be read, and odd labels."""
+    readable = {p.id: p.path for p in photos if p.state is PhotoState.READABLE}
+    out = [row for row in rows if not row.split and row.reason != REJECTED
+           and row.photo_id in readable]  # fmt: skip
+    notes = []
+    if out:
+        notes.append(
+            f"{len(out)} photos or close-ups are used neither for training nor for the test, such "
+            f"as {readable[out[0].photo_id]}: {out[0].reason}; the report lists them"
+        )
+    if any(row.label == UNKNOWN for row in rows):
+        notes.append(
+            f"there are photos of the label {UNKNOWN!r}, which answers that are withheld are "
+            "called too; only these have a `reason`"
+        )
+    return notes
 
 
 def _own_test(rows: Sequence[Example], photos: Mapping[str, Photo]) -> list[Example]:
@@ -230,8 +249,11 @@ def _check_classes(rows: Sequence[Example], groups: Mapping[str, set[str]], wher
         )
     bare = [label for label in labels if not groups.get(label)]
     if bare:
+        why = next((row.reason for row in rows if row.label in bare and row.reason), "")
+        first = f" ({bare[0]}: {why})" if why else ""
         raise DatasetError(
-            f"no usable photo of {_names(bare)} among the {where}; add photos or remove the label"
+            f"no usable photo of {_names(bare)} among the {where}{first}; add photos or remove "
+            "the label"
         )
 
 

@@ -111,6 +111,8 @@ def list_paths(paths: Iterable[str | Path]) -> list[Path]:
     found: dict[Path, None] = {}
     for given in paths:
         path = Path(given).expanduser()
+        if not str(given):
+            raise PhotosError("the name of a photo is empty; name photos, folders or patterns")
         if path.is_dir():
             files = _photos_below(path)
         elif glob.has_magic(str(given)) and not os.path.lexists(path):

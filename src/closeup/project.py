@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from closeup.config import CONFIG_FILE, RunConfig, resolve, to_toml
-from closeup.errors import ProjectError, UsageError
+from closeup.errors import DatasetError, PhotosError, ProjectError, UsageError
 from closeup.lock import HALF_FILE, LOCK_FILE, only_writer, sweep
 from closeup.tables import FORMAT, Table, encode_table, read_table
 
@@ -208,6 +208,21 @@ class Project:
         if not self.config_file.exists() or self.config_file.read_bytes() != text:
             write_atomically(self.config_file, text)
 
+    @contextlib.contextmanager
+    def config_kept(self) -> Iterator[None]:
+        """Where the block refuses what was asked for, ``closeup.toml`` is as it was before.
+
+        Else a mistake in the call would be remembered, and repeated by every later one.
+        """
+        before = self.config_file.read_bytes() if self.config_file.exists() else None
+        try:
+            yield
+        except (UsageError, PhotosError, DatasetError):
+            if before is not None and self.config_file.read_bytes() != before:
+                with contextlib.suppress(ProjectError):  # what is refused matters more
+                    write_atomically(self.config_file, before)
+            raise
+
     def config(self) -> RunConfig:
         """The configuration of the last run.
 
@@ -290,9 +305,16 @@ class Project:
         return file
 
     def remove(self, names: Iterable[str]) -> None:
-        """Remove files that an earlier run of ours wrote below the project, if still there."""
+        """Remove files that an earlier run of ours wrote below the project, if still there.
+
+        Folders that are empty then go with them: in an ImageFolder each stands for a label.
+        """
         for name in names:
-            self.place(name).unlink(missing_ok=True)
+            file = self.place(name)
+            file.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # not empty, or not there
+                for folder in file.relative_to(self.folder).parents[:-1]:
+                    (self.folder / folder).rmdir()
 
     def remove_folder(self, name: str) -> None:
         """Remove a folder of ours below the project with all it holds, if it is there."""

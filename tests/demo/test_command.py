@@ -74,3 +74,12 @@ def test_a_folder_of_other_files_is_left_alone(tmp_path: Path) -> None:
     done = demo(tmp_path)
     assert done.returncode == 2
     assert mine.read_bytes() == b"x"
+
+
+def test_a_folder_of_the_users_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "fresh.jpg").write_bytes(b"mine")
+    done = demo(tmp_path, "--out", "mine")
+    assert done.returncode == 2
+    assert "holds files that are not the demo's" in done.stderr
+    assert [f.read_bytes() for f in (tmp_path / "mine").iterdir()] == [b"mine"]

@@ -11,6 +11,7 @@ import typer
 
 from closeup.cli import options as opt
 from closeup.cli.output import print_json, progress_on_stderr, say
+from closeup.errors import UsageError
 
 DETECTOR = "nano-clock"
 BACKBONE = "nano-embed"
@@ -31,6 +32,12 @@ def demo(
     from closeup.demo.scenes import MAKERS
     from closeup.lock import only_writer, sweep
 
+    if (
+        out.is_dir()
+        and not (out / "photos").is_dir()
+        and any(not file.name.startswith(".") for file in out.iterdir())
+    ):
+        raise UsageError(f"{out} holds files that are not the demo's; give a new folder to --out")
     start = time.perf_counter()
     say(
         f"Making {per_maker} photos each of wrist watches by five invented makers "

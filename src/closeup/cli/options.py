@@ -43,10 +43,18 @@ PhotosOrProject = Annotated[
         show_default=False,
     ),
 ]
-Out = Annotated[Path, typer.Option("--out", "-o", help="The project folder.", show_default=False)]
+Out = Annotated[
+    Path,
+    typer.Option(
+        "--out", "-o", help="The project folder. It remembers the options given.",
+        show_default=False,
+    ),
+]  # fmt: skip
 Test = Annotated[
-    Path | None,
-    typer.Option(help="Your own test photos, labelled like PHOTOS; without it 20 % are held out."),
+    str | None,
+    typer.Option(
+        help="Your own test photos, labelled like PHOTOS; without it ('') 20 % are held out."
+    ),
 ]
 Parent = Annotated[
     str | None,
@@ -59,8 +67,11 @@ Threshold = Annotated[
     float | None, typer.Option(help="Lowest detection score that counts, 0 to 1. [0.05]")
 ]
 Boxes = Annotated[
-    Path | None,
-    typer.Option(help="Your own boxes instead of a detector's: COCO JSON, YOLO folder or CSV."),
+    str | None,
+    typer.Option(
+        help="Your own boxes instead of a detector's: COCO JSON, YOLO folder or CSV; '' for the "
+        "detector's. With --detector, the model finds by that."
+    ),
 ]
 WhichBox = Annotated[Which | None, typer.Option("--which", help="Which box of a photo. [best]")]
 Pad = Annotated[

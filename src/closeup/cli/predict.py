@@ -49,7 +49,12 @@ def predict(
     config = EngineConfig.model_validate({k: v for k, v in given.items() if v is not None})
     read_card(model)  # a wrong folder is named before the photos are looked for
     files = list_paths(paths)
+    for target in (csv, parquet):
+        if target is not None:
+            _check_target(target, files)
     loaded = load_model(model, config, many=len(files) > FEW)
+    if not loaded.card.detector:
+        say("this model has no detector: it takes every photo for a close-up")
     drawn = _names(files, draw) if draw is not None else []
     answers: list[Prediction] = []
     with progress_on_stderr() as progress:
@@ -69,6 +74,16 @@ def predict(
     for written in (csv, parquet, draw):
         if written is not None:
             say(f"written: {written}")
+
+
+def _check_target(target: Path, files: list[Path]) -> None:
+    """Refuse to write a table over a photo or a folder, before the work is done."""
+    if str(target) == "-":
+        raise UsageError("tables are written to a file; --json prints the answers")
+    if target.is_dir():
+        raise UsageError(f"{target} is a folder; name a file in it")
+    if target.exists() and any(file.exists() and file.samefile(target) for file in files):
+        raise UsageError(f"{target} is one of the photos to predict on; name another file")
 
 
 def _names(files: list[Path], folder: Path) -> list[str]:

@@ -10,6 +10,7 @@ import typer
 
 from closeup.cli import options as opt
 from closeup.cli.output import print_json, progress_on_stderr, say, show
+from closeup.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 def scout(
     photos: opt.Photos,
-    sample: Annotated[int, typer.Option(help="Look at this many photos only; 0: all.")] = 0,
+    sample: Annotated[int, typer.Option(min=0, help="Look at this many photos only; 0: all.")] = 0,
     detector: opt.Detector = None,
     engine: opt.EngineName = None,
     precision: opt.PrecisionName = None,
@@ -193,8 +194,15 @@ def _say_where(config: RunConfig, given: dict[str, Any], out: Path) -> None:
         "boxes": ("boxes", config.detect.boxes),
     }
     for option, (what, place) in places.items():
-        if place and not given.get(option):
-            say(f"{what}: {place} (as {out / CONFIG_FILE} says)")
+        if not place or given.get(option):
+            continue
+        if not Path(place).exists():
+            flag = "NEW" if option == "source" else f"--{option} NEW"
+            raise UsageError(
+                f"{out / CONFIG_FILE} says that the {what} are at {place}, where there is nothing "
+                f"now; tell where they are: closeup run {flag} --out {shlex.quote(str(out))}"
+            )
+        say(f"{what}: {place} (as {out / CONFIG_FILE} says)")
 
 
 def _run(out: Path, given: dict[str, Any], json: bool) -> None:
@@ -282,8 +290,9 @@ def _print_compared(rows: Sequence[Compared]) -> None:
     width = max(map(len, names))
     print("cross-validation on the training part (mean and standard error over the folds):")
     for name, row in zip(names, rows, strict=True):
+        speed = f"{row.rate:.0f}" if row.rate else "-"  # not measured where embedded in the pass
         print(
             f"  {name:<{width}}  {row.mean:.3f} ± {row.error:.3f}  {row.megabytes:6.1f} MB  "
-            f"{row.rate:5.0f}/s  cost {row.work:5.1f}{'   <- taken' if row.picked else ''}"
+            f"{speed:>5}/s  cost {row.work:5.1f}{'   <- taken' if row.picked else ''}"
         )
     print("  taken: the cheapest within one standard error of the best")

@@ -11,7 +11,7 @@ from pathlib import Path
 from closeup import augment
 from closeup.config import RunConfig
 from closeup.crops import cover, cut, encode_crop
-from closeup.dataset import make_dataset
+from closeup.dataset import make_dataset, notes_on_rows
 from closeup.decided import decided_crops, decided_pairs, notes_on, without_gone
 from closeup.decisions import NOTHING, Current
 from closeup.detect import Detector
@@ -125,7 +125,7 @@ def detections_stage(job: Job, photos: Table[Photo], network: Network | None) ->
 
 def _given_boxes(job: Job, photos: Table[Photo]) -> Table[Detection]:
     boxes = read_boxes(Path(job.config.detect.boxes), photos.rows)
-    job.notes.extend(boxes.notes)
+    job.notes.extend(note for note in boxes.notes if note not in job.notes)
     key = key_of("boxes", VERSIONS["detect"], boxes.detections)
     return job.project.stage("detections", Detection, key, lambda _: boxes.detections)
 
@@ -286,6 +286,7 @@ def dataset_stage(
             lambda _: make_dataset(photos.rows, crops.rows, job.config.split, grouping.group_of),
             lambda rows: {(e.crop_id, e.photo_id) for e in rows} == owners,
         )
+        job.notes.extend(notes_on_rows(table.rows, photos.rows))
         sides = {side: {e.label for e in table.rows if e.split == side} for side in SIDES}
         if untested := sorted(sides["train"] - sides["test"]):
             job.notes.append(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -37,6 +37,11 @@ from closeup.scouting import scout as scout_tables
 from closeup.types import Crop, Photo, PhotoState
 from closeup.zoo import Network, find
 
+NO_DETECTOR = (
+    "with boxes of your own alone, the model has no detector: it takes every photo that it is "
+    "asked about whole, so give it close-ups, or name a --detector beside --boxes"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class CropResult:
@@ -63,13 +68,20 @@ def scout(config: RunConfig, *, sample: int = 0, progress: Progress = silent) ->
     """
     photos = list_photos(config.photos, progress=progress)
     chosen = _sample(photos, sample) if sample else photos
-    if not any(p.state is PhotoState.READABLE for p in chosen):
-        first = next((p for p in chosen if p.reason), None)
-        why = f"; the first: {first.path}: {first.reason}" if first else ""
-        raise PhotosError(f"none of the {len(chosen)} photos can be read{why}")
+    if why := _unreadable(chosen):
+        raise PhotosError(why)
     network = find(config.detect.detector, "detector", progress=progress)
     detections = detect_photos(chosen, Detector(network, config.engine), {}, progress)
     return scout_tables(chosen, detections)
+
+
+def _unreadable(photos: Sequence[Photo]) -> str:
+    """Why no photo can be read; ``""`` where one can."""
+    if any(p.state is PhotoState.READABLE for p in photos):
+        return ""
+    first = next((p for p in photos if p.reason), None)
+    why = f"; the first: {first.path}: {first.reason}" if first else ""
+    return f"none of the {len(photos)} photos can be read{why}"
 
 
 def _sample(photos: list[Photo], sample: int) -> list[Photo]:
@@ -98,7 +110,7 @@ def crop(config: RunConfig, out: Path, *, progress: Progress = silent) -> CropRe
 def _job(config: RunConfig, out: Path, progress: Progress) -> Iterator[Job]:
     """A run over the project `out` alone, with what people have decided about it."""
     project = Project(out)
-    with project.held():
+    with project.held(), project.config_kept():
         job = Job(project, config, progress, decisions=read_decisions(out))
         remember_before(job)
         yield job
@@ -126,7 +138,11 @@ def _crop(
     elif network is not None:
         job.harvest = one_pass(job, entries, replace(needed, detector=network))
     photos = photos_stage(job)
+    if photos.rows and (why := _unreadable(photos.rows)):
+        job.notes.append(why)
     detections = detections_stage(job, photos, network)
+    if network is None:
+        job.notes.append(NO_DETECTOR)
     return photos, crops_stage(job, photos, detections), network
 
 
