@@ -79,6 +79,8 @@ def test_permission_error_has_its_code(monkeypatch: pytest.MonkeyPatch, tmp_path
 def test_not_an_image() -> None:
     assert code_of(b"just text, no picture") == "not_an_image"
     assert code_of(b"%PDF-1.4 a document") == "not_an_image"
+    for start in (b"x", b"xx", b"abc", b"\xff\xd8", b"\x89PN"):
+        assert code_of(start) == "not_an_image"
     assert code_of(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n") == "not_an_image"
 
 

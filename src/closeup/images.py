@@ -251,7 +251,7 @@ def _open(stream: IO[bytes], prefix: bytes) -> Image.Image:
         if name in _NOT_PHOTOS:
             continue
         factory, accept = Image.OPEN[name]
-        claimed = accept is not None and accept(prefix)
+        claimed = accept is not None and accept(prefix.ljust(16, b"\0"))
         if isinstance(claimed, str):
             unavailable = claimed
         if accept is not None and claimed is not True:
