@@ -72,8 +72,8 @@ export class Editor {
       this.active = hit;
       this.drag = { from: at, box: [...this.boxes[hit]] };
     } else {
-      this.drag = { anchor: at, before: this.boxes[this.active] };
-      if (this.adding || !this.boxes.length) this.active = this.boxes.length;
+      this.drag = { anchor: at, was: this.active };
+      if (this.adding || !this.boxes[this.active]) this.active = this.boxes.length;
     }
     this.paint();
   }
@@ -98,8 +98,8 @@ export class Editor {
   }
 
   up() {
+    if (!this.boxes[this.active]) this.active = this.drag?.was ?? -1; // pressed, but drew nothing
     this.drag = null;
-    this.active = Math.min(this.active, this.boxes.length - 1);
     this.paint();
   }
 

@@ -94,6 +94,11 @@ export function reset() {
   clear();
 }
 
+// Of more tiles that come, those that are not there yet: a photo's new close-up stands beside it at once.
+export function onlyNew(more) {
+  for (const one of more.querySelectorAll(".tile")) if (tile(one.dataset.id)) one.remove();
+}
+
 // The server's new tiles in place of the old ones: {photo: {close-up: html}}.
 export function replace(photos) {
   for (const [photo, fresh] of Object.entries(photos)) {

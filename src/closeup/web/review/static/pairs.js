@@ -1,22 +1,44 @@
 // Near duplicates: of each pair, or of all pairs of a group at once, whether they belong together.
-import { decide, note, overtaken, say } from "./send.js";
+import { decide, note, overtaken, say, settled } from "./send.js";
 
 const groups = () => [...document.querySelectorAll(".group")];
 const rows = (group) => [...group.querySelectorAll("[data-a]")];
 
-for (const group of groups()) {
-  for (const { dataset } of rows(group)) {
+let renewing = false;
+
+function noteAll() {
+  for (const { dataset } of groups().flatMap(rows)) {
     note(dataset.a, dataset.seenA);
     note(dataset.b, dataset.seenB);
   }
 }
 
-async function send(kind, group, wanted, move) {
+// What holds now in place of what is shown; until it is there, nothing is decided.
+async function renew() {
+  const here = document.activeElement?.closest(".group")?.dataset.group;
+  renewing = true;
+  await settled();
+  try {
+    const answer = await fetch(location.href);
+    if (!answer.ok) throw new Error(answer.statusText);
+    const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+    document.querySelector(".groups").replaceWith(fresh.querySelector(".groups"));
+    noteAll();
+    groups().find((one) => here && one.dataset.group === here)?.focus({ preventScroll: true });
+    renewing = false;
+  } catch {
+    location.reload();
+  }
+}
+
+async function send(kind, wanted, move) {
+  if (renewing) return;
   const pairs = wanted.map(({ dataset }) => [dataset.a, dataset.b]);
   const answer = await decide({ kind, pairs }, pairs.flat());
   if (!answer) return;
   if (answer.overtaken.length) {
     overtaken(answer.overtaken);
+    if (!renewing) renew();
     return;
   }
   for (const row of wanted) {
@@ -36,12 +58,14 @@ function step(by) {
   to?.scrollIntoView({ block: "nearest" });
 }
 
+noteAll();
+
 document.addEventListener("click", (event) => {
   const button = event.target.closest(".group [data-act]");
   if (!button) return;
   const group = button.closest(".group");
   const row = button.closest("[data-a]");
-  send(button.dataset.act, group, row ? [row] : rows(group), false);
+  send(button.dataset.act, row ? [row] : rows(group), false);
 });
 
 document.addEventListener("keydown", (event) => {
@@ -49,7 +73,7 @@ document.addEventListener("keydown", (event) => {
   if (document.querySelector("dialog[open]") || !document.getElementById("keys-on").checked) return;
   const group = document.activeElement?.closest(".group");
   const kind = { t: "same", d: "different" }[event.key];
-  if (kind && group) send(kind, group, rows(group), true);
+  if (kind && group) send(kind, rows(group), true);
   else if (event.key === "j") step(1);
   else if (event.key === "k") step(-1);
   else return;

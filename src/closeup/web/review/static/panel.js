@@ -3,7 +3,7 @@ import { Editor, apart } from "./draw.js";
 import { say } from "./send.js";
 
 const panel = document.getElementById("detail");
-let asked = null;
+let coming = null; // what is on its way: the close-up's id, how to stop it, whether to draw then
 let editor = null;
 
 const find = (what) => panel.querySelector(what);
@@ -12,26 +12,38 @@ export const shownPhoto = () => find(".chosen")?.dataset.photo ?? "";
 export const editing = () => editor !== null;
 export const isOpen = () => Boolean(panel?.classList.contains("open"));
 
+// Until it has come, the close-up before is still shown, and nothing can be done with its boxes.
 export async function show(id, open) {
+  const draw = coming?.id === id && coming.draw;
   cancel();
-  asked?.abort();
-  asked = new AbortController();
+  coming?.stop.abort();
+  const mine = { id, draw, stop: new AbortController() };
+  coming = mine;
   if (open) panel.classList.add("open");
   try {
-    const answer = await fetch(`/detail/${encodeURIComponent(id)}`, { signal: asked.signal });
+    const answer = await fetch(`/detail/${encodeURIComponent(id)}`, { signal: mine.stop.signal });
     if (!answer.ok) {
-      panel.replaceChildren();
       const words = (await answer.json().catch(() => null))?.error?.message;
-      say(words ?? "This close-up cannot be shown.", true);
+      if (coming === mine) empty(words ?? "This close-up cannot be shown.");
       return;
     }
     panel.innerHTML = await answer.text();
     const { width, height } = find(".chosen").dataset;
     find(".frame")?.style.setProperty("--ratio", width / height);
     panel.scrollTop = 0;
+    coming = null;
+    if (mine.draw) edit();
   } catch (err) {
-    if (err.name !== "AbortError") say("The server does not answer. Is `closeup review` still running?", true);
+    if (err.name !== "AbortError") empty("The server does not answer. Is `closeup review` still running?");
+  } finally {
+    if (coming === mine) coming = null;
   }
+}
+
+function empty(words) {
+  close();
+  panel.replaceChildren();
+  say(words, true);
 }
 
 export function close() {
@@ -47,19 +59,25 @@ function boxesOf(selector) {
   });
 }
 
+// Where the chosen box stands among the photo's, -1 for none. Their order names the close-ups.
+const place = () => [...panel.querySelectorAll("rect.box")].findIndex((rect) => !rect.matches(".other"));
+
 export function edit() {
+  if (coming) {
+    coming.draw = true;
+    return;
+  }
   const frame = find(".frame svg");
   if (!frame || editor) return;
   const { width, height } = find(".chosen").dataset;
-  const mine = boxesOf("rect.box:not(.other)");
-  const boxes = [...mine, ...boxesOf("rect.box.other")];
-  editor = new Editor(frame, Number(width), Number(height), boxes, mine.length - 1);
+  editor = new Editor(frame, Number(width), Number(height), boxesOf("rect.box"), place());
   find(".drawing").hidden = false;
   find(".acts").hidden = true;
   panel.classList.add("is-drawing");
 }
 
 export function cancel() {
+  if (coming) coming.draw = false;
   if (!editor) return;
   editor.end();
   editor = null;
@@ -82,10 +100,16 @@ export function drawn() {
 
 // One of the detector's boxes in place of the chosen one; null where there is no such.
 export function picked(number) {
+  if (coming) {
+    say("The photo is not shown yet; choose its box then.");
+    return null;
+  }
   const chip = find(`.chip[data-n="${number}"]`);
   if (!chip) return null;
   const box = chip.dataset.box.split(" ").map(Number);
-  return [box, ...apart(box, boxesOf("rect.box.other"))];
+  const boxes = boxesOf("rect.box");
+  const here = place() < 0 ? boxes.length : place();
+  return [...apart(box, boxes.slice(0, here)), box, ...apart(box, boxes.slice(here + 1))];
 }
 
 // Marks on the photo the detector's box that a button stands for.

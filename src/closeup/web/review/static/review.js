@@ -52,7 +52,8 @@ async function takeBack(numbers) {
   const answer = await undo(numbers);
   if (!answer) return;
   if (!hasGrid()) {
-    location.reload();
+    if (answer.numbers.length) location.reload();
+    else say("There is nothing of yours to take back.");
     return;
   }
   settle(answer, answer.numbers.length ? "Taken back." : "There is nothing of yours to take back.");
@@ -60,10 +61,12 @@ async function takeBack(numbers) {
   if (back) grid.go(back.dataset.id, { open: panel.isOpen() });
 }
 
+// Of the photo that the panel shows, whichever tile has become the current one meanwhile.
 function saveBoxes(boxes) {
-  const here = grid.tile();
+  const photo = panel.shownPhoto();
+  const here = grid.tile(panel.shownId()) ?? grid.tiles().find((one) => one.dataset.photo === photo);
   if (!here) return;
-  if (boxes.length) send("boxes", { photo: here.dataset.photo, boxes }, [here], false);
+  if (boxes.length) send("boxes", { photo, boxes }, [here], false);
   else send("not_found", {}, [here], false);
 }
 
@@ -82,7 +85,7 @@ const ACTS = {
   undo: () => takeBack([]),
   "undo-one": (button) => takeBack([Number(button.dataset.number)]),
   edit: () => panel.edit(),
-  save: () => saveBoxes(panel.drawn()),
+  save: () => panel.editing() && saveBoxes(panel.drawn()),
   cancel: () => panel.cancel(),
   add: (button, event) => panel.add(event?.detail === 0), // 0: the button was pressed by a key
   remove: () => panel.remove(),
@@ -156,7 +159,9 @@ document.addEventListener("keydown", (event) => {
     grid.all();
   } else if (event.key === "Escape" && hasGrid()) escape();
   else if (event.key === "?") help.showModal();
-  else if (!keysOn.checked || !inGrid) return;
+  else if (!keysOn.checked) return;
+  else if (event.key === "u") ACTS.undo();
+  else if (!inGrid) return;
   else if (MOVES.has(event.key)) {
     if (event.key.length > 1 && event.target.closest("#detail")) return; // the panel scrolls
     grid.step(event.key, event.shiftKey);
@@ -191,6 +196,7 @@ if (hasGrid()) {
       grid.reset();
     } else grid.show();
   });
+  document.addEventListener("htmx:oobBeforeSwap", (event) => grid.onlyNew(event.detail.fragment));
   document.addEventListener("htmx:responseError", () => say("The server could not answer; load the page again.", true));
   document.addEventListener("htmx:sendError", () => say("The server does not answer. Is `closeup review` still running?", true));
   const at = new URLSearchParams(location.search).get("at");

@@ -1,5 +1,6 @@
 // Talks to the server: decisions go one after the other, and count once they are acknowledged.
 const seen = new Map(); // by photo: the number of the last decision that this page knows of
+const late = new Map(); // by photo: how many decisions came later than somebody else's
 let line = Promise.resolve();
 let hide = 0;
 
@@ -31,6 +32,7 @@ async function post(path, body) {
     throw new Error(`Not saved: ${answer?.error?.message ?? `the server said ${response.status}`}`);
   }
   for (const [photo, number] of Object.entries(answer.seen)) seen.set(photo, number);
+  for (const photo of answer.overtaken) late.set(photo, (late.get(photo) ?? 0) + 1);
   const counts = { ...answer.counts, decided: answer.decided };
   for (const [name, count] of Object.entries(counts)) {
     for (const badge of document.querySelectorAll(`[data-count="${name}"]`)) {
@@ -41,7 +43,6 @@ async function post(path, body) {
   return answer;
 }
 
-// What was shown of a photo is looked up when its turn comes, as earlier decisions add to it.
 function queue(path, make) {
   const done = line.then(() => post(path, make()));
   line = done.catch(() => {});
@@ -51,10 +52,17 @@ function queue(path, make) {
   });
 }
 
+// What was shown of a photo is looked up when its turn comes, as earlier decisions add to it. What
+// somebody else decided meanwhile does not: nobody had seen it when this one was made.
 export function decide(decision, photos) {
-  const known = () => Object.fromEntries([...new Set(photos)].map((name) => [name, seen.get(name) ?? 0]));
+  const before = [...new Set(photos)].map((name) => [name, seen.get(name) ?? 0, late.get(name)]);
+  const known = () => Object.fromEntries(before.map(([name, number, times]) =>
+    [name, late.get(name) === times ? seen.get(name) ?? 0 : number]));
   return queue("/decisions", () => ({ decision, seen: known() }));
 }
+
+// Once all that was decided until now is answered.
+export const settled = () => line;
 
 export const undo = (numbers = []) => queue("/undo", () => ({ numbers }));
 

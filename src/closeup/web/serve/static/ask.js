@@ -41,6 +41,18 @@ function load(image, url) {
   });
 }
 
+// Whether the browser shows the photo as the service read it, so that boxes fall into their places. Chromium
+// does not turn a WebP as its EXIF says, and counts fewer pixels where a JPEG's gives another resolution.
+async function alike(file, { naturalWidth: width, naturalHeight: height }, objects) {
+  const head = new Uint8Array(await file.slice(0, 21).arrayBuffer());
+  const hasExif = String.fromCharCode(...head.slice(8, 16)) === "WEBPVP8X" && Boolean(head[20] & 8);
+  if (hasExif || objects.some(({ box }) => box[2] > width + 1 || box[3] > height + 1)) return false;
+  const pixels = await createImageBitmap(file).catch(() => null);
+  const same = pixels?.width === width && pixels.height === height;
+  pixels?.close();
+  return same;
+}
+
 // The square that the model looked at: as crops.window cuts it.
 function squareOf([x1, y1, x2, y2], width, height, pad) {
   const span = (low, high, limit) => {
@@ -152,14 +164,14 @@ async function show(card, file, answer) {
   views.querySelector(".objects").append(...parts);
   if (!parts.length) throw new Error("No such object was found in this photo.");
   image.alt = `Your photo ${file.name}`;
-  if (await load(image, URL.createObjectURL(file))) {
+  if ((await load(image, URL.createObjectURL(file))) && (await alike(file, image, answer.objects))) {
     if (answer.found) drawBoxes(views.querySelector(".boxes"), image, answer.objects);
     const canvases = views.querySelectorAll(".closeup");
     if (answer.found) {
       answer.objects.forEach((one, place) => paintCloseup(canvases[place], image, one.box, Number(form.dataset.pad)));
     }
   } else {
-    // A kind of picture that this browser cannot show: the service draws it.
+    // A kind of picture that this browser cannot show, or shows otherwise: the service draws it.
     const url = await drawn(file);
     if (!url || !(await load(image, url))) views.querySelector(".photo").hidden = true;
   }
@@ -174,6 +186,9 @@ async function ask(file) {
   answers.prepend(part);
   try {
     if (file.size > Number(form.dataset.bytes)) throw new Error("This file is too large for this service.");
+    await file.slice(0, 1).arrayBuffer().catch(() => {
+      throw new Error("This is no file that can be read."); // a folder, or gone meanwhile
+    });
     const answer = await send(file);
     if (answer.error) throw new Error(answer.error.message);
     await show(card, file, answer);

@@ -1,0 +1,66 @@
+"""The page in a real browser with photos that browsers show otherwise, and with a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from playwright.sync_api import Browser, expect
+
+from closeup.model import Model
+from closeup.web.serve import make_serve_app
+from tests.web.browsing import DESK, opened
+from tests.web.conftest import CONFIG, running
+
+SIZE = "(image) => [image.naturalWidth, image.naturalHeight]"
+
+
+@pytest.fixture(scope="module")
+def url(model: Model) -> Iterator[str]:
+    with running(make_serve_app(model, CONFIG)) as (address, _):
+        yield address
+
+
+def turned(exif: Image.Exif) -> None:
+    exif[274] = 6
+
+
+def finer(exif: Image.Exif) -> None:
+    """Half as many pixels each way as there are, at 144 dots per inch."""
+    exif[296], exif[282], exif[283] = 2, 144.0, 144.0
+    exif[256], exif[257] = 60, 40
+    exif.get_ifd(0x8769).update({0xA002: 60, 0xA003: 40})
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "size"),
+    [("turned.webp", turned, (80, 120)), ("finer.jpg", finer, (120, 80))],
+    ids=["turned", "finer"],
+)
+def test_photos_that_browsers_show_otherwise_are_drawn_by_the_service(
+    browser: Browser, url: str, tmp_path: Path, name: str, change: object, size: tuple[int, int]
+) -> None:
+    exif = Image.Exif()
+    assert callable(change)
+    change(exif)
+    Image.new("RGB", (120, 80), (200, 180, 160)).save(tmp_path / name, exif=exif)
+    with opened(browser, url, DESK) as page:
+        page.set_input_files("#file", tmp_path / name)
+        said = page.locator(".answer")
+        expect(said.locator(".found")).to_contain_text("Found as")
+        image = said.locator(".photo img")
+        expect(image).to_be_visible()
+        assert tuple(image.evaluate(SIZE)) == size
+        expect(said.locator(".boxes rect")).to_have_count(0)  # they are in the picture
+
+
+def test_a_dropped_folder_is_told(browser: Browser, url: str, tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    with opened(browser, url, DESK) as page:
+        client = page.context.new_cdp_session(page)
+        data = {"items": [], "files": [str(tmp_path / "photos")], "dragOperationsMask": 1}
+        for kind in ("dragEnter", "dragOver", "drop"):
+            client.send("Input.dispatchDragEvent", {"type": kind, "x": 300, "y": 300, "data": data})
+        expect(page.locator(".answer .problem")).to_have_text("This is no file that can be read.")
