@@ -98,6 +98,8 @@ def test_a_visitor_signs_in_asks_and_signs_out(browser: Browser, model: Model, p
         expect(page.get_by_role("alert")).to_have_text("That is not the token.")
         page.get_by_label("Token").fill(TOKEN)
         page.get_by_role("button", name="Sign in").click()
+        expect(page.locator("#file")).to_have_count(1)
+        page.wait_for_load_state()  # its script is there, too
         page.set_input_files("#file", photo)
         expect(page.locator(".answer .label")).not_to_be_empty()
         assert fits(page)

@@ -350,6 +350,7 @@ def test_pairs_are_told_apart_and_decisions_listed_and_undone(
         )
         page.get_by_role("link", name="Decisions").click()
         expect(page.locator("tbody tr")).to_have_count(2)
+        page.wait_for_load_state()  # its script is there, too
         page.locator("tbody tr").first.get_by_role("button").click()
         expect(page.locator("tbody tr")).to_have_count(3)
         page.get_by_label("They are signed").fill("Ada")
