@@ -65,13 +65,21 @@ def test_leak() -> None:
     many = check_leak([(f"a{i}", f"b{i}") for i in range(9)])
     assert many.detail.startswith("9 test photos")
     assert many.detail.endswith("…")
+    out = check_leak([], left_out=5)
+    assert out.state is ISSUE
+    assert ": 5 photos; the score holds" in out.detail
+    assert "with a copy" in check_leak([("a/1.jpg", "test/2.jpg")], left_out=5).detail
 
 
 def test_sizes() -> None:
     assert check_sizes({"a": 10, "b": 49}).state is PASSED
     found = check_sizes({"a": 10, "b": 50, "c": 20})
     assert found.state is ISSUE
-    assert found.detail == "a has 10 training photos, b 50"
+    assert found.detail == "a has 10 different training photos, b 50"
+    even = check_sizes({"a": 7, "b": 7})
+    assert even.state is PASSED
+    assert even.detail == "each of the 2 classes has 7 different training photos"
+    assert check_sizes({"a": 1, "b": 2}).detail == "a has 1 different training photo, b 2"
     assert check_sizes({"a": 0, "b": 5}).state is ISSUE
 
 

@@ -319,14 +319,25 @@ def test_a_mistake_is_shown_beside_what_it_was_taken_for(
     assert explained.scores == result.scores
 
 
-def test_copies_across_the_users_own_split_are_an_issue(
+def test_copies_across_the_users_own_split_are_left_out(
     tmp_path: Path, cache: Path, photos: Path
 ) -> None:
     test = tiny.make_photos(tmp_path / "test", per_label=14)
     result = closeup.run(photos, out=tmp_path / "out", test=test, **TINY)
     leak = next(check for check in result.checks if check.code == "CU101")
     assert leak.state == "issue"
-    assert leak.detail.startswith("30 test photos")
+    assert ": 30 photos; the score holds" in leak.detail
+
+
+def test_near_copies_with_different_labels_are_an_issue_whatever_the_groups(
+    tmp_path: Path, cache: Path, photos: Path
+) -> None:
+    with Image.open(photos / "ash" / "0.png") as image:
+        image.save(photos / "birch" / "ash-again.jpg", quality=95)
+    result = closeup.run(photos, out=tmp_path / "out", **TINY)
+    labels = next(check for check in result.checks if check.code == "CU104")
+    assert labels.state == "issue"
+    assert "1 group of copies with different labels" in labels.detail
 
 
 @pytest.mark.parametrize("head", ["ridge", "logistic"])

@@ -147,6 +147,17 @@ def test_no_alarm_for_chance_or_trifles() -> None:
     assert scout(many, found).warnings == ()
 
 
+def test_a_parent_that_is_hardly_ever_found_is_warned_of() -> None:
+    photos = some(a=50, b=50)
+    result = scout(photos, seen(photos[::4], "clock", 0.06) + seen(photos[::20], "clock", 0.3))
+    assert (result.recommended, result.threshold) == (("clock",), 0.05)
+    (warning,) = result.warnings
+    assert warning.startswith("clock is found in only 25% of the photos (score >= 0.05)")
+    assert "--parent any" in warning
+    assert f"Warning: {warning}" in result.to_text()
+    assert scout(photos, seen(photos[::2], "clock", 0.9)).warnings == ()
+
+
 def test_a_rival_is_named() -> None:
     photos = some(a=20)
     found = seen(photos, "bowl", 0.8) + seen(photos, "spoon", 0.7, RIGHT)

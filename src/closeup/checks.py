@@ -111,13 +111,22 @@ def skipped(code: str, why: str, advice: str = "") -> Check:
     return Check(code, TITLES[code], CheckState.SKIPPED, why, advice)
 
 
-def check_leak(pairs: Sequence[tuple[str, str]] | None) -> Check:
+def check_leak(pairs: Sequence[tuple[str, str]] | None, left_out: int = 0) -> Check:
     """CU101, from the copies ``(training photo, test photo)`` across the user's own split.
 
-    None where there is no such split: the one that Closeup makes keeps copies together.
+    None where there is no such split: the one that Closeup makes keeps copies together. Of the
+    pairs the training photo was trained on. The `left_out` others do the score no harm, but whoever
+    made the split should know of them.
     """
     if pairs is None:
         return _not_applicable("CU101", "the split was made here, copies stay on one side")
+    if not pairs and left_out:
+        return _issue(
+            "CU101",
+            f"left out of training as copies of test photos, or as of one group with them: "
+            f"{_count(left_out, 'photo')}; the score holds, as none was trained on",
+            "take them out of one of the two folders",
+        )
     if not pairs:
         return _passed("CU101", "no photo of the test folder has a copy among the training photos")
     tests = len({test for _, test in pairs})
@@ -135,7 +144,10 @@ def check_sizes(counts: Mapping[str, int]) -> Check:
     if len(counts) < 2:
         return _not_applicable("CU102", "there are fewer than 2 classes")
     small, large = min(counts, key=counts.__getitem__), max(counts, key=counts.__getitem__)
-    detail = f"{small} has {counts[small]} training photos, {large} {counts[large]}"
+    noun = "different training photo"
+    detail = f"{small} has {_count(counts[small], noun)}, {large} {counts[large]}"
+    if counts[small] == counts[large]:
+        detail = f"each of the {len(counts)} classes has {_count(counts[small], noun)}"
     if counts[large] < UNEVEN * max(counts[small], 1):
         return _passed("CU102", detail)
     return _issue(
@@ -165,6 +177,8 @@ def check_precision(score: Interval, support: Mapping[str, int]) -> Check:
 
 def check_labels(suspects: Suspects | None, disputed: int = 0) -> Check:
     """CU104, from the suspects and the number of groups of copies that hold several labels.
+
+    Copies show one picture; photos that the user grouped are none.
 
     An issue from an estimated share of wrong labels of 0.01 on, and wherever copies contradict
     each other. None where labels were not doubted.

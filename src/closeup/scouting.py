@@ -28,6 +28,7 @@ _ENOUGH_PAIRS = 5  # photos with both boxes, from which their overlap is judged
 _SAME_OBJECT = 0.5  # median IoU from which two categories name one object
 _MARGIN = 0.10  # a label found this much less often than the rest matters in practice
 _SIGNIFICANCE = 0.01
+_USABLE = 0.5  # a parent that is found in a smaller share of the photos comes with a warning
 _FLOOR = 0.01  # scores below this say nothing
 # People hold, wear and stand beside what is photographed, so a person in most photos is weak
 # evidence that people are the subject.
@@ -327,7 +328,13 @@ def _warnings(
         why = "no category was seen" if len(labels) else "no photo could be read"
         return [f"{why}, so none is recommended; try another detector, or your own boxes"]
     parent = ",".join(recommended)
+    overall = float(hits.mean())
     found = [
+        f"{parent} is found in only {overall:.0%} of the photos (score >= {threshold:g}), so it "
+        "may be no name of your object; try another detector, another parent, `--parent any`, or "
+        "your own boxes"
+    ] if overall < _USABLE else []  # fmt: skip
+    found += [
         f"{parent} is found in {share:.0%} of the photos of {label} but in {rest:.0%} of the "
         f"others (score >= {threshold:g}): what is left of {label} is a biased selection; keep "
         "misses as whole photos, lower the threshold or take another detector"

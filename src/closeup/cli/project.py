@@ -153,6 +153,7 @@ def crop(
 
     config = settings(out, given)
     _say_where(config, given, out)
+    _require_places(config, given, out)
     with progress_on_stderr() as progress:
         result = pipeline.crop(config, out, progress=progress)
     for note in result.notes:
@@ -188,21 +189,29 @@ def _say_where(config: RunConfig, given: dict[str, Any], out: Path) -> None:
     """Name what is read because the project says so: it may be a stranger's."""
     from closeup.config import CONFIG_FILE
 
-    places = {
-        "source": ("photos", config.photos.source),
-        "test": ("test photos", config.photos.test),
-        "boxes": ("boxes", config.detect.boxes),
-    }
-    for option, (what, place) in places.items():
-        if not place or given.get(option):
-            continue
+    for _, what, place in _remembered(config, given):
+        say(f"{what}: {place} (as {out / CONFIG_FILE} says)")
+
+
+def _require_places(config: RunConfig, given: dict[str, Any], out: Path) -> None:
+    """Refuse where what the project remembers has been moved, and say how to go on."""
+    for option, what, place in _remembered(config, given):
         if not Path(place).exists():
             flag = "NEW" if option == "source" else f"--{option} NEW"
             raise UsageError(
-                f"{out / CONFIG_FILE} says that the {what} are at {place}, where there is nothing "
-                f"now; tell where they are: closeup run {flag} --out {shlex.quote(str(out))}"
+                f"there is nothing at {place}, where the {what} of this project were; say where "
+                f"they are: closeup run {flag} --out {shlex.quote(str(out))}"
             )
-        say(f"{what}: {place} (as {out / CONFIG_FILE} says)")
+
+
+def _remembered(config: RunConfig, given: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """Option, meaning and place of what is read and was not named in this call."""
+    places = [
+        ("source", "photos", config.photos.source),
+        ("test", "test photos", config.photos.test),
+        ("boxes", "boxes", config.detect.boxes),
+    ]
+    return [(o, what, place) for o, what, place in places if place and not given.get(o)]
 
 
 def _run(out: Path, given: dict[str, Any], json: bool) -> None:
@@ -211,6 +220,7 @@ def _run(out: Path, given: dict[str, Any], json: bool) -> None:
 
     config = settings(out, given)
     _say_where(config, given, out)
+    _require_places(config, given, out)
     with progress_on_stderr() as progress:
         result = pipeline.run(config, out, progress=progress)
     for note in result.notes:

@@ -12,7 +12,7 @@ import numpy as np
 from closeup import checks
 from closeup.checks import Check
 from closeup.evaluate import Difference, Scores
-from closeup.groups import REJECTED, labelled
+from closeup.groups import REJECTED, group_photos, labelled
 from closeup.judged import Judged
 from closeup.learning import Course, LearningCurve, learning_curve
 from closeup.pipeline.trust import Trust
@@ -126,7 +126,11 @@ def find(
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the checks look at, beside the findings."""
+    """What the checks look at, beside the findings.
+
+    `pairs` are the ids of photos that show one picture, as found and as people decided; photos of
+    identical bytes need not be among them.
+    """
 
     photos: Sequence[Photo]
     crops: Sequence[Crop]
@@ -136,19 +140,21 @@ class Facts:
     gain: Difference | None
     detector: bool
     own_test: bool
+    pairs: Sequence[tuple[str, str]] = ()
 
 
 def run_checks(facts: Facts, findings: Findings) -> list[Check]:
     """Every check, in the order of their codes."""
-    scores, groups = facts.scores, _groups(facts.examples)
+    scores, picture_of = facts.scores, _pictures(facts)
     calibration = facts.trust.calibration if facts.trust else None
     untested = "nothing was held out to test on"
     return [
-        checks.check_leak(_copies(facts) if facts.own_test else None),
-        checks.check_sizes(groups),
+        checks.check_leak(_leaks(facts), _left_out(facts))
+        if facts.own_test else checks.check_leak(None),
+        checks.check_sizes(_sizes(facts.examples, picture_of)),
         checks.check_precision(scores.macro_f1, {c.label: c.support for c in scores.per_class})
         if scores else checks.skipped("CU103", untested, "add photos"),
-        checks.check_labels(findings.suspects, _disputed(facts.examples)),
+        checks.check_labels(findings.suspects, _disputed(facts.examples, picture_of)),
         checks.check_detection(_found(facts) if facts.detector else None),
         checks.check_crop(facts.gain.delta if facts.gain else None),
         checks.check_calibration(calibration),
@@ -159,19 +165,36 @@ def run_checks(facts: Facts, findings: Findings) -> list[Check]:
     ]  # fmt: skip
 
 
-def _groups(examples: Sequence[Example]) -> dict[str, int]:
+def _pictures(facts: Facts) -> dict[str, str]:
+    """For each photo id that of the picture it shows: copies share one, the user's groups do not.
+
+    An example's group will not do: it joins the user's groups as well, which hold photos of
+    different pictures and may hold several labels.
+    """
+    alone = [replace(photo, group="") for photo in facts.photos]
+    there = {photo.id for photo in alone}
+    return group_photos(alone, pairs=[p for p in facts.pairs if there.issuperset(p)]).group_of
+
+
+def _sizes(examples: Sequence[Example], picture_of: Mapping[str, str]) -> dict[str, int]:
     """Different training photos of each label: copies count once."""
-    pairs = {(e.label, e.group) for e in examples if e.split == "train"}
+    pairs = {(e.label, picture_of[e.photo_id]) for e in examples if e.split == "train"}
     return dict(sorted(Counter(label for label, _ in pairs).items()))
 
 
-def _disputed(examples: Sequence[Example]) -> int:
-    """Groups of photos that belong together and carry different labels."""
+def _disputed(examples: Sequence[Example], picture_of: Mapping[str, str]) -> int:
+    """Pictures of which several copies are there that carry different labels.
+
+    One photo whose close-ups have several labels is no copy of itself.
+    """
     labels: dict[str, set[str]] = {}
     for example in examples:
         if example.label and example.reason != REJECTED:
-            labels.setdefault(example.group, set()).add(example.label)
-    return sum(len(found) > 1 for found in labels.values())
+            labels.setdefault(example.photo_id, set()).add(example.label)
+    copies: dict[str, set[frozenset[str]]] = {}
+    for name, mine in labels.items():
+        copies.setdefault(picture_of[name], set()).add(frozenset(mine))
+    return sum(len(found) > 1 for found in copies.values())
 
 
 def _majority(scores: Scores | None) -> float:
@@ -188,15 +211,31 @@ def _found(facts: Facts) -> dict[str, tuple[int, int]]:
     return {label: (found[label], count) for label, count in sorted(total.items())}
 
 
-def _copies(facts: Facts) -> list[tuple[str, str]]:
-    """Pairs of a training photo and a test photo of one group, by the user's own split."""
-    paths: Mapping[str, Photo] = {photo.id: photo for photo in facts.photos}
-    tests: dict[str, str] = {}
+def _across(facts: Facts) -> list[tuple[Example, Photo, Photo]]:
+    """Rows of the user's training photos whose group holds a test photo: row, photo, test photo."""
+    photos: Mapping[str, Photo] = {photo.id: photo for photo in facts.photos}
+    tests: dict[str, Photo] = {}
     for example in facts.examples:
-        if paths[example.photo_id].split == "test":
-            tests.setdefault(example.group, paths[example.photo_id].path)
-    mine = [e for e in facts.examples if paths[e.photo_id].split != "test" and e.group in tests]
-    return list(dict.fromkeys((paths[e.photo_id].path, tests[e.group]) for e in mine))
+        if photos[example.photo_id].split == "test":
+            tests.setdefault(example.group, photos[example.photo_id])
+    return [(e, photos[e.photo_id], tests[e.group]) for e in facts.examples
+            if photos[e.photo_id].split != "test" and e.group in tests]  # fmt: skip
+
+
+def _leaks(facts: Facts) -> list[tuple[str, str]]:
+    """Pairs of a photo that was trained on and a test photo of its group, as names that differ."""
+    pairs = [(mine, test) for e, mine, test in _across(facts) if e.split == "train"]
+    return list(dict.fromkeys(
+        (str(mine.file), str(test.file)) if mine.path == test.path else (mine.path, test.path)
+        for mine, test in pairs
+    ))  # fmt: skip
+
+
+def _left_out(facts: Facts) -> int:
+    """Training photos of a test photo's group that were not trained on, as the dataset promises."""
+    rows = _across(facts)
+    used = {photo.id for e, photo, _ in rows if e.split == "train"}
+    return len({photo.id for _, photo, _ in rows} - used)
 
 
 def covered_answers(truth: Sequence[str], labels: Sequence[str], shares: Any) -> tuple[int, int]:

@@ -20,7 +20,7 @@ from closeup.evaluate import Difference, paired_difference
 from closeup.judged import Judged
 from closeup.learning import Course
 from closeup.model import Parts, save_model
-from closeup.modelcard import ModelCard
+from closeup.modelcard import ModelCard, read_card
 from closeup.neighbours import known_of
 from closeup.pipeline.compare import Candidate, Compared, candidates, cross_validated, pick, work_of
 from closeup.pipeline.features import Features, features_stage
@@ -34,7 +34,7 @@ from closeup.project import Table, key_of
 from closeup.types import Crop, Example, Floats, Photo, Result
 from closeup.zoo import Network, find
 
-VERSION = 10
+VERSION = 11
 MOST_COVERED = 200
 """Enough to see a shortcut by; each photo costs as much as an embedding."""
 
@@ -78,6 +78,7 @@ def train_stage(job: Job, tables: Tables, detector: Network | None) -> Trained:
                  closeup.__version__)  # fmt: skip
     done = read_back(job, key, detector, examples.rows)
     if done is not None:
+        _note_pads(job, read_card(done.model).view)
         return done
     by_id = {crop.id: crop for crop in crops.rows}
     used = [e for e in examples.rows if e.split and by_id[e.crop_id].side > 0]
@@ -109,6 +110,7 @@ def train_stage(job: Job, tables: Tables, detector: Network | None) -> Trained:
     if config.pads and chosen.course and chosen.out_of_fold is not None:
         pads = _pads(job, photos, [by_id[e.crop_id] for e in used], used, chosen)
         findings = replace(findings, pads=pads)
+    _note_pads(job, chosen.candidate.view)
     gain = _crop_gain(job, photos, [by_id[e.crop_id] for e in used], used, chosen, results)
     networks = Networks(detector, chosen.backbone)
     with job.timed("save"):
@@ -317,22 +319,38 @@ def _compare_photo(
 def _pads(
     job: Job, photos: Table[Photo], crops: Sequence[Crop], used: Sequence[Example], chosen: _Fit
 ) -> tuple[Padding, ...]:
-    """Each padding's macro-F1 by cross-validation: same folds, backbone and kind of head."""
+    """Each padding's macro-F1 by cross-validation: same folds, backbone, view and kind of head.
+
+    Beside the whole photo where the head sees that too; none where it sees nothing else.
+    """
+    view, blocks = chosen.candidate.view, chosen.features.blocks
+    if view == "photo":
+        return ()
     photo_of, rows = {photo.id: photo for photo in photos.rows}, []
     for pad in job.config.train.pads:
         mine = [padded(photo_of[crop.photo_id], crop, pad) for crop in crops]
         features = features_stage(job, photos, mine, chosen.backbone, "closeup", Look(pad=pad))
+        if view == "both":
+            dim = sum(features.blocks)
+            # The close-up comes first, and the photo behind it is the same at every padding.
+            beside = {name: np.concatenate([vector, chosen.features.of[name][dim:]])
+                      for name, vector in features.of.items()}  # fmt: skip
+            features = replace(features, of=beside, blocks=blocks)
         train = part_of(used, features, "train")
         with job.timed("train"):
             seed = job.config.split.seed
             fitted = heads.fit(chosen.candidate.head, train.vectors, train.labels, chosen.folds,
-                               seed, features.blocks)  # fmt: skip
+                               seed, blocks)  # fmt: skip
             training = train.vectors, train.labels, train.groups, chosen.folds
-            _, _, mean, error = cross_validated(
-                fitted, training, len(train.examples), seed, features.blocks
-            )
+            _, _, mean, error = cross_validated(fitted, training, len(train.examples), seed, blocks)
         rows.append(Padding(pad, mean, error))
     return tuple(rows)
+
+
+def _note_pads(job: Job, view: str) -> None:
+    if job.config.train.pads and view == "photo":
+        job.notes.append("paddings were not compared: the model sees the whole photo alone, on "
+                         "which padding has no effect")  # fmt: skip
 
 
 def _card(job: Job, key: str, chosen: _Fit, parts: Parts, doubt: Doubt | None) -> ModelCard:

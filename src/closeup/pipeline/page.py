@@ -196,12 +196,14 @@ def review_link(crop_id: str) -> str:
     return f"{REVIEW_URL}/?at={quote(crop_id, safe='')}"
 
 
-def facts_of(config: RunConfig, tables: Tables, trained: Trained) -> Facts:
-    """What the checks look at."""
+def facts_of(
+    config: RunConfig, tables: Tables, pairs: Sequence[tuple[str, str]], trained: Trained
+) -> Facts:
+    """What the checks look at; `pairs` of photos show one picture."""
     photos, crops, examples = tables
     return Facts(
         photos.rows, crops.rows, examples.rows, trained.scores, trained.trust, trained.crop_gain,
-        not config.detect.boxes, bool(config.photos.test),
+        not config.detect.boxes, bool(config.photos.test), pairs,
     )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from closeup.config import RunConfig
 from closeup.crops import ANY
+from closeup.decided import decided_pairs
 from closeup.decisions import read_decisions
 from closeup.detect import Detector, resolve_categories
 from closeup.detect.stage import detect_photos
@@ -178,7 +179,9 @@ def run(config: RunConfig, out: Path, *, progress: Progress = silent) -> RunResu
         review = reviewed(job, tables, trained)
         counts = count(photos.rows, crops.rows)
         with job.timed("report"):
-            checks = run_checks(facts_of(job.config, tables, trained), trained.findings)
+            same = decided_pairs([(pair.a, pair.b) for pair in pairs.rows], job.decisions)
+            facts = facts_of(job.config, tables, same, trained)
+            checks = run_checks(facts, trained.findings)
             report = write_report(job, tables, pairs, Verdict(counts, checks, review), trained)
     return RunResult(
         counts,
