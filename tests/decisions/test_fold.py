@@ -82,6 +82,27 @@ def test_a_label_or_a_box_ends_a_rejection_and_labels_outlive_boxes() -> None:
     assert current(rows_of(boxes, reject)).verdict("a", "a").rejected
 
 
+def test_a_close_up_stays_rejected_while_another_of_its_photo_is_drawn() -> None:
+    one, two, moved = BOX, Box(50, 2, 80, 40), Box(51, 2, 81, 40)
+
+    def drawn(*boxes: Box) -> Decision:
+        return Decision(Kind.BOXES, "a", boxes=boxes)
+
+    first = [drawn(one, two), Decision(Kind.REJECT, "a", "a")]
+    rounded = Box(1 + 1e-9, 2, 30, 40 - 1e-9)  # as a browser gives it back
+    for after, rejected in [
+        (drawn(rounded, moved), True),  # the other one was moved,
+        (drawn(one), True),  # or removed,
+        (drawn(one, two, moved), True),  # or is new
+        (drawn(moved, two), False),
+        (drawn(one, two), False),  # saved as it was: it is wanted
+        (Decision(Kind.NOT_FOUND, "a"), False),
+    ]:
+        assert current(rows_of(*first, after)).verdict("a", "a").rejected is rejected
+    second = [drawn(one, two), Decision(Kind.REJECT, "a", "a-2")]
+    assert current(rows_of(*second, drawn(moved, two))).verdict("a", "a-2").rejected
+
+
 def test_undoing_brings_back_what_held_before_and_can_be_undone() -> None:
     first = Decision(Kind.RELABEL, "a", "a", label="elm")
     second = Decision(Kind.RELABEL, "a", "a", label="oak")

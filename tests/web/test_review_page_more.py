@@ -184,6 +184,7 @@ def test_a_rejected_closeup_keeps_its_box_when_another_is_drawn(
         said(page, "Box saved")
         left, right = read_decisions(project).boxes[photo]
         assert (left, right.x1) == (LEFT, RIGHT.x1)
+        assert read_decisions(project).verdict(photo, photo).rejected
 
 
 def test_back_leads_to_a_page_that_works(browser: Browser, project: Path) -> None:

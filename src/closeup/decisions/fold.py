@@ -76,6 +76,7 @@ class Current:
 
 
 _UNDECIDED = Verdict()
+_STILL = 0.01  # pixels: a browser gives boxes back with rounding errors
 NOTHING = Current(MappingProxyType({}), MappingProxyType({}), MappingProxyType({}))
 """Where nobody has decided anything."""
 
@@ -98,7 +99,8 @@ def current(rows: Sequence[Row]) -> Current:
     """What holds after `rows`, which are in order of their numbers.
 
     The last word counts. Whoever gives a close-up a label, or its photo a box, wants it used, so
-    an earlier rejection ends; accepting ends it too. Labels stay when boxes change.
+    an earlier rejection ends; accepting ends it too. But a close-up whose own box stays as it was
+    while another of its photo is drawn stays rejected. Labels stay when boxes change.
     """
     kept = live(rows)
     verdicts: dict[str, dict[str, Verdict]] = {}
@@ -118,13 +120,25 @@ def current(rows: Sequence[Row]) -> Current:
             }[decision.kind]
             verdicts.setdefault(decision.photo, {})[decision.crop] = after
         else:
+            kept_still = _unmoved(decision.photo, boxes.get(decision.photo, ()), decision.boxes)
             boxes[decision.photo] = decision.boxes
-            used = {name: replace(v, rejected=False) for name, v in mine.items()}
+            used = {name: v if name in kept_still else replace(v, rejected=False)
+                    for name, v in mine.items()}  # fmt: skip
             verdicts.pop(decision.photo, None)
             if left := {name: v for name, v in used.items() if v != _UNDECIDED}:
                 verdicts[decision.photo] = left
     undoings = sum(row.decision.kind is Kind.UNDO for row in rows)
     return Current(verdicts, boxes, pairs, undone=len(rows) - len(kept) - undoings)
+
+
+def _unmoved(photo: str, before: Sequence[Box], after: Sequence[Box]) -> set[str]:
+    """The close-ups of a photo whose boxes are the same, where not all of them are."""
+    same = {
+        photo if place == 0 else f"{photo}-{place + 1}"
+        for place, (old, new) in enumerate(zip(before, after, strict=False))
+        if max(abs(a - b) for a, b in zip(old, new, strict=True)) < _STILL
+    }
+    return same if len(same) < max(len(before), len(after)) else set()
 
 
 def last_batch(rows: Sequence[Row], who: str) -> list[Row]:
