@@ -175,8 +175,9 @@ def test_no_name_is_not_the_working_folder(base: Path) -> None:
 def test_a_refused_option_is_not_remembered(base: Path, tmp_path: Path) -> None:
     out = Path(shutil.copytree(base / "out", tmp_path / "out"))
     before = (out / "closeup.toml").read_text()
-    for option in ("--boxes", "--test"):
-        done = closeup("run", "--out", out, option, tmp_path / "typo.csv")
+    for option, value in (("--boxes", "typo.csv"), ("--test", "typo.csv"),
+                          ("--backbone", "tiny-pool,typo.csv")):  # fmt: skip
+        done = closeup("run", "--out", out, option, value, cwd=tmp_path)
         assert done.returncode != 0
         assert "typo.csv" in done.stderr
         assert (out / "closeup.toml").read_text() == before

@@ -50,6 +50,15 @@ def test_boxes_take_the_detectors_place_unless_one_is_named() -> None:
     assert both.detect.detector == "d"
 
 
+def test_without_boxes_any_more_the_detector_is_the_default_again(tmp_path: Path) -> None:
+    file = tmp_path / "closeup.toml"
+    for given, then in (("", "d-fine-n"), ("d", "d")):
+        detect = {"boxes": "b"} | ({"detector": given} if given else {})
+        file.write_text(to_toml(resolve({"photos": {"source": "p"}, "detect": detect})))
+        back = resolve({"detect": {"boxes": ""}}, file)
+        assert (back.detect.boxes, back.detect.detector) == ("", then)
+
+
 def test_every_option_has_its_section() -> None:
     fields = {name: set(section.annotation.model_fields)  # type: ignore[union-attr]
               for name, section in RunConfig.model_fields.items()}  # fmt: skip

@@ -48,6 +48,8 @@ class DetectConfig(_Section):
     def _boxes_need_no_detector(cls, values: Any) -> Any:
         if isinstance(values, dict) and values.get("boxes") and "detector" not in values:
             return {**values, "detector": ""}
+        if isinstance(values, dict) and not values.get("boxes") and values.get("detector") == "":
+            return {name: value for name, value in values.items() if name != "detector"}
         return values
 
 

@@ -154,6 +154,8 @@ def test_a_list_goes_on_behind_a_close_up_that_is_gone(project: Path) -> None:
     rest = [item.crop.id for item in desk.page(Wish(), mine[1], size=999).items]
     assert rest == every[every.index(mine[0]) + 1 :]
     assert [i.crop.id for i in desk.page(Wish(), "nobody", size=999).items] == every
+    for sort in set(SORTS) - {"photo", "label"}:  # its photo's others may lie anywhere
+        assert len(desk.page(Wish(sort=sort), mine[1], size=999).items) == len(every)
 
 
 def test_a_log_that_was_removed_is_not_written_on(client: TestClient, project: Path) -> None:

@@ -12,6 +12,9 @@ from closeup.cli import options as opt
 from closeup.cli.output import say
 from closeup.errors import UsageError
 
+LONGEST = 86_400.0
+"""Seconds that are waited for what has been accepted, however long it may take."""
+
 
 def serve(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model folder.")],
@@ -80,7 +83,7 @@ def serve(
 
     with one_blas_thread():  # here, in the main thread: the model's threads come and go
         # What was accepted may still be arriving, and is then answered.
-        grace = math.ceil(2 * timeout) + 1
+        grace = math.ceil(2 * min(timeout, LONGEST)) + 1
         app = make_serve_app(loaded, config)
         serve_app(app, Address(host, port), announce=announce, grace=grace)
 

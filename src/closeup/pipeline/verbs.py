@@ -154,9 +154,10 @@ def _frozen(job: Job) -> Wanted:
     """
     train = job.config.train
     signatures = job.config.split.near_duplicates
-    if train.finetune or len(train.backbone) > 1 or len(train.view) > 1:
+    # A name that nobody knows is a mistake in the call: say so before any work, not after it.
+    backbone, *others = [find(name, "backbone", progress=job.progress) for name in train.backbone]
+    if train.finetune or others or len(train.view) > 1:
         return Wanted(signatures=signatures)
-    backbone = find(train.backbone[0], "backbone", progress=job.progress)
     return Wanted(None, backbone, views_of(train.view[0]), signatures)
 
 

@@ -208,7 +208,8 @@ class Desk:
         """The items that follow the item `after`, or begin with `at`, whether or not it is shown.
 
         Where `after` is gone, as a box was drawn anew, those of its photo that are left stand for
-        it. An unknown photo or `at` begins at the beginning.
+        it, if they are its neighbours in this order. Otherwise an unknown `after` or `at` begins at
+        the beginning.
         """
         now = self.now()
         key = SORTS.get(wish.sort, SORTS["photo"])[1]
@@ -216,7 +217,10 @@ class Desk:
         start = 0
         if after or at:
             places = {item.crop.id: place for place, item in enumerate(every)}
-            start = _past(places, now.items, after) if after else places.get(at, 0)
+            beside = wish.sort in ("photo", "label", "")  # a photo's close-ups are neighbours
+            start = places.get(at, 0)
+            if after:
+                start = _past(places, now.items if beside else {}, after)
         shown: list[Item] = []
         total, more = 0, False
         for place, item in enumerate(every):

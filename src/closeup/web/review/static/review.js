@@ -65,7 +65,10 @@ async function takeBack(numbers) {
 function saveBoxes(boxes) {
   const photo = panel.shownPhoto();
   const here = grid.tile(panel.shownId()) ?? grid.tiles().find((one) => one.dataset.photo === photo);
-  if (!here) return;
+  if (!here) {
+    say("Not saved: this photo is not in the list any more. Show it again, then draw.", true);
+    return;
+  }
   if (boxes.length) send("boxes", { photo, boxes }, [here], false);
   else send("not_found", {}, [here], false);
 }
