@@ -17,19 +17,14 @@ from closeup.pipeline.findings import Facts, Findings, run_checks
 from closeup.pipeline.summary import RunResult
 from closeup.types import Example, Photo, PhotoState
 from tests import tiny
+from tests.tiny import TINY
 
-TINY = {"detector": "tiny-box", "backbone": "tiny-pool", "parent": "thing"}
 NOTHING = Findings(None, (), None, None)
 
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    tiny.need_onnx()
-    folder = tmp_path / "cache"
-    monkeypatch.setenv("CLOSEUP_CACHE", str(folder))
-    tiny.make_detector(folder)
-    tiny.make_backbone(folder)
-    return folder
+    return tiny.make_cache(tmp_path / "cache", monkeypatch)
 
 
 def photo(name: str, label: str, *, group: str = "", split: str = "", sha256: str = "") -> Photo:

@@ -25,19 +25,14 @@ from closeup.project import Project
 from closeup.types import Crop, Detection, Photo
 from closeup.zoo import find
 from tests import tiny
+from tests.tiny import TINY
 
-TINY = {"detector": "tiny-box", "backbone": "tiny-pool", "parent": "thing"}
 KINDS = {"photos": Photo, "detections": Detection, "crops": Crop, "duplicates": Pair}
 
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    tiny.need_onnx()
-    folder = tmp_path / "cache"
-    monkeypatch.setenv("CLOSEUP_CACHE", str(folder))
-    tiny.make_detector(folder)
-    tiny.make_backbone(folder)
-    return folder
+    return tiny.make_cache(tmp_path / "cache", monkeypatch)
 
 
 @pytest.fixture

@@ -17,18 +17,12 @@ from closeup.errors import DatasetError, PhotosError, UsageError
 from closeup.project import Project
 from closeup.types import Crop, CropState, Detection, Example, Photo, Result
 from tests import tiny
-
-TINY = {"detector": "tiny-box", "backbone": "tiny-pool", "parent": "thing"}
+from tests.tiny import TINY
 
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    tiny.need_onnx()
-    folder = tmp_path / "cache"
-    monkeypatch.setenv("CLOSEUP_CACHE", str(folder))
-    tiny.make_detector(folder)
-    tiny.make_backbone(folder)
-    return folder
+    return tiny.make_cache(tmp_path / "cache", monkeypatch)
 
 
 @pytest.fixture

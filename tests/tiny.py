@@ -17,6 +17,8 @@ import pytest
 from PIL import Image
 
 SIZE = 64
+TINY = {"detector": "tiny-box", "backbone": "tiny-pool", "parent": "thing"}
+"""Options that run on the two."""
 
 
 def _save(model: Any, folder: Path, card: dict[str, Any]) -> Path:
@@ -141,6 +143,15 @@ def make_photos(folder: Path, per_label: int = 10, *, dark: int = 0) -> Path:
 def need_onnx() -> None:
     """Skip the calling test where the onnx package is absent."""
     pytest.importorskip("onnx", reason="the tiny networks are made with the onnx package")
+
+
+def make_cache(folder: Path, patch: pytest.MonkeyPatch) -> Path:
+    """A cache with the tiny detector and backbone, in force until `patch` ends."""
+    need_onnx()
+    patch.setenv("CLOSEUP_CACHE", str(folder))
+    make_detector(folder)
+    make_backbone(folder)
+    return folder
 
 
 def make_project(base: Path) -> Path:

@@ -10,12 +10,11 @@ import unicodedata
 
 # Control characters, halves of a pair (how Python keeps bytes that are not UTF-8), line ends.
 _UNSAFE = frozenset({"Cc", "Cs", "Zl", "Zp"})
-_LINES = frozenset("\n\t")
 _TURNING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
-def visible(text: str) -> str:
-    """`text` on one line, what a terminal would act on written as an escape.
+def visible(text: str, keep: str = "") -> str:
+    """`text` on one line, what a terminal would act on written as an escape, but for `keep`.
 
     >>> visible("a\\nb \\x1b[31m"), visible("é 🍎")
     ('a\\\\nb \\\\x1b[31m', 'é 🍎')
@@ -23,7 +22,8 @@ def visible(text: str) -> str:
     if text.isascii() and text.isprintable():
         return text
     return "".join(
-        char.encode("unicode_escape").decode() if _is_unsafe(char) else char for char in text
+        char.encode("unicode_escape").decode() if _is_unsafe(char) and char not in keep else char
+        for char in text
     )
 
 
@@ -35,17 +35,8 @@ def visible_json(text: str) -> str:
 
 
 def readable(value: object) -> object:
-    """For pages: a text's characters that a terminal would act on as escapes, line ends kept.
-
-    Anything but text is given back as it is.
-    """
-    if not isinstance(value, str) or (value.isascii() and value.isprintable()):
-        return value
-    made = "".join(
-        char.encode("unicode_escape").decode() if char not in _LINES and _is_unsafe(char) else char
-        for char in value
-    )
-    return type(value)(made)
+    """For pages: a text as :func:`visible` but for line ends; anything else as it is."""
+    return type(value)(visible(value, keep="\n\t")) if isinstance(value, str) else value
 
 
 def _is_unsafe(char: str) -> bool:

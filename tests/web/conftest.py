@@ -17,6 +17,7 @@ from closeup.web.run import Address, listen, make_door, make_server
 from closeup.web.serve import ServeConfig, make_serve_app
 from tests import tiny
 from tests.web.browsing import browser
+from tests.web.reviewing import copy_of, make_reviewed
 
 __all__ = ["browser"]
 
@@ -35,6 +36,18 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def model(folder: Path) -> closeup.Model:
     return closeup.load(folder / "out" / "model")
+
+
+@pytest.fixture(scope="session")
+def reviewed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo's project, to be looked at only."""
+    return make_reviewed(tmp_path_factory.mktemp("reviewed"))
+
+
+@pytest.fixture
+def project(reviewed: Path, tmp_path: Path) -> Path:
+    """A copy of it, to be worked on."""
+    return copy_of(reviewed, tmp_path / "watches")
 
 
 @pytest.fixture

@@ -19,19 +19,9 @@ from closeup.web.guard import Door
 from closeup.web.review import ReviewConfig, make_review_app
 from tests.web.browsing import DARK, DESK, PHONE, fits, is_accessible, opened
 from tests.web.conftest import TOKEN, running
-from tests.web.reviewing import PER_MAKER, config_of, copy_of, make_reviewed
+from tests.web.reviewing import PER_MAKER, config_of
 
 ALL = 5 * PER_MAKER + 2
-
-
-@pytest.fixture(scope="module")
-def reviewed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_reviewed(tmp_path_factory.mktemp("reviewed"))
-
-
-@pytest.fixture
-def project(reviewed: Path, tmp_path: Path) -> Path:
-    return copy_of(reviewed, tmp_path / "watches")
 
 
 @contextmanager

@@ -149,8 +149,7 @@ def run_checks(facts: Facts, findings: Findings) -> list[Check]:
     calibration = facts.trust.calibration if facts.trust else None
     untested = "nothing was held out to test on"
     return [
-        checks.check_leak(_leaks(facts), _left_out(facts))
-        if facts.own_test else checks.check_leak(None),
+        checks.check_leak(*_leaks(facts)) if facts.own_test else checks.check_leak(None),
         checks.check_sizes(_sizes(facts.examples, picture_of)),
         checks.check_precision(scores.macro_f1, {c.label: c.support for c in scores.per_class})
         if scores else checks.skipped("CU103", untested, "add photos"),
@@ -211,31 +210,29 @@ def _found(facts: Facts) -> dict[str, tuple[int, int]]:
     return {label: (found[label], count) for label, count in sorted(total.items())}
 
 
-def _across(facts: Facts) -> list[tuple[Example, Photo, Photo]]:
-    """Rows of the user's training photos whose group holds a test photo: row, photo, test photo."""
+def _leaks(facts: Facts) -> tuple[list[tuple[str, str]], int]:
+    """What of the user's own training photos is in one group with a test photo.
+
+    Returns
+    -------
+    pairs
+        Those that were trained on, and the test photo, as names that differ.
+    left_out
+        How many others there are, which were not trained on, as the dataset promises.
+    """
     photos: Mapping[str, Photo] = {photo.id: photo for photo in facts.photos}
     tests: dict[str, Photo] = {}
     for example in facts.examples:
         if photos[example.photo_id].split == "test":
             tests.setdefault(example.group, photos[example.photo_id])
-    return [(e, photos[e.photo_id], tests[e.group]) for e in facts.examples
-            if photos[e.photo_id].split != "test" and e.group in tests]  # fmt: skip
-
-
-def _leaks(facts: Facts) -> list[tuple[str, str]]:
-    """Pairs of a photo that was trained on and a test photo of its group, as names that differ."""
-    pairs = [(mine, test) for e, mine, test in _across(facts) if e.split == "train"]
-    return list(dict.fromkeys(
+    across = [(photos[e.photo_id], tests[e.group], e.split == "train") for e in facts.examples
+              if photos[e.photo_id].split != "test" and e.group in tests]  # fmt: skip
+    pairs = dict.fromkeys(
         (str(mine.file), str(test.file)) if mine.path == test.path else (mine.path, test.path)
-        for mine, test in pairs
-    ))  # fmt: skip
-
-
-def _left_out(facts: Facts) -> int:
-    """Training photos of a test photo's group that were not trained on, as the dataset promises."""
-    rows = _across(facts)
-    used = {photo.id for e, photo, _ in rows if e.split == "train"}
-    return len({photo.id for _, photo, _ in rows} - used)
+        for mine, test, used in across if used
+    )  # fmt: skip
+    left_out = {mine.id for mine, _, _ in across} - {mine.id for mine, _, used in across if used}
+    return list(pairs), len(left_out)
 
 
 def covered_answers(truth: Sequence[str], labels: Sequence[str], shares: Any) -> tuple[int, int]:

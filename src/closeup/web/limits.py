@@ -24,14 +24,11 @@ def limited(request: Request, *, most_bytes: int, seconds: float) -> Request:
     Raises
     ------
     Refusal
-        413 at once where ``Content-Length`` says too much, and 400 where a form is not in UTF-8.
-        Reading the body of what is returned raises 413 and 408.
+        400 where a form is not in UTF-8. Reading the body of what is returned raises 413, at once
+        where ``Content-Length`` says too much, and 408.
     """
     _check_charset(request.headers.get("content-type", ""))
-    receive = _bounded(request, most_bytes, seconds)
-    if _is_too_long(request, most_bytes):
-        raise _too_large(most_bytes)
-    return Request(request.scope, receive)
+    return Request(request.scope, _bounded(request, most_bytes, seconds))
 
 
 class Bounded:
@@ -54,7 +51,12 @@ class Bounded:
 
 def _bounded(request: Request, most_bytes: int, seconds: float) -> Receive:
     """What is received, until it is too much or too late."""
-    too_long = _is_too_long(request, most_bytes)
+    too_large = Refusal(
+        413, "too_large",
+        f"a request may hold {megabytes(most_bytes)} at most; send a smaller photo, or fewer",
+    )  # fmt: skip
+    said = request.headers.get("content-length", "")
+    too_long = said.isascii() and said.isdigit() and int(said[:20]) > most_bytes
     deadline = asyncio.get_running_loop().time() + seconds
     came, complete = 0, False
 
@@ -62,6 +64,8 @@ def _bounded(request: Request, most_bytes: int, seconds: float) -> Receive:
         nonlocal came, complete
         if complete:  # what is waited for now is the end of the connection
             return await request.receive()
+        if too_long:
+            raise too_large
         try:
             async with asyncio.timeout_at(deadline):
                 message = await request.receive()
@@ -72,21 +76,11 @@ def _bounded(request: Request, most_bytes: int, seconds: float) -> Receive:
             ) from err  # fmt: skip
         came += len(message.get("body", b""))
         complete = not message.get("more_body", False)
-        if came > most_bytes or (message["type"] == "http.request" and too_long):
-            raise _too_large(most_bytes)
+        if came > most_bytes:
+            raise too_large
         return message
 
     return receive
-
-
-def _is_too_long(request: Request, most_bytes: int) -> bool:
-    said = request.headers.get("content-length", "")
-    return said.isascii() and said.isdigit() and int(said[:20]) > most_bytes
-
-
-def _too_large(most_bytes: int) -> Refusal:
-    message = f"a request may hold {megabytes(most_bytes)} at most; send a smaller photo, or fewer"
-    return Refusal(413, "too_large", message)
 
 
 def _check_charset(content_type: str) -> None:
