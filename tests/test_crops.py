@@ -22,6 +22,7 @@ from closeup.crops import (
     folder_name,
     window,
 )
+from closeup.picture import Picture
 from closeup.types import Box, CropState, Detection, Photo, PhotoState
 
 SOMEWHERE = Box(10, 10, 20, 20)
@@ -171,7 +172,7 @@ def test_a_strip_is_shrunk_into_its_close_up() -> None:
     strip[:, 15_000:] = 200
     whole = Box(0, 0, 30_000, 20)
     side = bounded(whole, 30_000)
-    for pixels in (strip, Image.fromarray(strip)):
+    for pixels in (strip, Picture.of(strip)):
         crop = cut(pixels, whole, side)
         assert crop.shape == (4096, 4096, 3)
         (rows,) = np.nonzero((crop != FILL).all(axis=(1, 2)))
@@ -262,7 +263,7 @@ def test_folder_names_are_unique(labels: list[str]) -> None:
 def test_encode_crop() -> None:
     pixels = np.zeros((16, 16, 3), np.uint8)
     pixels[:, ::2] = (255, 0, 0)  # stripes that halved colour resolution would blur
-    with Image.open(io.BytesIO(encode_crop(pixels, 95))) as image:
+    with Image.open(io.BytesIO(encode_crop(Image.fromarray(pixels), 95))) as image:
         decoded = np.asarray(image)
     assert decoded.shape == pixels.shape
     assert np.abs(decoded.astype(int) - pixels).max() < 30

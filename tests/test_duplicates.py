@@ -16,6 +16,7 @@ from closeup.config import PhotosConfig
 from closeup.duplicates import Pair, Signatures, near_duplicates, signature_of, signatures
 from closeup.duplicates.align import lay, level, refine, start
 from closeup.duplicates.compare import agreement
+from closeup.duplicates.layout import LENGTH, layouts
 from closeup.duplicates.signatures import VERSION
 from closeup.errors import ProjectError
 from closeup.photos import list_photos
@@ -273,15 +274,28 @@ def test_signatures_as_a_file(tmp_path: Path) -> None:
     [("version", "0"), ("keys", '["b", "a"]'), ("keys", '["a"]'), ("keys", "{"), ("keys", "5")],
 )
 def test_an_old_or_odd_file_is_made_again(tmp_path: Path, name: str, value: str) -> None:
-    row = signature_of(np.asarray(scene(0)))
-    names = ("luma", "colour", "layout")
-    arrays = {names[i]: np.stack([row[i], row[i]]) for i in range(3)}
+    luma, colour = (np.stack([half, half]) for half in signature_of(np.asarray(scene(0))))
+    arrays = {"luma": luma, "colour": colour, "layout": layouts(luma)}
     file = tmp_path / "signatures.safetensors"
     meta = {"version": str(VERSION), "keys": '["a", "b"]'}
     save_file(arrays, file, meta)
     assert Signatures.read(file) is not None
     save_file(load_file(file), file, meta | {name: value})
     assert Signatures.read(file) is None
+
+
+@pytest.mark.parametrize("count", [0, 1, 5])
+def test_a_layout_does_not_depend_on_its_neighbours(count: int) -> None:
+    luma = np.stack([np.asarray(scene(n).convert("L").resize((128, 128))) for n in range(6)])
+    assert layouts(luma[:count]).shape == (count, LENGTH)
+    assert np.array_equal(layouts(luma[:count]), layouts(luma)[:count])
+    assert np.linalg.norm(layouts(luma).astype(float), axis=1) == pytest.approx(
+        np.ones(6), abs=1e-3
+    )
+
+
+def test_the_layout_of_nothing_is_nothing() -> None:
+    assert not layouts(np.full((1, 128, 128), 77, np.uint8)).any()
 
 
 def test_a_shift_and_a_scale_are_found() -> None:

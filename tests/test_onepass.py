@@ -144,7 +144,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     count(onepass, "read_picture_again")
     count(onepass, "encode_crop")
     for owner in (stages, onepass):
-        count(owner, "cut")
+        count(owner, "cut_out")
     return made
 
 

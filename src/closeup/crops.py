@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from closeup.config import CropConfig, DetectConfig
+from closeup.picture import Picture
 from closeup.types import Box, Crop, CropState, Detection, Photo, PhotoState, Pixels
 
 ANY = "any"
@@ -131,7 +132,12 @@ def _extend(low: int, high: int, size: int, limit: int) -> tuple[int, int]:
     return start, start + size
 
 
-def cut(pixels: Pixels | Image.Image, window: Box, side: int) -> Pixels:
+def cut(photo: Pixels | Picture, window: Box, side: int) -> Pixels:
+    """As :func:`cut_out`, as ``(side, side, 3)`` uint8, a new array."""
+    return np.array(cut_out(photo, window, side))
+
+
+def cut_out(photo: Pixels | Picture, window: Box, side: int) -> Image.Image:
     """The window's original pixels, centred on a grey square.
 
     Nothing is resampled, except a window longer than `side` (see :func:`bounded`), which is shrunk
@@ -139,34 +145,37 @@ def cut(pixels: Pixels | Image.Image, window: Box, side: int) -> Pixels:
 
     Parameters
     ----------
-    pixels
-        ``(height, width, 3)``, the upright photo, or a PIL image of the same.
+    photo
+        The upright photo, ``(height, width, 3)`` uint8 or a :class:`Picture`.
     window, side
         From :func:`window`.
 
     Returns
     -------
-    crop
-        ``(side, side, 3)`` uint8, a new array.
+    closeup
+        RGB, `side` pixels wide and high.
     """
-    x1, y1, x2, y2 = (int(v) for v in window)
-    inside = (np.asarray(pixels.crop((x1, y1, x2, y2))) if isinstance(pixels, Image.Image)
-              else pixels[y1:y2, x1:x2])  # fmt: skip
-    longer = max(inside.shape[:2])
+    if isinstance(photo, Picture):
+        inside = photo.crop(window)
+    else:
+        x1, y1, x2, y2 = (int(v) for v in window)
+        inside = Image.fromarray(photo[y1:y2, x1:x2])
+    longer = max(inside.size)
     if longer > side:
-        size = [max(1, round(length * side / longer)) for length in inside.shape[1::-1]]
-        inside = np.asarray(Image.fromarray(inside).resize(size, Image.Resampling.BOX))
-    height, width = inside.shape[:2]
-    left, top = (side - width) // 2, (side - height) // 2
-    square = np.full((side, side, 3), FILL, np.uint8)
-    square[top : top + height, left : left + width] = inside
+        size = [max(1, round(length * side / longer)) for length in inside.size]
+        inside = inside.resize(size, Image.Resampling.BOX)
+    width, height = inside.size
+    if (width, height) == (side, side):
+        return inside
+    square = Image.new("RGB", (side, side), (FILL, FILL, FILL))
+    square.paste(inside, ((side - width) // 2, (side - height) // 2))
     return square
 
 
-def encode_crop(pixels: Pixels, quality: int = 95) -> bytes:
+def encode_crop(closeup: Image.Image, quality: int = 95) -> bytes:
     """A close-up as JPEG with full colour resolution (4:4:4), for small marks live in colour."""
     stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, "JPEG", quality=quality, subsampling=0)
+    closeup.save(stream, "JPEG", quality=quality, subsampling=0)
     return stream.getvalue()
 
 

@@ -15,13 +15,15 @@ from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from closeup.config import EngineConfig
-from closeup.crops import cut
+from closeup.crops import cut_out
 from closeup.engine import Feeds, Graph, Results, open_graph, precision_for, read_signature
 from closeup.errors import NetworkDamaged
-from closeup.images import read_again
+from closeup.images import read_picture_again
 from closeup.parallel import ordered_map
+from closeup.picture import Picture
 from closeup.preprocess import prepare
 from closeup.progress import Progress, silent, track
 from closeup.project import key_of
@@ -63,7 +65,7 @@ class Embedder:
         return key_of("embed", VERSION, self.card.sha256, self.card.input.model_dump(),
                       self._precision)  # fmt: skip
 
-    def embed(self, closeups: Iterable[Pixels]) -> Iterator[Floats]:
+    def embed(self, closeups: Iterable[Pixels | Image.Image]) -> Iterator[Floats]:
         """One ``(dim,)`` float32 embedding per close-up, in order.
 
         Every close-up runs as a batch of one, so its embedding never depends on its neighbours.
@@ -137,9 +139,9 @@ def content_key(photo: Photo, crop: Crop) -> str:
     return f"{photo.sha256}:{corners}:{crop.side}"
 
 
-def plain(pixels: Pixels, crop: Crop) -> Pixels:
+def plain(picture: Picture, crop: Crop) -> Image.Image:
     """The close-up itself."""
-    return cut(pixels, crop.window, crop.side)
+    return cut_out(picture, crop.window, crop.side)
 
 
 def embed_crops(
@@ -148,7 +150,7 @@ def embed_crops(
     embedder: Embedder,
     known: Mapping[str, Floats],
     progress: Progress = silent,
-    look: Callable[[Pixels, Crop], Pixels] = plain,
+    look: Callable[[Picture, Crop], Pixels | Image.Image] = plain,
 ) -> Embeddings:
     """The embeddings of all `crops`, reusing the `known` ones; each photo is decoded once.
 
@@ -174,8 +176,8 @@ def embed_crops(
     missing = {key: None for by_key in wanted.values() for key in by_key}
 
     def inputs_of(photo_id: str) -> list[Floats]:
-        pixels = read_again(photos[photo_id])
-        closeups = (look(pixels, crop) for crop in wanted[photo_id].values())
+        picture = read_picture_again(photos[photo_id])
+        closeups = (look(picture, crop) for crop in wanted[photo_id].values())
         return [prepare(closeup, embedder.card.input)[0] for closeup in closeups]
 
     stream = (values for many in ordered_map(inputs_of, wanted) for values in many)

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from closeup.errors import PhotoError, ProjectError
+from closeup.picture import Picture
 from closeup.types import Photo, Pixels
 
 CODES: Mapping[str, str] = MappingProxyType(
@@ -112,17 +113,13 @@ def read_photo(source: Source, *, max_pixels: int = 200_000_000) -> Pixels:
     """
     if isinstance(source, np.ndarray):
         return _from_array(source, max_pixels)
-    return np.asarray(read_picture(source, max_pixels=max_pixels))
+    return read_picture(source, max_pixels=max_pixels).pixels()
 
 
 def read_picture(
     source: Path | str | bytes | Image.Image, *, max_pixels: int = 200_000_000
-) -> Image.Image:
-    """As :func:`read_photo`, as a PIL image of mode RGB.
-
-    To convert a large photo into an array takes as long as to decode it, so where only parts of
-    it are wanted as arrays, this is the quicker one.
-    """
+) -> Picture:
+    """As :func:`read_photo`, of which parts and a smaller copy can be had sooner than all of it."""
     with _quiet():
         if isinstance(source, Image.Image):
             return _decode(source, max_pixels)
@@ -140,18 +137,19 @@ def read_again(photo: Photo) -> Pixels:
     ProjectError
         Where the file has changed or vanished since it was listed.
     """
-    return np.asarray(read_picture_again(photo))
+    return read_picture_again(photo).pixels()
 
 
-def read_picture_again(photo: Photo) -> Image.Image:
-    """As :func:`read_again`, as a PIL image of mode RGB."""
+def read_picture_again(photo: Photo) -> Picture:
+    """As :func:`read_again`, of which parts and a smaller copy can be had sooner."""
     try:
         picture = read_picture(photo.file, max_pixels=photo.width * photo.height)
         same = _holds_what_it_did(photo)
     except PhotoError as err:
         raise _changed(photo, err.message) from err
-    if not same or picture.size != (photo.width, photo.height):
-        raise _changed(photo, f"it is now another one of {picture.width} x {picture.height}")
+    width, height = picture.size
+    if not same or (width, height) != (photo.width, photo.height):
+        raise _changed(photo, f"it is now another one of {width} x {height}")
     return picture
 
 
@@ -224,7 +222,7 @@ def photo_suffixes() -> frozenset[str]:
     return frozenset(known | _APPLE)
 
 
-def _decode_stream(stream: IO[bytes], max_pixels: int) -> Image.Image:
+def _decode_stream(stream: IO[bytes], max_pixels: int) -> Picture:
     try:
         prefix = stream.read(16)
         if not prefix:
@@ -273,12 +271,12 @@ def _open(stream: IO[bytes], prefix: bytes) -> Image.Image:
     raise UnidentifiedImageError
 
 
-def _decode(image: Image.Image, max_pixels: int) -> Image.Image:
+def _decode(image: Image.Image, max_pixels: int) -> Picture:
     _check_size(*image.size, max_pixels)
     try:
         image.load()
         # TIFF turns itself while loading, and then no longer carries the tag: so look after it.
-        return _to_rgb(_upright(image))
+        return Picture(_to_rgb(image), _turn_of(image))
     except Image.DecompressionBombError as err:
         raise PhotoError("too_large", f"too many pixels for its format: {err}") from err
     except _BROKEN as err:
@@ -308,14 +306,13 @@ def _broken(err: BaseException) -> PhotoError:
     return PhotoError("damaged", f"the picture is damaged ({detail})")
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    """Apply EXIF orientation; a photo with unreadable EXIF is taken as it lies."""
+def _turn_of(image: Image.Image) -> Image.Transpose | None:
+    """What EXIF says makes it upright; None where it says nothing that can be read."""
     try:
         orientation = image.getexif().get(ExifTags.Base.Orientation)
     except _BROKEN:
-        return image
-    turn = _TURNS.get(orientation) if isinstance(orientation, int) else None
-    return image if turn is None else image.transpose(turn)
+        return None
+    return _TURNS.get(orientation) if isinstance(orientation, int) else None
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

@@ -30,13 +30,13 @@ from PIL import Image
 
 from closeup.config import EngineConfig
 from closeup.conformal import Conformal, prediction_sets
-from closeup.crops import bounded, cut, find_crops, whole_photo
+from closeup.crops import bounded, cut, cut_out, find_crops, whole_photo
 from closeup.detect import Detector
 from closeup.detect.stage import FLOOR, as_rows
 from closeup.embed import Embedder
 from closeup.errors import ModelError, NetworkError, PhotoError
 from closeup.heads import Head, restore
-from closeup.images import read_photo
+from closeup.images import read_photo, read_picture
 from closeup.modelcard import (
     CARD_FILE,
     HEAD_FILE,
@@ -48,6 +48,7 @@ from closeup.modelcard import (
 )
 from closeup.neighbours import Known, neighbours
 from closeup.parallel import one_blas_thread, ordered_map
+from closeup.picture import Picture
 from closeup.project import write_together
 from closeup.types import (
     UNKNOWN,
@@ -71,7 +72,7 @@ KNOWN_FILE = "references.json"
 CHUNK = 16
 """Photos held in memory at once while predicting on many."""
 
-Source = Path | str | bytes | Image.Image | NDArray[np.uint8]
+Source = Path | str | bytes | Image.Image | NDArray[np.uint8] | Picture
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,14 +176,14 @@ class Model:
     def _predict_chunk(self, chunk: Sequence[Source], wish: _Wish) -> Iterator[Prediction]:
         read = list(ordered_map(_read, chunk))
         rows = [_row(place, item) for place, item in enumerate(read)]
-        pixels = {row.id: item for row, item in zip(rows, read, strict=True)
-                  if not isinstance(item, PhotoError)}  # fmt: skip
-        crops = find_crops(rows, self._detections(pixels), self.card.crop, self.card.detect)
+        pictures = {row.id: item for row, item in zip(rows, read, strict=True)
+                    if not isinstance(item, PhotoError)}  # fmt: skip
+        crops = find_crops(rows, self._detections(pictures), self.card.crop, self.card.detect)
         by_photo: dict[str, list[Crop]] = {row.id: [] for row in rows}
         for crop in crops:
             by_photo[crop.photo_id].append(crop)
         cuts = [crop for crop in crops if crop.side > 0]
-        vectors = self._features(cuts, {row.id: row for row in rows}, pixels)
+        vectors = self._features(cuts, {row.id: row for row in rows}, pictures)
         given = (self._answer(crop, vector, wish)
                  for crop, vector in zip(cuts, vectors, strict=True))  # fmt: skip
         answers = {crop.id: answer for crop, answer in zip(cuts, given, strict=True)}
@@ -219,7 +220,7 @@ class Model:
         return answer
 
     def _features(
-        self, crops: Sequence[Crop], rows: dict[str, Photo], pixels: dict[str, Pixels]
+        self, crops: Sequence[Crop], rows: dict[str, Photo], pictures: dict[str, Picture]
     ) -> Iterator[Floats]:
         """The features of each crop, as training made them; a whole photo is embedded once."""
         wanted: dict[tuple[str, ...], Crop] = {}
@@ -229,18 +230,18 @@ class Model:
             if self.card.view != "closeup":
                 wanted[crop.photo_id, "photo"] = whole_photo(rows[crop.photo_id], crop)
         vectors = self._embedder.embed(
-            cut(pixels[crop.photo_id], crop.window, crop.side) for crop in wanted.values()
+            cut_out(pictures[crop.photo_id], crop.window, crop.side) for crop in wanted.values()
         )
         found = dict(zip(wanted, vectors, strict=True))
         for crop in crops:
             places = ((crop.id, "closeup"), (crop.photo_id, "photo"))
             yield np.concatenate([found[place] for place in places if place in found])
 
-    def _detections(self, pixels: dict[str, Pixels]) -> dict[str, list[Detection]]:
+    def _detections(self, pictures: dict[str, Picture]) -> dict[str, list[Detection]]:
         if self._detector is None:
             return {}
-        found = self._detector.detect(pixels.values(), floor=FLOOR)
-        return {name: as_rows(name, many) for name, many in zip(pixels, found, strict=True)}
+        found = self._detector.detect(pictures.values(), floor=FLOOR)
+        return {name: as_rows(name, many) for name, many in zip(pictures, found, strict=True)}
 
     def _answer(self, crop: Crop, vector: Floats, wish: _Wish) -> Answer:
         shares = self._head.probabilities(vector[None])
@@ -270,20 +271,24 @@ class _Wish:
     nearest: int
 
 
-def _read(source: Source) -> Pixels | PhotoError:
+def _read(source: Source) -> Picture | PhotoError:
+    if isinstance(source, Picture):
+        return source
     try:
-        return read_photo(Path(source) if isinstance(source, str) else source)
+        if isinstance(source, np.ndarray):
+            return Picture.of(read_photo(source))
+        return read_picture(Path(source) if isinstance(source, str) else source)
     except PhotoError as err:
         return err
 
 
-def _row(place: int, item: Pixels | PhotoError) -> Photo:
+def _row(place: int, item: Picture | PhotoError) -> Photo:
     """A photo row for a picture that need not be a file."""
     name = str(place)
     if isinstance(item, PhotoError):
         return Photo(name, "", "", "", "", "", PhotoState.UNREADABLE, item.code, item.message,
                      0, 0, 0, 0, "")  # fmt: skip
-    height, width = item.shape[:2]
+    width, height = item.size
     return Photo(name, "", "", "", "", "", PhotoState.READABLE, "", "", width, height, 0, 0, "")
 
 

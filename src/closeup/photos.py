@@ -14,12 +14,11 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from PIL import Image
-
 from closeup.config import CONFIG_FILE, PhotosConfig
 from closeup.errors import PhotoError, PhotosError
 from closeup.images import hash_file, open_photo, photo_suffixes, read_picture
 from closeup.parallel import ordered_map
+from closeup.picture import Picture
 from closeup.progress import Progress, silent, track
 from closeup.tables import read_parquet
 from closeup.types import Photo, PhotoState
@@ -331,8 +330,8 @@ def known_photos(previous: Iterable[Photo]) -> dict[_Key, Photo]:
 
 def look(
     entry: Entry, known: Mapping[_Key, Photo], max_pixels: int
-) -> tuple[Photo, Image.Image | None]:
-    """The row of one file, and its picture (RGB, upright) where it was decoded for that.
+) -> tuple[Photo, Picture | None]:
+    """The row of one file, and its picture where it was decoded for that.
 
     A file whose size and modification time are those of a `known` row is not read again.
     """

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
+from closeup.picture import Picture
 from closeup.types import Box, Floats, Pixels
 
 Resize = Literal["letterbox", "stretch"]
@@ -92,14 +93,14 @@ def place(width: int, height: int, spec: InputSpec) -> tuple[Placement, Box]:
     return placement, Box(left, top, left + new_w, top + new_h)
 
 
-def prepare(pixels: Pixels | Image.Image, spec: InputSpec) -> tuple[Floats, Placement]:
+def prepare(photo: Pixels | Image.Image | Picture, spec: InputSpec) -> tuple[Floats, Placement]:
     """One photo as a network's input.
 
     Parameters
     ----------
-    pixels
-        ``(height, width, 3)`` uint8 RGB, upright, or a PIL image of the same, which is quicker
-        where it is large.
+    photo
+        Upright: ``(height, width, 3)`` uint8 RGB, a PIL image of the same, or a
+        :class:`Picture`, of which the smaller copy is taken where that is large enough.
     spec
         The network's wishes.
 
@@ -110,19 +111,10 @@ def prepare(pixels: Pixels | Image.Image, spec: InputSpec) -> tuple[Floats, Plac
     placement
         How to map boxes back with :meth:`Placement.to_photo`.
     """
-    picture: Image.Image | None = None
-    if isinstance(pixels, Image.Image):
-        picture = pixels
-        width, height = picture.size
-    else:
-        height, width = pixels.shape[:2]
+    width, height = photo.shape[1::-1] if isinstance(photo, np.ndarray) else photo.size
     placement, area = place(width, height, spec)
     x1, y1, x2, y2 = (int(v) for v in area)
-    if (x2 - x1, y2 - y1) != (width, height):
-        picture = Image.fromarray(pixels) if picture is None else picture
-        picture = picture.resize((x2 - x1, y2 - y1), _FILTERS[spec.interpolation],
-                                 reducing_gap=_GAP)  # fmt: skip
-    seen: Pixels = np.asarray(pixels if picture is None else picture)
+    seen: Pixels = np.asarray(_resized(photo, (x2 - x1, y2 - y1), _FILTERS[spec.interpolation]))
     padded = seen.shape[:2] != (spec.height, spec.width)
     unit = 255.0 if spec.scale == "unit" else 1.0
     gain = 1.0 / (unit * np.asarray(spec.std, np.float64))
@@ -139,3 +131,24 @@ def prepare(pixels: Pixels | Image.Image, spec: InputSpec) -> tuple[Floats, Plac
         if bias[channel] != 0.0:
             plane += bias[channel].astype(np.float32)
     return values, placement
+
+
+def _resized(
+    photo: Pixels | Image.Image | Picture, size: tuple[int, int], way: Image.Resampling
+) -> Pixels | Image.Image:
+    """The photo at another size, or itself where it has that."""
+    if isinstance(photo, np.ndarray):
+        if photo.shape[1::-1] == size:
+            return photo
+        photo = Image.fromarray(photo)
+    box = None
+    if isinstance(photo, Picture):
+        (width, height), (small, factor) = photo.size, photo.small
+        if factor > 1 and all(have >= want for have, want in zip(small.size, size, strict=True)):
+            # What is left over by the factor makes a last row or column that is a part of one.
+            photo, box = small, (0, 0, width / factor, height / factor)
+        else:
+            photo = photo.upright
+    if photo.size == size and box is None:
+        return photo
+    return photo.resize(size, way, box, reducing_gap=_GAP)

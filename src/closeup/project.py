@@ -23,6 +23,7 @@ from closeup.config import CONFIG_FILE, RunConfig, resolve, to_toml
 from closeup.errors import DatasetError, PhotosError, ProjectError, UsageError
 from closeup.lock import HALF_FILE, LOCK_FILE, only_writer, sweep
 from closeup.tables import FORMAT, Table, encode_table, read_table
+from closeup.types import values_of
 
 __all__ = [
     "FORMAT",
@@ -54,7 +55,7 @@ def key_of(stage: str, version: int, *parts: object) -> str:
 
 def _plain(value: object) -> object:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return dataclasses.astuple(value)
+        return values_of(value)
     if isinstance(value, Path):
         return value.as_posix()
     raise TypeError(f"{type(value).__name__} cannot be part of a stage key")

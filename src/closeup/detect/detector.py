@@ -16,7 +16,6 @@ from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from closeup.config import EngineConfig
 from closeup.detect import picodet, ranked, yolox
@@ -25,6 +24,7 @@ from closeup.detect.nms import nms
 from closeup.engine import Feeds, Graph, open_graph, read_signature
 from closeup.errors import NetworkDamaged, NetworkError, UsageError
 from closeup.parallel import ordered_map
+from closeup.picture import Picture
 from closeup.preprocess import Placement, prepare
 from closeup.types import Box, Pixels
 from closeup.zoo import Card, Network
@@ -140,7 +140,7 @@ class Detector:
         return resolve_categories(self.card, names)
 
     def detect(
-        self, photos: Iterable[Pixels | Image.Image], floor: float = 0.01, limit: int = 100
+        self, photos: Iterable[Pixels | Picture], floor: float = 0.01, limit: int = 100
     ) -> Iterator[list[Found]]:
         """What is in each photo: one list per photo, in order, best first.
 
@@ -149,8 +149,7 @@ class Detector:
         Parameters
         ----------
         photos
-            ``(height, width, 3)`` uint8 RGB each, upright, of any size from 1x1; or PIL images of
-            the same.
+            ``(height, width, 3)`` uint8 RGB each, upright, of any size from 1x1; or as pictures.
         floor
             Boxes that score less are left out.
         limit
@@ -177,11 +176,11 @@ class Detector:
         for outputs in self.graph.stream(feeds()):
             yield self.read(outputs, waiting.popleft(), floor, limit)
 
-    def feed(self, photo: Pixels | Image.Image) -> tuple[Feeds, Seen]:
+    def feed(self, photo: Pixels | Picture) -> tuple[Feeds, Seen]:
         """What the graph is to be given for a photo, and what :meth:`read` must know of it."""
-        values, placement = prepare(photo, self.card.input)
-        size = photo.size if isinstance(photo, Image.Image) else photo.shape[1::-1]
-        return {self._image: values[None], **self._constant}, Seen(placement, *size)
+        picture = photo if isinstance(photo, Picture) else Picture.of(photo)
+        values, placement = prepare(picture, self.card.input)
+        return {self._image: values[None], **self._constant}, Seen(placement, *picture.size)
 
     def read(
         self, outputs: Outputs, seen: Seen, floor: float = 0.01, limit: int = 100

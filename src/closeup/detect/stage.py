@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from closeup.detect.detector import Detector, Found
-from closeup.images import read_again
+from closeup.images import read_picture_again
 from closeup.parallel import ordered_map
 from closeup.progress import Progress, silent, track
 from closeup.types import Detection, Photo, PhotoState
@@ -41,7 +41,7 @@ def detect_photos(
         Where a photo has changed or vanished since it was listed.
     """
     todo = [p for p in photos if p.state is PhotoState.READABLE and p.id not in known]
-    found = detector.detect(ordered_map(read_again, todo), floor=FLOOR)
+    found = detector.detect(ordered_map(read_picture_again, todo), floor=FLOOR)
     fresh = {
         photo.id: as_rows(photo.id, many)
         for photo, many in zip(todo, track(found, "detect", len(todo), progress), strict=True)

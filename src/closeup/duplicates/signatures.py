@@ -12,24 +12,25 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from closeup.duplicates.layout import LENGTH, layouts
 from closeup.images import read_picture_again
 from closeup.parallel import ordered_map
+from closeup.picture import Picture
 from closeup.progress import Progress, silent, track
 from closeup.types import Photo, PhotoState, Pixels
 
-VERSION = 3
+VERSION = 4
 LUMA = 128
 """Side of the brightness picture: finer tells different watches in one layout apart."""
 COLOUR = 32
-CELLS = 8
-BINS = 8
-LAYOUT = CELLS * CELLS * BINS
+_AT_ONCE = 32
+"""Photos whose layouts are found together."""
 
 _STAGE = "duplicates"
 
 Bytes = NDArray[np.uint8]
-Signature = tuple[Bytes, Bytes, NDArray[np.float16]]
-"""A row of :class:`Signatures`: brightness, colour and layout of one photo."""
+Signature = tuple[Bytes, Bytes]
+"""Brightness and colour of one photo, as rows of :class:`Signatures`; its layout follows."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +94,7 @@ class Signatures:
         whole = (
             found.luma.shape == (n, LUMA, LUMA)
             and found.colour.shape == (n, COLOUR, COLOUR, 3)
-            and found.layout.shape == (n, LAYOUT)
+            and found.layout.shape == (n, LENGTH)
             and found.luma.dtype == found.colour.dtype == np.uint8
             and found.layout.dtype == np.float16
         )
@@ -120,71 +121,42 @@ def signatures(
     rows = {key: row for row, key in enumerate(known.keys)} if known else {}
     luma = np.empty((len(keys), LUMA, LUMA), np.uint8)
     colour = np.empty((len(keys), COLOUR, COLOUR, 3), np.uint8)
-    layout = np.empty((len(keys), LAYOUT), np.float16)
-    missing = []
+    layout = np.empty((len(keys), LENGTH), np.float16)
+    missing, new = [], []
     for place, key in enumerate(keys):
         if known is not None and key in rows:
             row = rows[key]
             luma[place], colour[place] = known.luma[row], known.colour[row]
             layout[place] = known.layout[row]
-        elif fresh and key in fresh:
-            luma[place], colour[place], layout[place] = fresh.pop(key)
+            continue
+        new.append(place)
+        if fresh and key in fresh:
+            luma[place], colour[place] = fresh.pop(key)
         else:
             missing.append(place)
 
-    def make(place: int) -> tuple[int, tuple[Bytes, Bytes, NDArray[np.float16]]]:
+    def make(place: int) -> tuple[int, Signature]:
         return place, signature_of(read_picture_again(readable[keys[place]]))
 
+    def lay_out(places: list[int]) -> None:
+        layout[places] = layouts(luma[places])
+
     for place, made in track(ordered_map(make, missing), _STAGE, len(missing), progress):
-        luma[place], colour[place], layout[place] = made
+        luma[place], colour[place] = made
+    together = [new[start : start + _AT_ONCE] for start in range(0, len(new), _AT_ONCE)]
+    for _ in ordered_map(lay_out, together):
+        pass
     return Signatures(keys, luma, colour, layout)
 
 
-def signature_of(pixels: Pixels | Image.Image) -> Signature:
-    """Brightness, colour and layout of one decoded photo, as rows of :class:`Signatures`."""
-    photo = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
-    small = _halved(photo)
+def signature_of(photo: Pixels | Picture) -> Signature:
+    """Brightness and colour of one decoded photo, as rows of :class:`Signatures`."""
+    small, _ = (photo if isinstance(photo, Picture) else Picture.of(photo)).small
     luma = np.asarray(_squeeze(small.convert("L"), LUMA))
-    return luma, np.asarray(_squeeze(small, COLOUR)), _layout(luma)
-
-
-def _halved(photo: Image.Image) -> Image.Image:
-    """A large photo averaged down by a whole number first: the rest is quick then."""
-    factor = min(photo.size) // (4 * LUMA)
-    return photo.reduce(factor) if factor > 1 else photo
+    return luma, np.asarray(_squeeze(small, COLOUR))
 
 
 def _squeeze(photo: Image.Image, side: int) -> Image.Image:
     """Averaged down, interpolated up. A large photo is first shrunk by a whole number: faster."""
     gap = 2.0 if min(photo.size) > 4 * side else None
     return photo.resize((side, side), Image.Resampling.BILINEAR, reducing_gap=gap)
-
-
-def _layout(luma: Bytes) -> NDArray[np.float16]:
-    """Histograms of edge directions in 8 x 8 soft cells (Dalal and Triggs 2005).
-
-    Edges are weighed against those nearby, and directions taken without sign, so that contrast
-    and a recoloured background hardly matter.
-    """
-    from scipy import ndimage
-
-    side = LUMA // 2
-    small = luma.reshape(side, 2, side, 2).mean((1, 3), dtype=np.float32)
-    down, right = np.gradient(ndimage.gaussian_filter(small, 1.0))
-    size = np.hypot(right, down)
-    size /= ndimage.uniform_filter(size, 17) + 2.0
-    turn = np.arctan2(down, right) % np.float32(np.pi) * np.float32(BINS / np.pi)
-    low = np.floor(turn).astype(np.int64) % BINS
-    share = (turn - np.floor(turn)) * size
-    spread = np.zeros((BINS, side, side), np.float32)
-    rows, columns = np.indices((side, side), sparse=True)
-    spread[low, rows, columns] = size - share
-    spread[(low + 1) % BINS, rows, columns] += share
-    width = side / CELLS
-    centres = (np.arange(CELLS) + 0.5) * width - 0.5
-    pool = np.maximum(0, 1 - np.abs(np.arange(side) - centres[:, None]) / width).astype(np.float32)
-    cells = np.sqrt(pool @ spread @ pool.T).reshape(-1)
-    length = float(np.linalg.norm(cells))
-    if length > 1e-6:
-        cells /= length
-    return cells.astype(np.float16)

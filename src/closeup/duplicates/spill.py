@@ -10,11 +10,11 @@ from typing import IO
 
 import numpy as np
 
-from closeup.duplicates.signatures import COLOUR, LAYOUT, LUMA, Signature
+from closeup.duplicates.signatures import COLOUR, LUMA, Signature
 from closeup.errors import ProjectError
 
-_SIZES = (LUMA * LUMA, COLOUR * COLOUR * 3, LAYOUT * 2)
-_SLOT = sum(_SIZES)
+_LUMA = LUMA * LUMA
+_SLOT = _LUMA + COLOUR * COLOUR * 3
 
 
 class Spilled(MutableMapping[str, Signature]):
@@ -60,9 +60,8 @@ class Spilled(MutableMapping[str, Signature]):
             data = stream.read(_SLOT)
         except OSError as err:
             raise self._wrong(err) from err
-        luma, colour, layout = np.split(np.frombuffer(data, np.uint8), np.cumsum(_SIZES)[:-1])
-        return (luma.reshape(LUMA, LUMA), colour.reshape(COLOUR, COLOUR, 3),
-                layout.view(np.float16))  # fmt: skip
+        values = np.frombuffer(data, np.uint8)
+        return values[:_LUMA].reshape(LUMA, LUMA), values[_LUMA:].reshape(COLOUR, COLOUR, 3)
 
     def _opened(self) -> IO[bytes]:
         """The file, made by the first write: where there is nothing to keep none is needed."""

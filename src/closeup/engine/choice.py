@@ -19,6 +19,7 @@ from closeup.engine.graph import Feeds, Graph
 from closeup.engine.machine import cache_folder
 from closeup.engine.onnx_file import Signature
 from closeup.engine.quiet import import_openvino
+from closeup.engine.unchanged import content_hash
 from closeup.errors import NetworkError
 from closeup.preprocess import InputSpec, prepare
 from closeup.types import Pixels
@@ -155,8 +156,7 @@ def _remembered(
     signature: Signature, question: str, find: Callable[[], dict[str, Any]]
 ) -> dict[str, Any]:
     """The answer to a question about a graph on this machine, found at most once."""
-    with signature.file.open("rb") as stream:
-        content = hashlib.file_digest(stream, "sha256").hexdigest()
+    content = content_hash(signature.file)
     key = hashlib.sha256(f"{content} {_machine()} {question}".encode()).hexdigest()[:32]
     file = cache_folder() / CHOICES_FILE
     known = _read(file)

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from closeup.engine.unchanged import while_unchanged
 from closeup.errors import NetworkDamaged, NetworkError
 
 Shape = tuple[int | None, ...]
@@ -94,6 +95,7 @@ class Signature:
         return ready
 
 
+@while_unchanged
 def read_signature(file: Path) -> Signature:
     """Check that `file` is one whole ONNX file and read what it takes and gives.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +13,7 @@ from closeup.engine.graph import MOST_STREAMS, Feeds, Results
 from closeup.engine.machine import cache_folder
 from closeup.engine.onnx_file import Shape, Signature
 from closeup.engine.quiet import import_openvino
+from closeup.engine.unchanged import content_hash
 from closeup.errors import NetworkError
 
 if TYPE_CHECKING:
@@ -140,8 +140,7 @@ class OpenvinoGraph:
         }
         # OpenVINO knows a graph by its path and time alone, and would answer for a file replaced
         # within a second from the old one: each content gets a folder of its own.
-        with self._signature.file.open("rb") as stream:
-            content = hashlib.file_digest(stream, "sha256").hexdigest()[:16]
+        content = content_hash(self._signature.file)[:16]
         folder = cache_folder() / "openvino" / content
         try:
             folder.mkdir(parents=True, exist_ok=True)

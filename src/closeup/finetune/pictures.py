@@ -16,7 +16,7 @@ from PIL import Image
 
 from closeup.crops import cut
 from closeup.finetune.config import FinetuneConfig
-from closeup.images import read_again
+from closeup.images import read_picture_again
 from closeup.parallel import ordered_map
 from closeup.preprocess import InputSpec, prepare
 from closeup.progress import Progress, silent, track
@@ -44,7 +44,7 @@ def closeups_of(photos: Mapping[str, Photo], crops: Sequence[Crop]) -> list[Clos
     """
 
     def one(crop: Crop) -> Closeup:
-        return lambda: cut(read_again(photos[crop.photo_id]), crop.window, crop.side)
+        return lambda: cut(read_picture_again(photos[crop.photo_id]), crop.window, crop.side)
 
     return [one(crop) for crop in crops]
 

@@ -13,9 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from PIL import Image
-
-from closeup.crops import cut, encode_crop, whole_photo
+from closeup.crops import cut_out, encode_crop, whole_photo
 from closeup.decided import decided_crops
 from closeup.detect import Detector
 from closeup.detect.detector import Seen
@@ -27,6 +25,7 @@ from closeup.images import read_picture_again
 from closeup.memory import keep_memory
 from closeup.parallel import ordered_map
 from closeup.photos import Entry, known_photos, look
+from closeup.picture import Picture
 from closeup.pipeline.stages import (
     SIGNATURES_FILE,
     Harvest,
@@ -62,7 +61,7 @@ class _Item:
     """A photo on its way. What a graph needs or gave is dropped as soon as it is used."""
 
     photo: Photo
-    picture: Image.Image | None = None
+    picture: Picture | None = None
     looked: bool = False
     feed: Feeds | None = None
     seen: Seen | None = None
@@ -243,7 +242,7 @@ def _cut(job: Job, known: _Known, item: _Item, mark: Callable[[], None]) -> _Ite
         if not _is_saved(job, known, photo, crop):
             assert picture is not None
             mark()
-            closeup = encode_crop(cut(picture, crop.window, crop.side), quality)
+            closeup = encode_crop(cut_out(picture, crop.window, crop.side), quality)
             job.project.write_bytes(crop.file, closeup, durable=False)
         item.files[crop.file] = saved_as(photo, crop, quality)
         for inputs, unknown in zip(item.inputs, _unknown(known, photo, crop), strict=True):
@@ -251,7 +250,7 @@ def _cut(job: Job, known: _Known, item: _Item, mark: Callable[[], None]) -> _Ite
                 assert picture is not None
                 assert known.embedder is not None
                 key, seen = unknown
-                closeup_ = cut(picture, seen.window, seen.side)
+                closeup_ = cut_out(picture, seen.window, seen.side)
                 inputs.append((key, prepare(closeup_, known.embedder.card.input)[0]))
     item.picture = None
     return item

@@ -13,11 +13,11 @@ from urllib.parse import quote
 import closeup
 from closeup.checks import Check
 from closeup.config import RunConfig, to_toml
-from closeup.crops import cut
+from closeup.crops import cut, cut_out
 from closeup.decisions import REVIEW_URL
 from closeup.duplicates import Pair
 from closeup.explain import occlusion_map, overlay
-from closeup.images import read_again
+from closeup.images import read_again, read_picture_again
 from closeup.model import load_model
 from closeup.parallel import ordered_map
 from closeup.pipeline.findings import Facts
@@ -185,8 +185,8 @@ def _copies(photos: dict[str, Photo], pairs: Sequence[Pair]) -> list[CopyPair]:
 
     def picture(pair: Pair) -> CopyPair:
         one, other = photos[pair.a], photos[pair.b]
-        return CopyPair(one.path, other.path, one.label, other.label, pair.similarity,
-                        thumbnail(read_again(one)), thumbnail(read_again(other)))  # fmt: skip
+        shown = [thumbnail(read_picture_again(photo)) for photo in (one, other)]
+        return CopyPair(one.path, other.path, one.label, other.label, pair.similarity, *shown)
 
     return list(ordered_map(picture, some[:MAX_COPIES]))
 
@@ -211,9 +211,9 @@ def _pictures(photos: dict[str, Photo], crops: Sequence[Crop]) -> list[tuple[Cro
     """Each crop with its photo (the box drawn) and its close-up as small pictures."""
 
     def picture(crop: Crop) -> tuple[Crop, str, str]:
-        pixels = read_again(photos[crop.photo_id])
+        seen = read_picture_again(photos[crop.photo_id])
         box = crop.box if crop.state is CropState.CROPPED else None
-        return crop, thumbnail(pixels, box), thumbnail(cut(pixels, crop.window, crop.side))
+        return crop, thumbnail(seen, box), thumbnail(cut_out(seen, crop.window, crop.side))
 
     return list(ordered_map(picture, crops))
 

@@ -8,9 +8,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from PIL import Image
+
 from closeup import augment
 from closeup.config import RunConfig
-from closeup.crops import cover, cut, encode_crop
+from closeup.crops import cover, cut, cut_out, encode_crop
 from closeup.dataset import make_dataset, notes_on_rows
 from closeup.decided import decided_crops, decided_pairs, notes_on, without_gone
 from closeup.decisions import NOTHING, Current
@@ -21,16 +23,17 @@ from closeup.embed import Embedder, Embeddings, content_key, embed_crops
 from closeup.engine import precision_for
 from closeup.errors import UsageError
 from closeup.groups import group_photos, labelled
-from closeup.images import read_again
+from closeup.images import read_picture_again
 from closeup.interop.boxes import read_boxes
 from closeup.parallel import ordered_map
 from closeup.photos import list_photos
+from closeup.picture import Picture
 from closeup.progress import Progress, silent, track
 from closeup.project import Project, Table, key_of
 from closeup.types import Crop, Detection, Example, Floats, Photo, PhotoState, Pixels
 from closeup.zoo import Network
 
-VERSIONS = {"photos": 1, "detect": 3, "crop": 1, "dataset": 2, "duplicates": 2}
+VERSIONS = {"photos": 1, "detect": 4, "crop": 1, "dataset": 2, "duplicates": 2}
 SIGNATURES_FILE = "signatures.safetensors"
 SIDES = ("train", "test")
 
@@ -224,9 +227,9 @@ def _write_crops(job: Job, photos: Table[Photo], rows: Sequence[Crop], key: str)
     project.write("crops", Crop, rows, "unfinished", {"stale": stale, "files": safe})
 
     def write(photo_id: str) -> None:
-        pixels = read_again(by_id[photo_id])
+        picture = read_picture_again(by_id[photo_id])
         for crop in todo[photo_id]:
-            closeup = cut(pixels, crop.window, crop.side)
+            closeup = cut_out(picture, crop.window, crop.side)
             project.write_bytes(crop.file, encode_crop(closeup, quality), durable=False)
 
     for _ in track(ordered_map(write, todo), "crop", len(todo), job.progress):
@@ -316,13 +319,13 @@ class Look:
             return f"{self.view}-covered"
         return f"{self.view}-augmented{augment.VERSION}-{self.number}" if self.number else self.view
 
-    def __call__(self, pixels: Pixels, crop: Crop) -> Pixels:
-        """The pixels of a photo to embed for a crop of it."""
+    def __call__(self, picture: Picture, crop: Crop) -> Pixels | Image.Image:
+        """What is embedded of a photo for a crop of it."""
         if self.number:
-            return augment.augmented(pixels, crop, self.number)
+            return augment.augmented(picture.pixels(), crop, self.number)
         if self.covered:
-            pixels = cover(pixels, crop.box)
-        return cut(pixels, crop.window, crop.side)
+            return cut(cover(picture.pixels(), crop.box), crop.window, crop.side)
+        return cut_out(picture, crop.window, crop.side)
 
 
 def embeddings_file(look: Look, embedder: Embedder) -> str:

@@ -12,7 +12,7 @@ import contextlib
 import json
 import time
 from collections.abc import Iterable, Mapping, MutableMapping
-from dataclasses import astuple, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,18 +22,18 @@ import numpy as np
 from closeup.duplicates import Spilled
 from closeup.duplicates.signatures import VERSION as SIGNATURES_VERSION
 from closeup.project import Project
-from closeup.types import Box, Detection, Floats, Photo, PhotoState
+from closeup.types import Box, Detection, Floats, Photo, PhotoState, values_of
 
 if TYPE_CHECKING:
     from closeup.duplicates import Signature
     from closeup.pipeline.stages import Harvest
 
 FOLDER = "unfinished"
-VERSION = 1
+VERSION = 2
 SECONDS = 10.0
 """What a kill costs at most."""
 
-_ARRAYS = ("luma", "colour", "layout")
+_ARRAYS = ("luma", "colour")
 
 
 @dataclass
@@ -149,8 +149,8 @@ class Unfinished:
             arrays[f"vectors{place}"] = np.stack(list(found.values()))
         about = {
             "version": [VERSION, SIGNATURES_VERSION], "recipe": self._recipe, "files": marked,
-            "photos": [astuple(photo) for photo in rows["photos"]],
-            "detections": {n: [astuple(row) for row in mine]
+            "photos": [values_of(photo) for photo in rows["photos"]],
+            "detections": {n: [values_of(row) for row in mine]
                            for n, mine in rows["detections"].items()},
             "signatures": rows["signatures"],
             "vectors": {name: list(found) for name, found in filled.items()},

@@ -5,25 +5,31 @@ from __future__ import annotations
 import base64
 import io
 
+import numpy as np
 from PIL import Image, ImageDraw
 
+from closeup.picture import Picture
 from closeup.types import Box, Pixels
 
 
-def thumbnail(pixels: Pixels, box: Box | None = None, size: int = 320) -> str:
+def thumbnail(
+    photo: Pixels | Picture | Image.Image, box: Box | None = None, size: int = 320
+) -> str:
     """A small picture as a ``data:image/webp`` URI.
 
     Parameters
     ----------
-    pixels
-        ``(height, width, 3)`` uint8 RGB.
+    photo
+        ``(height, width, 3)`` uint8 RGB, or as an image, which is not changed.
     box
-        Drawn onto the picture, in pixels of `pixels`; None or an empty box draws nothing.
+        Drawn onto the picture, in pixels of `photo`; None or an empty box draws nothing.
     size
         The longer side in pixels, at most; a smaller picture keeps its size.
     """
-    picture = Image.fromarray(pixels)
-    width, height = picture.size
+    if isinstance(photo, np.ndarray):
+        photo = Image.fromarray(photo)
+    width, height = photo.size
+    picture = (photo.small[0] if isinstance(photo, Picture) else photo).copy()
     picture.thumbnail((size, size), Image.Resampling.LANCZOS)
     if box is not None and box.area > 0:
         _draw(picture, box, picture.width / width, picture.height / height)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from PIL import Image
 
-from closeup.crops import cut
+from closeup.crops import cut_out
 from closeup.embed import content_key
 from closeup.errors import ProjectError
 from closeup.images import read_picture_again
@@ -43,7 +43,13 @@ class Pictures:
         ProjectError
             Where the file has changed or vanished since it was listed.
         """
-        return self._get(photo.sha256, size, lambda: read_picture_again(photo))
+
+        def make() -> Image.Image:
+            picture = read_picture_again(photo)
+            small, _ = picture.small
+            return small if max(small.size) >= size else picture.upright
+
+        return self._get(photo.sha256, size, make)
 
     def closeup(self, catalogue: Catalogue, photo: Photo, crop: Crop, size: int) -> bytes:
         """A close-up with pixels, at most `size` pixels long.
@@ -62,8 +68,7 @@ class Pictures:
                     return _saved(catalogue, crop, size)
                 except OSError:
                     pass  # gone or damaged: the photo has the same pixels
-            pixels = cut(read_picture_again(photo), crop.window, crop.side)
-            return Image.fromarray(pixels)
+            return cut_out(read_picture_again(photo), crop.window, crop.side)
 
         return self._get(content_key(photo, crop), size, make)
 

@@ -20,10 +20,11 @@ from functools import partial
 
 from closeup.answers import annotate
 from closeup.errors import CloseupError, PhotoError
-from closeup.images import read_photo
+from closeup.images import read_picture
 from closeup.model import CHUNK, Model
 from closeup.parallel import available_cpus
-from closeup.types import Pixels, Prediction
+from closeup.picture import Picture
+from closeup.types import Prediction
 
 MOST_NEAREST = 12
 """Training close-ups that a request may ask for."""
@@ -68,11 +69,11 @@ class _Job:
     data: bytes
     nearest: int = 0
     answer: Future[Prediction] = field(default_factory=Future)
-    pixels: Pixels | None = None
+    picture: Picture | None = None
 
     @property
     def size(self) -> int:
-        return 0 if self.pixels is None else self.pixels.shape[0] * self.pixels.shape[1]
+        return 0 if self.picture is None else math.prod(self.picture.size)
 
 
 class Service:
@@ -158,7 +159,7 @@ class Service:
         """The photo with its boxes and answers, as a file of the `kind` JPEG or PNG."""
 
         def work() -> bytes:
-            picture = annotate(self._decode(data), prediction.objects)
+            picture = annotate(self._decode(data).pixels(), prediction.objects)
             stream = io.BytesIO()
             picture.save(stream, kind, **({"quality": 92} if kind == "JPEG" else {}))
             return stream.getvalue()
@@ -192,20 +193,20 @@ class Service:
             self._pending -= count
             self._changed.notify_all()
 
-    def _decode(self, data: bytes) -> Pixels:
-        return read_photo(data, max_pixels=self._limits.max_pixels)
+    def _decode(self, data: bytes) -> Picture:
+        return read_picture(data, max_pixels=self._limits.max_pixels)
 
     def _read(self, job: _Job) -> None:
         try:
-            pixels = None if job.answer.cancelled() else self._decode(job.data)
+            picture = None if job.answer.cancelled() else self._decode(job.data)
         finally:
             with self._changed:
                 self._unread -= 1
             self._run_next()  # which may have waited for this one
-        if pixels is None:
+        if picture is None:
             return
-        self._take_room(pixels.shape[0] * pixels.shape[1])
-        job.pixels = pixels
+        self._take_room(math.prod(picture.size))
+        job.picture = picture
 
     def _take_room(self, size: int) -> None:
         """Wait until so many more pixels may be held; one photo alone always may."""
@@ -222,7 +223,7 @@ class Service:
     def _read_done(self, job: _Job, read: Future[None]) -> None:
         job.data = b""
         error = None if read.cancelled() else read.exception()
-        if job.pixels is not None:
+        if job.picture is not None:
             with self._changed:
                 self._ready.append(job)
             self._run_next()
@@ -251,8 +252,8 @@ class Service:
         jobs = [job for job in taken if job.answer.set_running_or_notify_cancel()]
         began = time.perf_counter()
         most = max((job.nearest for job in jobs), default=0)
-        pixels = [job.pixels for job in jobs if job.pixels is not None]
-        answers = list(self.model.predict_many(pixels, nearest=most))
+        pictures = [job.picture for job in jobs if job.picture is not None]
+        answers = list(self.model.predict_many(pictures, nearest=most))
         seconds = max(time.perf_counter() - began, 1e-6)
         if jobs:
             self._on_batch(len(jobs), seconds)
@@ -268,7 +269,7 @@ class Service:
             self._held -= sum(job.size for job in taken)
             self._changed.notify_all()
         for job in taken:
-            job.pixels = None
+            job.picture = None
         self._run_next()
         error = run.exception()
         if error is None:
