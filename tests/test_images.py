@@ -308,6 +308,23 @@ def test_threads_leave_warnings_as_they_were() -> None:
     assert warnings.filters == before
 
 
+@pytest.mark.parametrize("at_once", [1 << 20, 10])
+def test_a_photo_and_its_hash(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    monkeypatch.setattr(images, "AT_ONCE", at_once)
+    file = tmp_path / "a.png"
+    smooth().save(file)
+    with file.open("rb") as stream:
+        picture, found = images.read_and_hash(file, stream, 10**6)
+    assert found == hash_file(file)
+    assert np.array_equal(picture.pixels(), read_photo(file))
+    (tmp_path / "empty").touch()
+    with (tmp_path / "empty").open("rb") as stream, pytest.raises(PhotoError) as caught:
+        images.read_and_hash(tmp_path / "empty", stream, 10**6)
+    assert caught.value.code == "empty"
+
+
 def test_hash_file(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"abc")
     assert hash_file(tmp_path / "a").startswith("ba7816bf")

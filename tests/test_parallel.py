@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from threadpoolctl import threadpool_info
 
-from closeup.parallel import available_cpus, one_blas_thread, ordered_map
+from closeup import parallel
+from closeup.parallel import MANY, available_cpus, one_blas_thread, ordered_map
 
 
 def test_empty_gives_nothing() -> None:
@@ -33,6 +34,32 @@ def test_it_never_runs_far_ahead() -> None:
     assert taken <= 6
     results.close()  # type: ignore[attr-defined]
     assert not [t for t in threading.enumerate() if t.name.startswith("closeup")]
+
+
+@pytest.mark.parametrize(("seconds", "most"), [(0.0005, MANY), (0.02, 2 * 4), (60.0, 2 * 8)])
+def test_quick_items_may_wait_in_numbers_and_slow_ones_in_few(
+    monkeypatch: pytest.MonkeyPatch, seconds: float, most: int
+) -> None:
+    """Slow items are large photos; what they take is said by a clock, which the test sets."""
+    clock = threading.local()
+
+    def thread_time() -> float:
+        clock.now = getattr(clock, "now", 0.0) + seconds
+        return float(clock.now)
+
+    monkeypatch.setattr(parallel.time, "thread_time", thread_time)
+    monkeypatch.setattr(parallel, "available_cpus", lambda: 8)
+    taken = 0
+
+    def items() -> Iterator[int]:
+        nonlocal taken
+        for n in range(200):
+            taken += 1
+            yield n
+
+    ahead = [taken - done for done, _ in enumerate(ordered_map(str, items()))]
+    assert max(ahead) <= most + 1
+    assert ahead[100] >= most - 1
 
 
 def test_an_error_arrives_at_its_place() -> None:

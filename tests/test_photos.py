@@ -206,11 +206,11 @@ def test_unchanged_photos_are_not_read_again(
     before = listed(tmp_path)
     save_photo(tmp_path / "x" / "c.jpg", (30, 30))
     read = []
-    original = photos_module.read_picture
+    original = photos_module.read_and_hash
     monkeypatch.setattr(
         photos_module,
-        "read_picture",
-        lambda path, **o: read.append(path.name) or original(path, **o),
+        "read_and_hash",
+        lambda path, *given: read.append(path.name) or original(path, *given),
     )
     config = PhotosConfig(source=str(tmp_path))
     after = list_photos(config, previous=before)

@@ -26,6 +26,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from closeup.errors import PhotoError, ProjectError
 from closeup.picture import Picture
+from closeup.rgb import to_rgb
 from closeup.types import Photo, Pixels
 
 CODES: Mapping[str, str] = MappingProxyType(
@@ -47,6 +48,9 @@ CODES: Mapping[str, str] = MappingProxyType(
 
 Source = Path | str | bytes | Image.Image | NDArray[Any]
 """What :func:`read_photo` takes: a path, a file's content, a PIL image or an array."""
+
+AT_ONCE = 64 << 20
+"""Bytes of a file that are held in memory at once while it is decoded, at most."""
 
 # Pillow opens these as well, but they are documents, films or measurements, and some (EPS) start
 # another program.
@@ -104,7 +108,7 @@ def read_photo(source: Source, *, max_pixels: int = 200_000_000) -> Pixels:
     pixels
         ``(height, width, 3)`` uint8, possibly read-only or sharing memory with `source`.
         Transparency is laid on white. 16-bit greys keep their upper 8 bits; 32-bit and float
-        greys are scaled as :func:`_grey` says.
+        greys are scaled as :func:`closeup.rgb.to_rgb` says.
 
     Raises
     ------
@@ -127,6 +131,26 @@ def read_picture(
             return _decode_stream(io.BytesIO(source), max_pixels)
         with open_photo(Path(source)) as stream:
             return _decode_stream(stream, max_pixels)
+
+
+def read_and_hash(path: Path, stream: IO[bytes], max_pixels: int) -> tuple[Picture, str]:
+    """A photo and the SHA-256 of its file, which is open in `stream`.
+
+    Both are of the very same bytes, except of files of more than :data:`AT_ONCE` bytes, which are
+    read twice.
+
+    Raises
+    ------
+    PhotoError
+        As :func:`read_photo` and :func:`hash_file`.
+    """
+    try:
+        data = stream.read(AT_ONCE + 1)
+    except OSError as err:
+        raise PhotoError("io_error", f"the file could not be read: {err}") from err
+    if len(data) > AT_ONCE:
+        return read_picture(path, max_pixels=max_pixels), hash_file(path)
+    return read_picture(data, max_pixels=max_pixels), hashlib.sha256(data).hexdigest()
 
 
 def read_again(photo: Photo) -> Pixels:
@@ -276,7 +300,7 @@ def _decode(image: Image.Image, max_pixels: int) -> Picture:
     try:
         image.load()
         # TIFF turns itself while loading, and then no longer carries the tag: so look after it.
-        return Picture(_to_rgb(image), _turn_of(image))
+        return Picture(to_rgb(image), _turn_of(image))
     except Image.DecompressionBombError as err:
         raise PhotoError("too_large", f"too many pixels for its format: {err}") from err
     except _BROKEN as err:
@@ -315,35 +339,6 @@ def _turn_of(image: Image.Image) -> Image.Transpose | None:
     return _TURNS.get(orientation) if isinstance(orientation, int) else None
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        image = Image.fromarray(_grey(np.asarray(image)))
-    if image.has_transparency_data:
-        if image.mode == "La":
-            image = image.convert("LA")
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image if image.mode == "RGB" else image.convert("RGB")
-
-
-def _grey(values: NDArray[Any]) -> NDArray[np.uint8]:
-    """Deep greys ``(h, w)`` as 8 bits.
-
-    16-bit integers keep their upper byte. 32-bit integers are read as 8 or 16 bits where all
-    values fit, as such files mostly come from there, else scaled to their maximum. Floats up to 1
-    are scaled by 255, beyond 255 to their maximum. Negative and non-finite values become 0.
-    """
-    if values.dtype.itemsize == 2:
-        return (values >> 8).astype(np.uint8)
-    finite = np.maximum(np.nan_to_num(values.astype(np.float64), posinf=0.0, neginf=0.0), 0.0)
-    top = finite.max()
-    if values.dtype.kind == "f":
-        scale = 255.0 if top <= 1 else min(1.0, 255.0 / top)
-    else:
-        scale = 1.0 if top <= 255 else 1 / 256 if top <= 65535 else 255.0 / top
-    return (finite * scale).astype(np.uint8)
-
-
 def _from_array(array: NDArray[Any], max_pixels: int) -> Pixels:
     shape = array.shape
     if array.dtype != np.uint8 or len(shape) not in (2, 3) or (len(shape) == 3 and shape[2] == 2):
@@ -355,7 +350,7 @@ def _from_array(array: NDArray[Any], max_pixels: int) -> Pixels:
     if channels == 3:
         return np.ascontiguousarray(array)
     if channels == 4:
-        return np.asarray(_to_rgb(Image.fromarray(np.ascontiguousarray(array))))
+        return np.asarray(to_rgb(Image.fromarray(np.ascontiguousarray(array))))
     raise _unsupported_array(array)
 
 

@@ -24,6 +24,8 @@ B = TypeVar("B")
 
 WORTH_A_THREAD = 0.006
 """Seconds of an item for which one more thread pays."""
+MANY = 16
+"""Results that may wait where each takes less than that: such items are small, too."""
 _CGROUP = Path("/sys/fs/cgroup")
 
 
@@ -42,7 +44,8 @@ def ordered_map(
         processor, at most 8.
     ahead
         Results held at most while the consumer is busy, which bounds memory whatever the length
-        of `items`; 0 for twice the workers.
+        of `items`; 0 for twice the workers, and for :data:`MANY` of items that are quick, so
+        that the consumer need not wait whenever the thread does not get its turn.
 
     Raises
     ------
@@ -59,7 +62,7 @@ def ordered_map(
     try:
         for number, item in enumerate(items):
             waiting.append(pools[number % width.value].submit(watched, item))
-            while len(waiting) >= (ahead or 2 * width.value):
+            while len(waiting) >= (ahead or width.ahead):
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
@@ -83,6 +86,12 @@ class _Width:
     def value(self) -> int:
         """At least 1."""
         return self._most if self._fixed else min(self._most, 1 + int(self._mean / WORTH_A_THREAD))
+
+    @property
+    def ahead(self) -> int:
+        """How many results may wait."""
+        quick = not self._fixed and self._seen and self._mean < WORTH_A_THREAD
+        return MANY if quick else 2 * self.value
 
     def watching(self, function: Callable[[A], B]) -> Callable[[A], B]:
         """`function`, watched. Two threads may write at once: then one of two means is lost."""

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from closeup.config import CONFIG_FILE, PhotosConfig
 from closeup.errors import PhotoError, PhotosError
-from closeup.images import hash_file, open_photo, photo_suffixes, read_picture
+from closeup.images import open_photo, photo_suffixes, read_and_hash
 from closeup.parallel import ordered_map
 from closeup.picture import Picture
 from closeup.progress import Progress, silent, track
@@ -353,12 +353,11 @@ def look(
     try:
         with open_photo(photo.file) as stream:
             status = os.fstat(stream.fileno())
-        photo = replace(photo, bytes=status.st_size, mtime_ns=status.st_mtime_ns)
-        old = known.get(_key(photo))
-        if old is not None and old.width * old.height <= max_pixels:
-            return replace(old, id=entry.id), None
-        picture = read_picture(photo.file, max_pixels=max_pixels)
-        sha256 = hash_file(photo.file)
+            photo = replace(photo, bytes=status.st_size, mtime_ns=status.st_mtime_ns)
+            old = known.get(_key(photo))
+            if old is not None and old.width * old.height <= max_pixels:
+                return replace(old, id=entry.id), None
+            picture, sha256 = read_and_hash(photo.file, stream, max_pixels)
     except PhotoError as err:
         return replace(photo, code=err.code, reason=err.message), None
     width, height = picture.size

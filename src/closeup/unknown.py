@@ -237,13 +237,15 @@ def _least_confidence(confidence: Probabilities, wanted: int) -> float:
 
 def _reference(embeddings: Floats) -> tuple[Floats, Floats]:
     """The principal directions ``(r, d)`` about the origin, and the rows in them ``(m, r)``."""
+    from scipy.linalg import eigh
+
     rows = _unit(_spread(embeddings, MAX_REFERENCES))
     some = _spread(rows, _BASIS_ROWS)
     n, d = some.shape
     # The smaller of the two products of the rows with themselves: much quicker than an SVD.
-    squares, vectors = np.linalg.eigh(
-        (some @ some.T if n < d else some.T @ some).astype(np.float64)
-    )
+    product = (some @ some.T if n < d else some.T @ some).astype(np.float64)
+    last = [max(0, len(product) - DIRECTIONS), len(product) - 1]
+    squares, vectors = eigh(product, subset_by_index=last, overwrite_a=True, check_finite=False)
     kept = np.flatnonzero(squares > max(squares[-1], 0.0) * 1e-9)[::-1][:DIRECTIONS]
     kept = kept if kept.size else np.array([len(squares) - 1])
     directions = vectors[:, kept]

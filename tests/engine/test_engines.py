@@ -15,6 +15,7 @@ import pytest
 
 from closeup.config import EngineConfig
 from closeup.engine import Feeds, Graph, open_graph
+from closeup.engine.graph import in_flight
 from closeup.errors import NetworkDamaged, NetworkError, UsageError
 from tests.engine.graphs import affine, single_op
 
@@ -110,7 +111,7 @@ def test_a_stream_holds_only_a_few_feeds(graph: Graph) -> None:
     stream = graph.stream(endless())
     for done, result in enumerate(itertools.islice(stream, 50)):
         assert result["tripled"][0, 0] == 3 * done
-        assert taken - done <= 2 * 2 + 2
+        assert taken - done <= in_flight(2) + 2
     stream.close()  # type: ignore[attr-defined]
 
 
@@ -124,7 +125,7 @@ def test_an_error_in_the_feeds_reaches_the_caller(graph: Graph) -> None:
     with pytest.raises(LookupError, match="gone"):  # noqa: PT012 (the loop counts)
         for _ in stream:
             seen += 1
-    assert 20 - 2 * 2 <= seen <= 20
+    assert 20 - in_flight(2) <= seen <= 20
     assert (graph.run(_feed(1))["affine"] == 3).all()
 
 

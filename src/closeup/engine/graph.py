@@ -17,6 +17,15 @@ MOST_STREAMS = 16
 """Runs at once in a stream, at most: each holds its own activations, hundreds of MB for some."""
 
 
+def in_flight(streams: int) -> int:
+    """How many feeds of a stream are held at once where so many run at once.
+
+    Twice as many, so that none waits while an older result is handed over, and some for small
+    networks, whose runs are over before the next feed comes.
+    """
+    return 2 * streams + 4
+
+
 class Graph(Protocol):
     """An opened ONNX graph.
 

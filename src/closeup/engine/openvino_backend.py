@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from closeup.engine.graph import MOST_STREAMS, Feeds, Results
+from closeup.engine.graph import MOST_STREAMS, Feeds, Results, in_flight
 from closeup.engine.machine import cache_folder
 from closeup.engine.onnx_file import Shape, Signature
 from closeup.engine.quiet import import_openvino
@@ -62,8 +62,7 @@ class OpenvinoGraph:
 
     def stream(self, feeds: Iterable[Feeds | None]) -> Iterator[Results]:
         """Run over many feeds in order; see :meth:`closeup.engine.Graph.stream`."""
-        # Twice as many as run at once, so that none waits while an older result is handed over.
-        limit = 2 * self._streams if self._many else 1
+        limit = in_flight(self._streams) if self._many else 1
         idle: list[InferRequest] = []
         running: deque[Started | None] = deque()
         try:
