@@ -5,10 +5,12 @@ for that environment). Each round runs the recipe's and Closeup's part one after
 ratios are of each round: their median, least and largest are printed as Markdown.
 
 What would take hours is measured in part and scaled, and only so: the recipe's detector on a few
-photos, its classifier for two epochs of a part of the photos (the first, which builds the graph,
-counts as it is; the second stands for the others). Closeup's times are of whole processes on all
-photos, from an empty folder, except with the recipe's own detector, where photos are few. All
-networks have random weights and run in fp32 where bf16 is not named.
+photos; its classifier for two epochs of all close-ups, of which the first counts as it is, for it
+builds the graph, and the second stands for the 24 others. (Epochs of a part of the close-ups would
+not scale: checkpoints take the same time for few as for many.) Both sides' times are of whole
+processes, Python's start and imports included; Closeup's are of all photos, from an empty folder,
+except with the recipe's own detector, where photos are fewer. All networks have random weights and
+run in fp32 where bf16 is not named.
 """
 
 from __future__ import annotations
@@ -26,35 +28,41 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bench.machine import describe
+from bench.machine import describe, usual_environment
 from bench.networks import add
 
 EPOCHS = 25
 CONFIGURATIONS = [
-    ("d-fine-n", "mobilenetv2", "densenet121"),
-    ("d-fine-n", "dinov2-s", "densenet121"),
-    ("faster-rcnn", "densenet121", "densenet121"),
+    ("d-fine-n", "mobilenetv2", "fp32"),
+    ("d-fine-n", "dinov2-s", "fp32"),
+    ("faster-rcnn", "densenet121", "fp32"),
+    ("faster-rcnn", "densenet121", "bf16"),
 ]
-"""Closeup's detector and backbone, and the backbone of the recipe it is set against."""
+"""Closeup's detector, backbone and precision."""
+RIVAL = "densenet121"
+"""The backbone of the recipe that the whole jobs are set against."""
 
 
 @dataclass(frozen=True)
 class Given:
-    """What is compared on: all photos, a part for the recipe's classifier, few for its detector."""
+    """What is compared on: all photos, some where detectors are slow, few for the recipe's own."""
 
     photos: Path
-    crops: Path
+    some: Path
     keras: Path
     work: Path
     few: int
     whole: bool
 
 
-def ask(command: list[str]) -> dict[str, Any]:
-    """Run a command and read the JSON that it prints."""
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+def ask(command: list[str]) -> tuple[dict[str, Any], float]:
+    """Run a command and read the JSON that it prints; and the seconds of the whole process."""
+    start = time.perf_counter()
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                          env=usual_environment())  # fmt: skip
+    taken = time.perf_counter() - start
     found: dict[str, Any] = json.loads(done.stdout)
-    return found
+    return found, taken
 
 
 def sample(folder: Path, out: Path, count: int) -> Path:
@@ -69,34 +77,48 @@ def sample(folder: Path, out: Path, count: int) -> Path:
     return out
 
 
-def recipe_detects(given: Given) -> float:
-    """The recipe's seconds for a photo."""
+@dataclass(frozen=True)
+class Linear:
+    """Seconds of the recipe: what it takes for no photo, and for each."""
+
+    start: float
+    each: float
+
+    def seconds(self, count: int) -> float:
+        """For so many photos."""
+        return self.start + self.each * count
+
+
+def recipe_detects(given: Given) -> Linear:
+    """The recipe's detector and close-ups."""
     out = tempfile.mkdtemp(dir=given.work)
-    found = ask([sys.executable, "-m", "bench.recipe.detect", str(given.photos), "--out", out,
-                 "--weights", "random", "--limit", str(given.few)])  # fmt: skip
-    return float(found["per_photo"])
+    found, taken = ask([sys.executable, "-m", "bench.recipe.detect", str(given.photos), "--out",
+                        out, "--weights", "random", "--limit", str(given.few)])  # fmt: skip
+    each = float(found["per_photo"])
+    return Linear(taken - each * found["photos"], each)
 
 
-def recipe_trains(given: Given, backbone: str, images: int) -> float:
-    """The recipe's seconds for all epochs over so many close-ups."""
-    found = ask([
-        str(given.keras), "-m", "bench.recipe.classify", str(given.crops), "--backbone", backbone,
+def recipe_trains(given: Given, backbone: str) -> Linear:
+    """The recipe's classifier: all epochs."""
+    found, taken = ask([
+        str(given.keras), "-m", "bench.recipe.classify", str(given.photos), "--backbone", backbone,
         "--weights", "random", "--epochs", "2", "--scale", str(EPOCHS),
     ])  # fmt: skip
-    return float(found["scaled"]["seconds"] * images / found["images"])
+    epoch = float(found["per_epoch"])
+    return Linear(taken - 2 * epoch, EPOCHS * epoch / found["images"])
 
 
-def closeup_runs(given: Given, photos: Path, detector: str, backbone: str) -> dict[str, float]:
+def closeup_runs(given: Given, photos: Path, networks: tuple[str, str, str]) -> dict[str, float]:
     """The seconds of a whole run, by stage and in ``all``."""
+    detector, backbone, precision = networks
     out = Path(tempfile.mkdtemp(dir=given.work)) / "project"
-    start = time.perf_counter()
-    found = ask([sys.executable, "-m", "closeup", "run", str(photos), "--parent", "any",
-                 "--threshold", "0", "--detector", f"random-{detector}", "--backbone",
-                 f"random-{backbone}", "--precision", "fp32", "--out", str(out),
-                 "--json"])  # fmt: skip
-    taken = {**found["seconds"], "all": time.perf_counter() - start}
+    found, taken = ask([
+        sys.executable, "-m", "closeup", "run", str(photos), "--parent", "any", "--threshold", "0",
+        "--detector", f"random-{detector}", "--backbone", f"random-{backbone}",
+        "--precision", precision, "--out", str(out), "--json",
+    ])  # fmt: skip
     shutil.rmtree(out.parent)
-    return taken
+    return {**found["seconds"], "all": taken}
 
 
 def closeup_trains(crops: Path, backbone: str, precision: str) -> float:
@@ -105,7 +127,7 @@ def closeup_trains(crops: Path, backbone: str, precision: str) -> float:
             "embed_and_fit(*sys.argv[1:])")  # fmt: skip
     start = time.perf_counter()
     subprocess.run([sys.executable, "-c", code, str(crops), f"random-{backbone}", precision],
-                   check=True, stderr=subprocess.DEVNULL)  # fmt: skip
+                   check=True, stderr=subprocess.DEVNULL, env=usual_environment())  # fmt: skip
     return time.perf_counter() - start
 
 
@@ -148,33 +170,36 @@ def table(title: str, rows: dict[str, list[tuple[float, float]]]) -> None:
 
 def rounds(given: Given, count: int, say: Callable[[str], None]) -> None:
     """Measure in turn and print."""
-    total = sum(1 for file in given.photos.rglob("*") if file.is_file())
-    few = sample(given.photos, given.work / "few", 26)
-    few_count = sum(1 for file in few.rglob("*") if file.is_file())
+    total, some = (sum(1 for file in folder.rglob("*") if file.is_file())
+                   for folder in (given.photos, given.some))  # fmt: skip
     stages: dict[str, list[tuple[float, float]]] = {}
     whole: dict[str, list[tuple[float, float]]] = {}
     for number in range(count):
         say(f"round {number + 1} of {count}")
-        per_photo = recipe_detects(given) if given.whole else 0.0
-        training: dict[str, float] = {}
+        training: dict[str, Linear] = {}
         for backbone in ("densenet121", "mobilenetv2"):
-            training[backbone] = recipe_trains(given, backbone, total)
+            training[backbone] = recipe_trains(given, backbone)
+            theirs = training[backbone].seconds(total)
             for precision in ("fp32", "bf16"):
                 ours = closeup_trains(given.photos, backbone, precision)
                 name = f"classifier, {backbone}, {precision}, {total} pictures, {EPOCHS} epochs"
-                stages.setdefault(name, []).append((training[backbone], ours))
-                say(f"{name}: {training[backbone]:.1f} {ours:.1f}")
-        for detector, backbone, rival in CONFIGURATIONS if given.whole else ():
+                stages.setdefault(name, []).append((theirs, ours))
+                say(f"{name}: {theirs:.1f} {ours:.1f}")
+        for networks in CONFIGURATIONS if given.whole else ():
+            detector, backbone, precision = networks
             slow = detector == "faster-rcnn"
-            photos, n = (few, few_count) if slow else (given.photos, total)
-            taken = closeup_runs(given, photos, detector, backbone)
-            theirs = n * per_photo + training[rival] * n / total
-            name = f"{detector} + {backbone}, {n} photos"
+            photos, n = (given.some, some) if slow else (given.photos, total)
+            # The recipe's part is short, so that the machine's speed may be another: before, after.
+            before = recipe_detects(given).seconds(n)
+            taken = closeup_runs(given, photos, networks)
+            detecting = (before + recipe_detects(given).seconds(n)) / 2
+            theirs = detecting + training[RIVAL].seconds(n)
+            name = f"{detector} + {backbone}, {precision}, {n} photos"
             whole.setdefault(name, []).append((theirs, taken["all"]))
-            found = f"detector and crops, {detector}, {n} photos"
+            found = f"detector and crops, {detector}, {precision}, {n} photos"
             if backbone != "mobilenetv2":
-                stages.setdefault(found, []).append((n * per_photo, taken["look"]))
-            say(f"{name}: {taken}")
+                stages.setdefault(found, []).append((detecting, taken["look"]))
+            say(f"{name}: {theirs:.1f} {taken}")
     table("stage", stages)
     if given.whole:
         table("whole job", whole)
@@ -187,15 +212,15 @@ def main() -> None:
     parser.add_argument("--keras", type=Path, required=True, help="the other environment's Python")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--few", type=int, default=8, help="photos for the recipe's detector")
-    parser.add_argument("--part", type=int, default=520, help="pictures for its classifier")
+    parser.add_argument("--some", type=int, default=208, help="photos for Closeup's with it")
     parser.add_argument("--classifier-only", action="store_true", help="leave the whole job out")
     given = parser.parse_args()
-    for name in {name for row in CONFIGURATIONS for name in row}:
+    for name in {name for row in CONFIGURATIONS for name in row[:2]}:
         add(name)
     print(describe())
     with tempfile.TemporaryDirectory() as work:
-        crops = sample(given.photos, Path(work) / "crops", given.part)
-        given_all = Given(given.photos, crops, given.keras, Path(work), given.few,
+        some = sample(given.photos, Path(work) / "some", given.some)
+        given_all = Given(given.photos, some, given.keras, Path(work), given.few,
                           not given.classifier_only)  # fmt: skip
         rounds(given_all, given.rounds, lambda line: print(line, file=sys.stderr, flush=True))
 

@@ -1,8 +1,9 @@
 """Photos made by the thousand for timings: ``python -m bench.crowd FOLDER --photos 2000``.
 
 Each is one of a few rendered watches, scaled, lit and placed anew on a background of its own, so
-no two are copies. One in so many has 12 megapixels, and half of these are stored turned. They are
-for timing alone: accuracy on them says nothing.
+no two are copies. One in so many has 12 megapixels, and half of these are stored turned. Drawn
+surfaces are smooth, so such a file takes half a megabyte; with ``--grain 8`` it takes three, as a
+phone's does, and longer to decode. They are for timing alone: accuracy on them says nothing.
 """
 
 from __future__ import annotations
@@ -32,9 +33,9 @@ def _stock(maker: str) -> list[Image.Image]:
     return cut
 
 
-def _make(order: tuple[Path, str, int, tuple[int, int]]) -> None:
+def _make(order: tuple[Path, str, int, tuple[int, int], float]) -> None:
     """Write one photo."""
-    file, maker, number, size = order
+    file, maker, number, size, grain = order
     rng = np.random.default_rng([5, number])
     coarse = rng.integers(30, 226, (9, 12, 3)).astype(np.uint8)
     photo = Image.fromarray(coarse).resize(SMALL, Image.Resampling.BICUBIC)
@@ -59,17 +60,31 @@ def _make(order: tuple[Path, str, int, tuple[int, int]]) -> None:
         photo = photo.resize(size)
         if rng.random() < 0.5:
             exif[0x0112] = 6
+        if grain:
+            photo = _grained(photo, grain, rng)
     file.parent.mkdir(parents=True, exist_ok=True)
     photo.save(file, quality=88, exif=exif)
 
 
-def make(folder: Path, photos: int, one_large_in: int = 50) -> Path:
+def _grained(photo: Image.Image, spread: float, rng: np.random.Generator) -> Image.Image:
+    """The photo with noise of so many levels: smoothed, and some of each pixel's own."""
+    width, height = photo.size
+    coarse = rng.normal(0, spread, (height // 2, width // 2)).astype(np.float32)
+    noise = np.asarray(Image.fromarray(coarse).resize(photo.size, Image.Resampling.BICUBIC))
+    noise = noise + rng.normal(0, spread / 3, (height, width)).astype(np.float32)
+    pixels = np.asarray(photo).astype(np.float32) + noise[:, :, None]
+    return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
+
+
+def make(folder: Path, photos: int, one_large_in: int = 50, grain: float = 0) -> Path:
     """Write so many photos, evenly over the makers; photos that are there already stay.
 
     Parameters
     ----------
     one_large_in
         One photo in so many has 12 megapixels; 0 for none, 1 for all.
+    grain
+        Levels of noise in these; 0 for none.
     """
     orders = []
     for number in range(photos):
@@ -77,7 +92,7 @@ def make(folder: Path, photos: int, one_large_in: int = 50) -> Path:
         size = LARGE if one_large_in and number % one_large_in == one_large_in - 1 else SMALL
         file = folder / maker / f"{number:06d}.jpg"
         if not file.is_file():
-            orders.append((file, maker, number, size))
+            orders.append((file, maker, number, size, grain))
     if orders:
         with ProcessPoolExecutor() as pool:
             list(pool.map(_make, orders, chunksize=16))
@@ -90,8 +105,9 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--photos", type=int, default=2000)
     parser.add_argument("--one-large-in", type=int, default=50, help="0: none, 1: all")
+    parser.add_argument("--grain", type=float, default=0, help="levels of noise in large photos")
     given = parser.parse_args()
-    make(given.folder, given.photos, given.one_large_in)
+    make(given.folder, given.photos, given.one_large_in, given.grain)
 
 
 if __name__ == "__main__":

@@ -8,21 +8,19 @@ Prints the median and the spread over several runs as Markdown.
 from __future__ import annotations
 
 import argparse
-import os
 import subprocess
 import sys
 import time
 from statistics import median
 
-from bench.machine import describe
+from bench.machine import describe, usual_environment
 
 
 def taken(words: list[str]) -> float:
     """Seconds of ``closeup WORDS`` as a process."""
-    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     command = [sys.executable, "-m", "closeup", *words]
     start = time.perf_counter()
-    subprocess.run(command, check=True, capture_output=True, env=environment)
+    subprocess.run(command, check=True, capture_output=True, env=usual_environment())
     return time.perf_counter() - start
 
 

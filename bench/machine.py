@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from importlib import metadata
 
@@ -17,3 +18,9 @@ def describe() -> str:
     name = str(openvino.Core().get_property("CPU", "FULL_DEVICE_NAME")).strip()
     versions = ", ".join(f"{n} {metadata.version(n)}" for n in ("closeup", "openvino", "numpy"))
     return f"{name}, {available_cpus()} processors, Python {platform.python_version()}, {versions}"
+
+
+def usual_environment() -> dict[str, str]:
+    """The environment as users have it: Python keeps what it compiled, BLAS chooses its kernels."""
+    unusual = ("PYTHONDONTWRITEBYTECODE", "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
+    return {name: value for name, value in os.environ.items() if name not in unusual}

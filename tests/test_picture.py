@@ -50,6 +50,14 @@ def test_parts_are_those_of_the_photo_turned_first(turn: Image.Transpose | None)
 
 
 @pytest.mark.parametrize("turn", TURNS)
+def test_a_window_that_leads_outside_is_cut_off(turn: Image.Transpose | None) -> None:
+    """A stranger's table may hold any: it must not become a picture of a billion pixels."""
+    picture = Picture(Image.fromarray(pixels(31, 20)), turn)
+    assert picture.crop(Box(-(10**9), -5, 10**9, 10**9)).size == picture.size
+    assert picture.crop(Box(10**6, 0, 10**9, 5)).size == (0, 5)
+
+
+@pytest.mark.parametrize("turn", TURNS)
 @pytest.mark.parametrize("size", [(4 * SMALL, 2 * SMALL), (2 * SMALL + 3, 2 * SMALL + 1)])
 def test_the_smaller_copy_is_that_of_the_photo_turned_first(
     size: tuple[int, int], turn: Image.Transpose | None

@@ -198,11 +198,12 @@ def find_crops(
             crops.append(_empty(photo, CropState.UNREADABLE, photo.reason))
             continue
         whole = Box(0, 0, photo.width, photo.height)
-        clipped = [
-            replace(d, box=d.box.clip(photo.width, photo.height))
-            for d in detections_by_photo.get(photo.id, ())
-        ]
-        visible = [d for d in clipped if d.box.area > 0]
+        visible = []
+        for detection in detections_by_photo.get(photo.id, ()):
+            inside = detection.box.clip(photo.width, photo.height)
+            if inside.area > 0:
+                same = inside == detection.box
+                visible.append(detection if same else replace(detection, box=inside))
         chosen = choose(visible, detect.parent, detect.threshold, config.which)
         if not chosen:
             reason = _why_none(visible, detect)

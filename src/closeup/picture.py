@@ -81,8 +81,8 @@ class Picture:
         return self._stored.reduce(factor).transpose(self._turn), factor
 
     def crop(self, window: Box) -> Image.Image:
-        """The pixels of `window`, whose corners are whole and inside the photo."""
-        x1, y1, x2, y2 = (int(value) for value in window)
+        """The pixels of `window`, whose corners are whole; what lies outside is left out."""
+        x1, y1, x2, y2 = (int(value) for value in window.clip(*self.size))
         if self._turn is None:
             return self._stored.crop((x1, y1, x2, y2))
         width, height = self._stored.size
