@@ -34,10 +34,15 @@ def turned_round(placed: Floats) -> Floats:
 
 def shrink(pictures: Floats | NDArray[np.uint8], side: int) -> Floats:
     """``(m, s, s)`` or ``(m, s, s, c)`` averaged down to `side`, which divides s."""
-    count, old = pictures.shape[:2]
-    step = old // side
-    parts = pictures.reshape(count, side, step, side, step, *pictures.shape[3:])
-    small: Floats = parts.mean((2, 4), dtype=np.float32)
+    step = pictures.shape[1] // side
+    # Whole slices one after the other: many times as fast as a mean over axes of a few numbers.
+    rows = pictures[:, ::step].astype(np.float32)
+    for number in range(1, step):
+        rows += pictures[:, number::step]
+    small = rows[:, :, ::step].copy()
+    for number in range(1, step):
+        small += rows[:, :, number::step]
+    small /= step * step
     return small
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from closeup.duplicates.align import shrink
 from closeup.types import Floats
 
 CELLS = 8
@@ -32,7 +33,7 @@ def layouts(luma: NDArray[np.uint8]) -> NDArray[np.float16]:
     from scipy import ndimage
 
     n, side = len(luma), luma.shape[1] // 2
-    small = luma.reshape(n, side, 2, side, 2).mean((2, 4), dtype=np.float32)
+    small = shrink(luma, side)
     down, right = np.gradient(ndimage.gaussian_filter(small, (0, 1.0, 1.0)), axis=(1, 2))
     size = np.hypot(right, down)
     size /= ndimage.uniform_filter(size, (1, 17, 17)) + 2.0
