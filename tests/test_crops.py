@@ -15,15 +15,15 @@ from closeup.crops import (
     WIDEST,
     bounded,
     choose,
-    cover,
     cut,
+    cut_covered,
     encode_crop,
     find_crops,
     folder_name,
     window,
 )
-from closeup.picture import Picture
-from closeup.types import Box, CropState, Detection, Photo, PhotoState
+from closeup.picture import SMALL, Picture
+from closeup.types import Box, CropState, Detection, Photo, PhotoState, Pixels
 
 SOMEWHERE = Box(10, 10, 20, 20)
 
@@ -269,17 +269,35 @@ def test_encode_crop() -> None:
     assert np.abs(decoded.astype(int) - pixels).max() < 30
 
 
+def covered(photo: Picture, box: Box, around: Box | None = None) -> Pixels:
+    around = around or Box(0, 0, *photo.size)
+    return np.asarray(cut_covered(photo, box, around, int(max(around.width, around.height))))
+
+
 def test_a_covered_object_is_gone_and_the_rest_untouched() -> None:
     rng = np.random.default_rng(0)
-    photo = rng.integers(0, 256, (30, 40, 3)).astype(np.uint8)
-    covered = cover(photo, Box(10.4, 5, 20, 14.2))
-    assert covered.shape == photo.shape
-    assert len(np.unique(covered[5:15, 10:20].reshape(-1, 3), axis=0)) == 1
-    outside = np.ones((30, 40), bool)
-    outside[5:15, 10:20] = False
-    assert np.array_equal(covered[outside], photo[outside])
+    photo = rng.integers(0, 256, (40, 40, 3)).astype(np.uint8)
+    hidden = np.zeros((40, 40), bool)
+    hidden[5:15, 10:20] = True
+    expected = photo.copy()
+    expected[hidden] = photo[~hidden].mean(axis=0).round()
+    picture, box = Picture.of(photo), Box(10.4, 5, 20, 14.2)
+    assert np.array_equal(covered(picture, box), expected)
+    for part in (Box(0, 0, 12, 12), Box(12, 7, 16, 11), Box(30, 30, 40, 40)):
+        x1, y1, x2, y2 = map(int, part)
+        assert np.array_equal(covered(picture, box, part), expected[y1:y2, x1:x2])
+    assert np.array_equal(picture.pixels(), photo)
+
+
+def test_of_a_large_photo_the_colour_is_that_of_its_smaller_copy() -> None:
+    photo = np.full((2 * SMALL, 2 * SMALL, 3), 200, np.uint8)
+    photo[101:301, 100:300] = 10
+    seen = covered(Picture.of(photo), Box(100, 101, 300, 301))
+    assert (seen == 200).all()
 
 
 @pytest.mark.parametrize("box", [Box(0, 0, 4, 3), Box(-5, -5, 50, 50), Box(1, 1, 1, 1)])
 def test_any_box_can_be_covered(box: Box) -> None:
-    assert cover(np.full((3, 4, 3), 9, np.uint8), box).tolist() == [[[9] * 3] * 4] * 3
+    seen = covered(Picture.of(np.full((3, 4, 3), 9, np.uint8)), box)
+    assert seen[:3].tolist() == [[[9] * 3] * 4] * 3
+    assert seen[3:].tolist() == [[[FILL] * 3] * 4]

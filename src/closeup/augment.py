@@ -9,7 +9,8 @@ import numpy as np
 from PIL import Image, ImageEnhance
 
 from closeup.crops import bounded
-from closeup.types import Crop, Pixels
+from closeup.picture import Picture
+from closeup.types import Box, Crop, Pixels
 
 VERSION = 1
 ANGLE = 8.0
@@ -22,15 +23,15 @@ LIGHT = 0.2
 """Change of brightness and of contrast, at most, as a share; half as much again of colour."""
 
 
-def augmented(pixels: Pixels, crop: Crop, number: int) -> Pixels:
+def augmented(photo: Picture, crop: Crop, number: int) -> Pixels:
     """A view of a close-up, slightly turned, moved, scaled and otherwise lit.
 
     Mirroring is left out: it would teach that a text or a hand's side does not matter.
 
     Parameters
     ----------
-    pixels
-        The whole photo, ``(height, width, 3)``.
+    photo
+        The whole photo.
     crop
         Its close-up, with pixels.
     number
@@ -47,7 +48,8 @@ def augmented(pixels: Pixels, crop: Crop, number: int) -> Pixels:
     # Only what the turned view can reach is looked at: photos may be large.
     reach = half * 1.5
     left, top = max(0, int(x - reach)), max(0, int(y - reach))
-    near = pixels[top : max(top + 1, int(y + reach)), left : max(left + 1, int(x + reach))]
+    right, bottom = max(left + 1, int(x + reach)), max(top + 1, int(y + reach))
+    near = np.asarray(photo.crop(Box(left, top, right, bottom)))
     fill = tuple(int(value) for value in np.median(near.reshape(-1, 3), axis=0))
     x, y = x - left, y - top
     shrunk = bounded(window, math.ceil(2 * half)) / math.ceil(2 * half)

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Literal
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageStat
 
 from closeup.config import CropConfig, DetectConfig
 from closeup.picture import Picture
@@ -160,6 +160,11 @@ def cut_out(photo: Pixels | Picture, window: Box, side: int) -> Image.Image:
     else:
         x1, y1, x2, y2 = (int(v) for v in window)
         inside = Image.fromarray(photo[y1:y2, x1:x2])
+    return _squared(inside, side)
+
+
+def _squared(inside: Image.Image, side: int) -> Image.Image:
+    """Centred on a grey square, made smaller where it is longer."""
     longer = max(inside.size)
     if longer > side:
         size = [max(1, round(length * side / longer)) for length in inside.size]
@@ -170,6 +175,34 @@ def cut_out(photo: Pixels | Picture, window: Box, side: int) -> Image.Image:
     square = Image.new("RGB", (side, side), (FILL, FILL, FILL))
     square.paste(inside, ((side - width) // 2, (side - height) // 2))
     return square
+
+
+def cut_covered(photo: Picture, box: Box, window: Box, side: int) -> Image.Image:
+    """As :func:`cut_out`, the box painted over in the mean colour of the rest of the photo.
+
+    Where the box is the whole photo, in its own mean colour. What a head still answers rightly
+    then, it knows from something beside the object.
+    """
+    width, height = photo.size
+    x1, y1 = max(0, math.floor(box.x1)), max(0, math.floor(box.y1))
+    x2, y2 = min(width, math.ceil(box.x2)), min(height, math.ceil(box.y2))
+    inside, left, top = photo.crop(window), int(window.x1), int(window.y1)
+    if x1 < x2 and y1 < y2:
+        colour = _colour_around(photo, Box(x1, y1, x2, y2))
+        inside.paste(colour, (x1 - left, y1 - top, x2 - left, y2 - top))
+    return _squared(inside, side)
+
+
+def _colour_around(photo: Picture, box: Box) -> tuple[int, ...]:
+    """The mean colour outside the box, of a large photo as its smaller copy shows it."""
+    small, factor = photo.small
+    x1, y1, x2, y2 = box
+    hidden = small.crop((math.floor(x1 / factor), math.floor(y1 / factor),
+                         math.ceil(x2 / factor), math.ceil(y2 / factor)))  # fmt: skip
+    sums = [np.array(ImageStat.Stat(part).sum) for part in (small, hidden)]
+    count, less = (part.width * part.height for part in (small, hidden))
+    mean = (sums[0] - sums[1]) / (count - less) if count > less else sums[0] / count
+    return tuple(int(value) for value in mean.round())
 
 
 def encode_crop(closeup: Image.Image, quality: int = 95) -> bytes:
@@ -283,20 +316,3 @@ def padded(photo: Photo, crop: Crop, pad: float) -> Crop:
         return crop
     around, side = window(crop.box, photo.width, photo.height, pad)
     return replace(crop, window=around, side=side)
-
-
-def cover(pixels: Pixels, box: Box) -> Pixels:
-    """A copy of the photo with the box painted over in the mean colour of the rest.
-
-    Where the box is the whole photo, in its own mean colour. What a head still answers rightly
-    then, it knows from something beside the object.
-    """
-    height, width = pixels.shape[:2]
-    x1, y1 = max(0, math.floor(box.x1)), max(0, math.floor(box.y1))
-    x2, y2 = min(width, math.ceil(box.x2)), min(height, math.ceil(box.y2))
-    copy = pixels.copy()
-    inside = np.zeros((height, width), bool)
-    inside[y1:y2, x1:x2] = True
-    rest = pixels[~inside] if not inside.all() else pixels.reshape(-1, 3)
-    copy[inside] = rest.mean(axis=0).round().astype(np.uint8)
-    return copy

@@ -12,7 +12,7 @@ from PIL import Image
 
 from closeup import augment
 from closeup.config import RunConfig
-from closeup.crops import cover, cut, cut_out, encode_crop
+from closeup.crops import cut_covered, cut_out, encode_crop
 from closeup.dataset import make_dataset, notes_on_rows
 from closeup.decided import decided_crops, decided_pairs, notes_on, without_gone
 from closeup.decisions import NOTHING, Current
@@ -322,9 +322,9 @@ class Look:
     def __call__(self, picture: Picture, crop: Crop) -> Pixels | Image.Image:
         """What is embedded of a photo for a crop of it."""
         if self.number:
-            return augment.augmented(picture.pixels(), crop, self.number)
+            return augment.augmented(picture, crop, self.number)
         if self.covered:
-            return cut(cover(picture.pixels(), crop.box), crop.window, crop.side)
+            return cut_covered(picture, crop.box, crop.window, crop.side)
         return cut_out(picture, crop.window, crop.side)
 
 
