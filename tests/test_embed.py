@@ -5,13 +5,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from closeup.config import CropConfig, DetectConfig, EngineConfig, PhotosConfig
-from closeup.crops import find_crops
-from closeup.embed import Embedder, Embeddings, content_key, embed_crops
+from closeup.crops import cut_out, find_crops
+from closeup.embed import Embedder, Embeddings, all_of, content_key, embed_crops
 from closeup.errors import NetworkDamaged, ProjectError
 from closeup.photos import list_photos
-from closeup.types import Crop, Photo
+from closeup.picture import SMALL, Picture
+from closeup.preprocess import InputSpec, prepare
+from closeup.types import Box, Crop, Photo
 from closeup.zoo import Network, load
 from tests import tiny
 
@@ -45,6 +48,24 @@ def test_an_embedding_does_not_depend_on_its_neighbours(embedder: Embedder) -> N
     together = list(embedder.embed(pictures))
     for picture, vector in zip(pictures, together, strict=True):
         assert np.array_equal(next(embedder.embed([picture])), vector)
+
+
+@pytest.mark.parametrize("size", [(30, 20), (2 * SMALL + 1, 2 * SMALL + 2)])
+def test_all_of_a_photo_is_shown_on_a_square(size: tuple[int, int]) -> None:
+    """Of a large one its smaller copy, which a small network cannot tell from it."""
+    width, height = size
+    pixels = np.random.default_rng(0).integers(0, 256, (9, 6, 3), np.uint8)
+    photo = Picture(Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC))
+    spec = InputSpec(width=64, height=64, scale="byte")
+    seen = all_of(photo, spec)
+    assert seen.size == (max(photo.small[0].size),) * 2
+    expected = cut_out(photo, Box(0, 0, width, height), max(width, height))
+    off = np.abs(prepare(seen, spec)[0] - prepare(expected, spec)[0])
+    assert off.mean() < 0.3
+    hidden = all_of(photo, spec, Box(0, 0, width, height))
+    assert len(np.unique(np.asarray(hidden).reshape(-1, 3), axis=0)) <= 2  # and the grey
+    large = InputSpec(width=SMALL + 100, height=64)
+    assert all_of(photo, large).size == (max(size),) * 2
 
 
 def test_known_embeddings_are_not_made_again(

@@ -14,9 +14,11 @@ from PIL import Image
 
 import closeup
 from closeup.errors import ModelError
+from closeup.images import read_photo
 from closeup.model import CHUNK
+from closeup.picture import SMALL
 from closeup.project import Project
-from closeup.types import Result
+from closeup.types import Photo, Result
 from tests import tiny
 
 
@@ -48,9 +50,7 @@ def test_the_model_answers_as_training_measured(project: Path, model: closeup.Mo
         assert answer.objects[0].confidence == pytest.approx(row.confidence, abs=1e-6)
 
 
-def _photos(project: Path) -> list[closeup.types.Photo]:  # type: ignore[name-defined]
-    from closeup.types import Photo
-
+def _photos(project: Path) -> list[Photo]:
     table = Project(project / "out").read("photos", Photo)
     assert table is not None
     return list(table.rows)
@@ -62,6 +62,35 @@ def test_path_bytes_image_and_array_give_one_answer(project: Path, model: closeu
         sources = [file, str(file), file.read_bytes(), picture, np.asarray(picture)]
         answers = [model.predict(source).objects for source in sources]
     assert all(answer == answers[0] for answer in answers)
+
+
+def test_large_turned_photos_are_answered_as_training_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whose smaller copies stand in for them; from a file, its bytes or its pixels."""
+    tiny.make_cache(tmp_path / "cache", monkeypatch)
+    folder = tiny.make_photos(tmp_path / "photos", per_label=6)
+    exif = Image.Exif()
+    exif[0x0112] = 8
+    for file in folder.rglob("*.png"):
+        with Image.open(file) as small:
+            large = small.resize((2 * SMALL + 121, 2 * SMALL + 2))
+        large.save(file.with_suffix(".jpg"), exif=exif)
+        file.unlink()
+    closeup.run(folder, out=tmp_path / "out", parent="thing", detector="tiny-box",
+                backbone="tiny-pool", view="both")  # fmt: skip
+    model = closeup.load(tmp_path / "out" / "model")
+    table = Project(tmp_path / "out").read("results", Result)
+    assert table is not None
+    assert table.rows
+    path_of = {photo.id: photo.file for photo in _photos(tmp_path)}
+    for row in table.rows:
+        path = path_of[row.photo_id]
+        answer = model.predict(path, always=True).objects
+        assert answer[0].label == row.answer
+        assert answer[0].confidence == pytest.approx(row.confidence, abs=1e-6)
+        for source in (path.read_bytes(), read_photo(path)):
+            assert model.predict(source, always=True).objects == answer
 
 
 def test_many_answers_equal_single_ones_in_order(project: Path, model: closeup.Model) -> None:

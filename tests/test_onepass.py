@@ -41,10 +41,11 @@ def photos(tmp_path: Path) -> Path:
     folder = tiny.make_photos(tmp_path / "photos", dark=2)
     (folder / "ash" / "broken.jpg").write_bytes(b"no picture")
     (folder / "ash" / "copy.png").write_bytes((folder / "ash" / "0.png").read_bytes())
-    noise = np.random.default_rng(0).integers(90, 256, (900, 1400, 3), dtype=np.uint8)
     exif = Image.Exif()
     exif[0x0112] = 6
-    Image.fromarray(noise).save(folder / "birch" / "large.jpg", exif=exif)
+    for name, size in (("large", (1300, 1402, 3)), ("odd", (1283, 1401, 3))):
+        noise = np.random.default_rng(0).integers(90, 256, size, dtype=np.uint8)
+        Image.fromarray(noise).save(folder / "birch" / f"{name}.jpg", exif=exif)
     return folder
 
 

@@ -18,19 +18,19 @@ import numpy as np
 from PIL import Image
 
 from closeup.config import EngineConfig
-from closeup.crops import cut_out
+from closeup.crops import bounded, cut_covered, cut_out
 from closeup.engine import Feeds, Graph, Results, open_graph, precision_for, read_signature
 from closeup.errors import NetworkDamaged
 from closeup.images import read_picture_again
 from closeup.parallel import ordered_map
 from closeup.picture import Picture
-from closeup.preprocess import prepare
+from closeup.preprocess import InputSpec, prepare
 from closeup.progress import Progress, silent, track
 from closeup.project import key_of
-from closeup.types import Crop, Floats, Photo, Pixels
+from closeup.types import Box, Crop, Floats, Photo, Pixels
 from closeup.zoo import Network
 
-VERSION = 3
+VERSION = 4
 LEAST_FOR_RATE = 16
 """With fewer close-ups at once, their number a second says nothing."""
 
@@ -139,9 +139,31 @@ def content_key(photo: Photo, crop: Crop) -> str:
     return f"{photo.sha256}:{corners}:{crop.side}"
 
 
-def plain(picture: Picture, crop: Crop) -> Image.Image:
+def plain(picture: Picture, crop: Crop, _: InputSpec) -> Image.Image:
     """The close-up itself."""
     return cut_out(picture, crop.window, crop.side)
+
+
+def all_of(picture: Picture, spec: InputSpec, covered: Box | None = None) -> Image.Image:
+    """The whole photo on a grey square, as the view ``photo`` shows it to the network of `spec`.
+
+    A large photo is taken from its smaller copy, where that has as many pixels as the input.
+
+    Parameters
+    ----------
+    covered
+        Painted over as :func:`closeup.crops.cut_covered` does, in pixels of the photo.
+    """
+    small, factor = picture.small
+    if factor > 1 and max(small.size) >= max(spec.width, spec.height):
+        picture = Picture(small)
+    else:
+        factor = 1
+    whole = Box(0, 0, *picture.size)
+    side = bounded(whole, max(picture.size))
+    if covered is None:
+        return cut_out(picture, whole, side)
+    return cut_covered(picture, Box(*(value / factor for value in covered)), whole, side)
 
 
 def embed_crops(
@@ -150,7 +172,7 @@ def embed_crops(
     embedder: Embedder,
     known: Mapping[str, Floats],
     progress: Progress = silent,
-    look: Callable[[Picture, Crop], Pixels | Image.Image] = plain,
+    look: Callable[[Picture, Crop, InputSpec], Pixels | Image.Image] = plain,
 ) -> Embeddings:
     """The embeddings of all `crops`, reusing the `known` ones; each photo is decoded once.
 
@@ -177,8 +199,9 @@ def embed_crops(
 
     def inputs_of(photo_id: str) -> list[Floats]:
         picture = read_picture_again(photos[photo_id])
-        closeups = (look(picture, crop) for crop in wanted[photo_id].values())
-        return [prepare(closeup, embedder.card.input)[0] for closeup in closeups]
+        spec = embedder.card.input
+        closeups = (look(picture, crop, spec) for crop in wanted[photo_id].values())
+        return [prepare(closeup, spec)[0] for closeup in closeups]
 
     stream = (values for many in ordered_map(inputs_of, wanted) for values in many)
     start = time.perf_counter()

@@ -30,10 +30,10 @@ from PIL import Image
 
 from closeup.config import EngineConfig
 from closeup.conformal import Conformal, prediction_sets
-from closeup.crops import bounded, cut, cut_out, find_crops, whole_photo
+from closeup.crops import cut_out, find_crops
 from closeup.detect import Detector
 from closeup.detect.stage import FLOOR, as_rows
-from closeup.embed import Embedder
+from closeup.embed import Embedder, all_of
 from closeup.errors import ModelError, NetworkError, PhotoError
 from closeup.heads import Head, restore
 from closeup.images import read_photo, read_picture
@@ -53,7 +53,6 @@ from closeup.project import write_together
 from closeup.types import (
     UNKNOWN,
     Answer,
-    Box,
     Crop,
     CropState,
     Detection,
@@ -197,7 +196,7 @@ class Model:
             yield Prediction(name, found, tuple(answers[c.id] for c in mine))
 
     def answers_for(
-        self, photo: Pixels, label: str
+        self, photo: Picture, label: str
     ) -> Callable[[Iterable[Pixels]], NDArray[np.float64]]:
         """From close-ups of `photo`, changed at will, to the ``(n,)`` probabilities of `label`.
 
@@ -206,10 +205,7 @@ class Model:
         place = self.labels.index(label)
         whole = []
         if self.card.view != "closeup":
-            height, width = photo.shape[:2]
-            everything = Box(0, 0, width, height)
-            square = cut(photo, everything, bounded(everything, max(height, width)))
-            whole = list(self._embedder.embed([square]))
+            whole = list(self._embedder.embed([all_of(photo, self._embedder.card.input)]))
 
         def answer(closeups: Iterable[Pixels]) -> NDArray[np.float64]:
             seen = list(self._embedder.embed(closeups)) if self.card.view != "photo" else [
@@ -223,14 +219,17 @@ class Model:
         self, crops: Sequence[Crop], rows: dict[str, Photo], pictures: dict[str, Picture]
     ) -> Iterator[Floats]:
         """The features of each crop, as training made them; a whole photo is embedded once."""
-        wanted: dict[tuple[str, ...], Crop] = {}
+        wanted: dict[tuple[str, str], Crop] = {}
         for crop in crops:
             if self.card.view != "photo":
                 wanted[crop.id, "closeup"] = crop
             if self.card.view != "closeup":
-                wanted[crop.photo_id, "photo"] = whole_photo(rows[crop.photo_id], crop)
+                wanted[crop.photo_id, "photo"] = crop
         vectors = self._embedder.embed(
-            cut_out(pictures[crop.photo_id], crop.window, crop.side) for crop in wanted.values()
+            cut_out(pictures[crop.photo_id], crop.window, crop.side)
+            if view == "closeup"
+            else all_of(pictures[crop.photo_id], self._embedder.card.input)
+            for (_, view), crop in wanted.items()
         )
         found = dict(zip(wanted, vectors, strict=True))
         for crop in crops:

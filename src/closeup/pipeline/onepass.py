@@ -19,7 +19,7 @@ from closeup.detect import Detector
 from closeup.detect.detector import Seen
 from closeup.detect.stage import FLOOR, as_rows
 from closeup.duplicates import Signature, Signatures, signature_of
-from closeup.embed import Embedder, Embeddings, content_key
+from closeup.embed import Embedder, Embeddings, all_of, content_key
 from closeup.engine import Feeds, Graph, Results
 from closeup.images import read_picture_again
 from closeup.memory import keep_memory
@@ -217,13 +217,13 @@ def _is_saved(job: Job, known: _Known, photo: Photo, crop: Crop) -> bool:
     return known.files.get(crop.file) == what and (job.project.folder / crop.file).is_file()
 
 
-def _unknown(known: _Known, photo: Photo, crop: Crop) -> list[tuple[str, Crop] | None]:
-    """For each look, the content key and window to embed; None where that is known."""
-    found: list[tuple[str, Crop] | None] = []
+def _unknown(known: _Known, photo: Photo, crop: Crop) -> list[str | None]:
+    """For each look, the content key of what is to be embedded; None where that is known."""
+    found: list[str | None] = []
     for (_, keys), view in zip(known.looks, known.views, strict=False):
         seen = crop if view == "closeup" else whole_photo(photo, crop)
         key = content_key(photo, seen)
-        found.append(None if key in keys else (key, seen))
+        found.append(None if key in keys else key)
     return found
 
 
@@ -239,19 +239,24 @@ def _cut(job: Job, known: _Known, item: _Item, mark: Callable[[], None]) -> _Ite
         return item
     quality = job.config.crop.quality
     for crop in _crops_of(job, photo, item.detections):
+        closeup = None
         if not _is_saved(job, known, photo, crop):
             assert picture is not None
             mark()
-            closeup = encode_crop(cut_out(picture, crop.window, crop.side), quality)
-            job.project.write_bytes(crop.file, closeup, durable=False)
+            closeup = cut_out(picture, crop.window, crop.side)
+            job.project.write_bytes(crop.file, encode_crop(closeup, quality), durable=False)
         item.files[crop.file] = saved_as(photo, crop, quality)
-        for inputs, unknown in zip(item.inputs, _unknown(known, photo, crop), strict=True):
-            if unknown is not None and unknown[0] not in {key for key, _ in inputs}:
+        todo = zip(known.views, item.inputs, _unknown(known, photo, crop), strict=False)
+        for view, inputs, key in todo:
+            if key is not None and key not in {known_key for known_key, _ in inputs}:
                 assert picture is not None
                 assert known.embedder is not None
-                key, seen = unknown
-                closeup_ = cut_out(picture, seen.window, seen.side)
-                inputs.append((key, prepare(closeup_, known.embedder.card.input)[0]))
+                spec = known.embedder.card.input
+                if view == "closeup":
+                    seen = closeup or cut_out(picture, crop.window, crop.side)
+                else:
+                    seen = all_of(picture, spec)
+                inputs.append((key, prepare(seen, spec)[0]))
     item.picture = None
     return item
 

@@ -17,7 +17,7 @@ from closeup.crops import cut, cut_out
 from closeup.decisions import REVIEW_URL
 from closeup.duplicates import Pair
 from closeup.explain import occlusion_map, overlay
-from closeup.images import read_again, read_picture_again
+from closeup.images import read_picture_again
 from closeup.model import load_model
 from closeup.parallel import ordered_map
 from closeup.pipeline.findings import Facts
@@ -166,9 +166,9 @@ def _hinges(
     model = load_model(folder, job.config.engine)
     found = {}
     for place, (crop, label) in enumerate(mistakes[:MAX_EXPLAINED]):
-        pixels = read_again(photos[crop.photo_id])
-        closeup_ = cut(pixels, crop.window, crop.side)
-        drops = occlusion_map(model.answers_for(pixels, label), closeup_)
+        seen = read_picture_again(photos[crop.photo_id])
+        closeup_ = cut(seen, crop.window, crop.side)
+        drops = occlusion_map(model.answers_for(seen, label), closeup_)
         found[crop.id] = thumbnail(overlay(closeup_, drops))
         job.progress("explain", place + 1, min(len(mistakes), MAX_EXPLAINED))
     return found

@@ -19,7 +19,7 @@ from closeup.decisions import NOTHING, Current
 from closeup.detect import Detector
 from closeup.detect.stage import FLOOR, detect_photos
 from closeup.duplicates import Pair, Signature, Signatures, near_duplicates, signatures
-from closeup.embed import Embedder, Embeddings, content_key, embed_crops
+from closeup.embed import Embedder, Embeddings, all_of, content_key, embed_crops
 from closeup.engine import precision_for
 from closeup.errors import UsageError
 from closeup.groups import group_photos, labelled
@@ -28,6 +28,7 @@ from closeup.interop.boxes import read_boxes
 from closeup.parallel import ordered_map
 from closeup.photos import list_photos
 from closeup.picture import Picture
+from closeup.preprocess import InputSpec
 from closeup.progress import Progress, silent, track
 from closeup.project import Project, Table, key_of
 from closeup.types import Crop, Detection, Example, Floats, Photo, PhotoState, Pixels
@@ -319,10 +320,12 @@ class Look:
             return f"{self.view}-covered"
         return f"{self.view}-augmented{augment.VERSION}-{self.number}" if self.number else self.view
 
-    def __call__(self, picture: Picture, crop: Crop) -> Pixels | Image.Image:
-        """What is embedded of a photo for a crop of it."""
+    def __call__(self, picture: Picture, crop: Crop, spec: InputSpec) -> Pixels | Image.Image:
+        """What a network with the input `spec` is shown of a photo for a crop of it."""
         if self.number:
             return augment.augmented(picture, crop, self.number)
+        if self.view == "photo":
+            return all_of(picture, spec, crop.box if self.covered else None)
         if self.covered:
             return cut_covered(picture, crop.box, crop.window, crop.side)
         return cut_out(picture, crop.window, crop.side)
