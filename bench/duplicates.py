@@ -43,7 +43,7 @@ from bench.machine import describe
 from closeup.config import PhotosConfig
 from closeup.duplicates import SIMILAR, Pair, Signatures, near_duplicates, signatures
 from closeup.groups import group_photos
-from closeup.images import read_again
+from closeup.images import read_picture_again
 from closeup.photos import list_photos
 from closeup.types import Photo, PhotoState
 
@@ -151,7 +151,7 @@ def copied(photo: Photo, number: int) -> Picture:
     kinds: list[Kind] = [KINDS[number]] if number < len(KINDS) else []
     while len(kinds) < 2 and number >= len(KINDS):
         kinds = [KINDS[i] for i in draw.permutation(len(KINDS))[:2]]
-    picture = Image.fromarray(read_again(photo))
+    picture = read_picture_again(photo).upright
     for kind in kinds:
         picture = kind(picture, draw)
     return picture if kinds[-1] is encode else saved(picture, 92)
@@ -285,7 +285,7 @@ def write_sheets(originals: Originals, pairs: Sequence[Pair], folder: Path) -> N
             x, y = place % columns * (2 * side + 8), place // columns * (side + 14)
             pen.text((x, y), f"{first + place}: {pair.similarity:.3f}", fill="black")
             for offset, photo in ((0, by_id[pair.a]), (side, by_id[pair.b])):
-                small = Image.fromarray(read_again(photo)).resize((side, side))
+                small = read_picture_again(photo).upright.resize((side, side))
                 sheet.paste(small, (x + offset, y + 12))
         sheet.save(folder / f"sheet{first // (columns * rows):03}.png")
 

@@ -289,6 +289,24 @@ def test_a_covered_object_is_gone_and_the_rest_untouched() -> None:
     assert np.array_equal(picture.pixels(), photo)
 
 
+def test_windows_and_sides_of_a_strangers_table_do_no_harm() -> None:
+    photo = Picture.of(np.full((20, 30, 3), 7, np.uint8))
+    assert cut(photo, Box(9, 5, 3, 2), 4).tolist() == [[[FILL] * 3] * 4] * 4
+    assert cut(photo, Box(0, 0, 1, 1), 10**9).shape == (WIDEST, WIDEST, 3)
+    assert cut(photo, Box(0, 0, 1, 1), -3).tolist() == [[[7] * 3]]
+    pixels = np.full((20, 20, 3), 200, np.uint8)
+    pixels[5:15, 5:15] = 10
+    seen = covered(Picture.of(pixels), Box(5, 5, 15, 15), Box(-4, -4, 16, 16))
+    assert not (seen == 10).any()
+
+
+def test_a_thin_rim_of_a_large_photo_gives_the_colour() -> None:
+    pixels = np.full((2 * SMALL, 2 * SMALL, 3), 10, np.uint8)
+    pixels[:, 0] = 250
+    seen = covered(Picture.of(pixels), Box(1, 0, 2 * SMALL, 2 * SMALL))
+    assert (seen == 250).all()
+
+
 def test_of_a_large_photo_the_colour_is_that_of_its_smaller_copy() -> None:
     photo = np.full((2 * SMALL, 2 * SMALL, 3), 200, np.uint8)
     photo[101:301, 100:300] = 10

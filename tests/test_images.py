@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, features
+from PIL.PngImagePlugin import PngInfo
 
 from closeup import images
 from closeup.errors import PhotoError, ProjectError
-from closeup.images import CODES, hash_file, photo_suffixes, read_again, read_photo
-from closeup.types import Photo, PhotoState
+from closeup.images import CODES, hash_file, photo_suffixes, read_photo, read_picture_again
+from closeup.types import Box, Photo, PhotoState
 from tests.conftest import save_photo
 
 
@@ -308,6 +309,35 @@ def test_threads_leave_warnings_as_they_were() -> None:
     assert warnings.filters == before
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "GIF", "PNG"])
+def test_what_a_file_says_beside_its_pixels_is_not_handed_on(kind: str) -> None:
+    """A comment of 100 kB would be too long for the JPEG file of a close-up."""
+    text = b"long" * 16_000 if kind == "JPEG" else b"long" * 25_000
+    options: dict[str, object] = {"comment": text}
+    if kind == "PNG":
+        about = PngInfo()
+        about.add_itxt("comment", text.decode())
+        options = {"pnginfo": about}
+    given = Image.open(io.BytesIO(encode(smooth(), kind, **options)))
+    for source in (encode(smooth(), kind, **options), given):
+        picture = images.read_picture(source)
+        assert picture.upright.info == {}
+        assert picture.crop(Box(0, 0, 9, 9)).info == {}
+    assert given.info  # the caller's own is left alone
+
+
+def test_a_file_that_grows_while_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "a.png"
+    smooth().save(file)
+    before = os.stat_result((0,) * 6 + (5,) + (0,) * 3)
+    monkeypatch.setattr(images.os, "fstat", lambda _: before)  # five bytes, it said
+    with file.open("rb") as stream:
+        picture, found = images.read_and_hash(file, stream, 10**6)
+    assert (picture.size, found) == ((64, 48), hash_file(file))
+
+
 @pytest.mark.parametrize("at_once", [1 << 20, 10])
 def test_a_photo_and_its_hash(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: int
@@ -342,14 +372,14 @@ def test_read_again(tmp_path: Path) -> None:
     save_photo(file, (20, 10))
     photo = Photo("a-1", str(tmp_path), "a.png", "", "", "", PhotoState.READABLE, "", "", 20, 10,
                   1, 1, hash_file(file))  # fmt: skip
-    assert read_again(photo).shape == (10, 20, 3)  # the time may be another, the bytes not
+    assert read_picture_again(photo).size == (20, 10)  # the time may be another, the bytes not
     Image.new("RGB", (20, 10), (1, 2, 3)).save(file)
     with pytest.raises(ProjectError, match="another one of 20 x 10"):
-        read_again(photo)
+        read_picture_again(photo)
     for size in ((10, 20), (10, 10), (40, 40)):
         save_photo(tmp_path / "a.png", size)
         with pytest.raises(ProjectError, match="changed"):
-            read_again(photo)
+            read_picture_again(photo)
     (tmp_path / "a.png").unlink()
     with pytest.raises(ProjectError, match="no such file"):
-        read_again(photo)
+        read_picture_again(photo)

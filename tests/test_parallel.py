@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -60,6 +61,44 @@ def test_quick_items_may_wait_in_numbers_and_slow_ones_in_few(
     ahead = [taken - done for done, _ in enumerate(ordered_map(str, items()))]
     assert max(ahead) <= most + 1
     assert ahead[100] >= most - 1
+
+
+def test_a_slow_item_among_quick_ones_holds_back_those_that_were_handed_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The first large photo after many small ones must not find sixteen more behind it."""
+    times = iter(range(10**6))
+    seconds = {"now": 0.0}
+
+    def thread_time() -> float:
+        return 0.0 if next(times) % 2 == 0 else seconds["now"]
+
+    monkeypatch.setattr(parallel.time, "thread_time", thread_time)
+    begun: list[int] = []
+    large = threading.Event()
+
+    def work(n: int) -> int:
+        begun.append(n)
+        if n == 40:
+            seconds["now"] = 1.0
+            large.set()
+        return n
+
+    monkeypatch.setattr(parallel, "available_cpus", lambda: 1)
+    results = ordered_map(work, range(100))
+    for n in range(30):
+        assert next(results) == n
+    assert large.wait(10)
+    time.sleep(0.2)  # whatever may begin has begun by now
+    assert max(begun) == 40
+    assert [next(results) for _ in range(70)] == list(range(30, 100))
+
+
+def test_closing_early_frees_a_thread_that_waits_for_its_turn() -> None:
+    results = ordered_map(lambda n: n, range(1000), workers=2, ahead=4)
+    next(results)
+    results.close()  # type: ignore[attr-defined]
+    assert not [t for t in threading.enumerate() if t.name.startswith("closeup")]
 
 
 def test_an_error_arrives_at_its_place() -> None:

@@ -55,6 +55,7 @@ def test_a_window_that_leads_outside_is_cut_off(turn: Image.Transpose | None) ->
     picture = Picture(Image.fromarray(pixels(31, 20)), turn)
     assert picture.crop(Box(-(10**9), -5, 10**9, 10**9)).size == picture.size
     assert picture.crop(Box(10**6, 0, 10**9, 5)).size == (0, 5)
+    assert picture.crop(Box(9, 5, 3, 2)).size == (0, 0)
 
 
 @pytest.mark.parametrize("turn", TURNS)

@@ -165,6 +165,7 @@ def cut_out(photo: Pixels | Picture, window: Box, side: int) -> Image.Image:
 
 def _squared(inside: Image.Image, side: int) -> Image.Image:
     """Centred on a grey square, made smaller where it is longer."""
+    side = min(max(side, 1), WIDEST)  # a stranger's table may say anything
     longer = max(inside.size)
     if longer > side:
         size = [max(1, round(length * side / longer)) for length in inside.size]
@@ -186,6 +187,7 @@ def cut_covered(photo: Picture, box: Box, window: Box, side: int) -> Image.Image
     width, height = photo.size
     x1, y1 = max(0, math.floor(box.x1)), max(0, math.floor(box.y1))
     x2, y2 = min(width, math.ceil(box.x2)), min(height, math.ceil(box.y2))
+    window = window.clip(width, height)
     inside, left, top = photo.crop(window), int(window.x1), int(window.y1)
     if x1 < x2 and y1 < y2:
         colour = _colour_around(photo, Box(x1, y1, x2, y2))
@@ -195,12 +197,13 @@ def cut_covered(photo: Picture, box: Box, window: Box, side: int) -> Image.Image
 
 def _colour_around(photo: Picture, box: Box) -> tuple[int, ...]:
     """The mean colour outside the box, of a large photo as its smaller copy shows it."""
-    small, factor = photo.small
-    x1, y1, x2, y2 = box
-    hidden = small.crop((math.floor(x1 / factor), math.floor(y1 / factor),
-                         math.ceil(x2 / factor), math.ceil(y2 / factor)))  # fmt: skip
-    sums = [np.array(ImageStat.Stat(part).sum) for part in (small, hidden)]
-    count, less = (part.width * part.height for part in (small, hidden))
+    seen, factor = photo.small
+    if factor > 1 and min(box.x1, box.y1, photo.size[0] - box.x2, photo.size[1] - box.y2) < factor:
+        seen, factor = photo.upright, 1  # the rest may be a rim that the copy does not show
+    hidden = seen.crop((math.floor(box.x1 / factor), math.floor(box.y1 / factor),
+                        math.ceil(box.x2 / factor), math.ceil(box.y2 / factor)))  # fmt: skip
+    sums = [np.array(ImageStat.Stat(part).sum) for part in (seen, hidden)]
+    count, less = (part.width * part.height for part in (seen, hidden))
     mean = (sums[0] - sums[1]) / (count - less) if count > less else sums[0] / count
     return tuple(int(value) for value in mean.round())
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import io
+import os
 import struct
 import threading
 import warnings
@@ -126,7 +127,7 @@ def read_picture(
     """As :func:`read_photo`, of which parts and a smaller copy can be had sooner than all of it."""
     with _quiet():
         if isinstance(source, Image.Image):
-            return _decode(source, max_pixels)
+            return _decode(source, max_pixels, own=False)
         if isinstance(source, bytes):
             return _decode_stream(io.BytesIO(source), max_pixels)
         with open_photo(Path(source)) as stream:
@@ -136,36 +137,32 @@ def read_picture(
 def read_and_hash(path: Path, stream: IO[bytes], max_pixels: int) -> tuple[Picture, str]:
     """A photo and the SHA-256 of its file, which is open in `stream`.
 
-    Both are of the very same bytes, except of files of more than :data:`AT_ONCE` bytes, which are
-    read twice.
+    Both are of the very same bytes, except of files that grow or have more than :data:`AT_ONCE`
+    bytes, which are read twice.
 
     Raises
     ------
     PhotoError
         As :func:`read_photo` and :func:`hash_file`.
     """
+    size = os.fstat(stream.fileno()).st_size
     try:
-        data = stream.read(AT_ONCE + 1)
+        data = stream.read(min(size, AT_ONCE) + 1)
     except OSError as err:
         raise PhotoError("io_error", f"the file could not be read: {err}") from err
-    if len(data) > AT_ONCE:
+    if len(data) > size or size > AT_ONCE:
         return read_picture(path, max_pixels=max_pixels), hash_file(path)
     return read_picture(data, max_pixels=max_pixels), hashlib.sha256(data).hexdigest()
 
 
-def read_again(photo: Photo) -> Pixels:
-    """The pixels of a listed photo, ``(photo.height, photo.width, 3)`` uint8.
+def read_picture_again(photo: Photo) -> Picture:
+    """A listed photo, of ``photo.width`` x ``photo.height`` pixels.
 
     Raises
     ------
     ProjectError
         Where the file has changed or vanished since it was listed.
     """
-    return read_picture_again(photo).pixels()
-
-
-def read_picture_again(photo: Photo) -> Picture:
-    """As :func:`read_again`, of which parts and a smaller copy can be had sooner."""
     try:
         picture = read_picture(photo.file, max_pixels=photo.width * photo.height)
         same = _holds_what_it_did(photo)
@@ -295,12 +292,17 @@ def _open(stream: IO[bytes], prefix: bytes) -> Image.Image:
     raise UnidentifiedImageError
 
 
-def _decode(image: Image.Image, max_pixels: int) -> Picture:
+def _decode(image: Image.Image, max_pixels: int, *, own: bool = True) -> Picture:
     _check_size(*image.size, max_pixels)
     try:
         image.load()
         # TIFF turns itself while loading, and then no longer carries the tag: so look after it.
-        return Picture(to_rgb(image), _turn_of(image))
+        turn, rgb = _turn_of(image), to_rgb(image)
+        if rgb is image and not own:
+            rgb = image.copy()
+        # Comments and the like would go into whatever is saved of it, where they may be too long.
+        rgb.info = {}
+        return Picture(rgb, turn)
     except Image.DecompressionBombError as err:
         raise PhotoError("too_large", f"too many pixels for its format: {err}") from err
     except _BROKEN as err:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import math
 import os
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -45,7 +46,8 @@ def ordered_map(
     ahead
         Results held at most while the consumer is busy, which bounds memory whatever the length
         of `items`; 0 for twice the workers, and for :data:`MANY` of items that are quick, so
-        that the consumer need not wait whenever the thread does not get its turn.
+        that the consumer need not wait whenever the thread does not get its turn. Once a slow one
+        comes, which may be large, none that was handed over before is begun too early either.
 
     Raises
     ------
@@ -58,19 +60,57 @@ def ordered_map(
         for _ in range(workers or min(8, available_cpus()))
     ]
     width = _Width(len(pools), fixed=bool(workers))
-    watched = function if workers else width.watching(function)
+    gate = _Gate(lambda: ahead or width.ahead)
+    work = gate.before(function if workers else width.watching(function))
     try:
         for number, item in enumerate(items):
-            waiting.append(pools[number % width.value].submit(watched, item))
+            waiting.append(pools[number % width.value].submit(work, number, item))
             while len(waiting) >= (ahead or width.ahead):
-                yield waiting.popleft().result()
+                yield gate.take(waiting.popleft())
         while waiting:
-            yield waiting.popleft().result()
+            yield gate.take(waiting.popleft())
     finally:
+        gate.close()
         for pool in pools:
             pool.shutdown(wait=False, cancel_futures=True)
         for pool in pools:
             pool.shutdown(wait=True)
+
+
+class _Gate:
+    """Lets an item begin once it is less than `limit()` ahead of those that were taken."""
+
+    def __init__(self, limit: Callable[[], int]) -> None:
+        self._limit = limit
+        self._taken = 0
+        self._closed = False
+        self._changed = threading.Condition()
+
+    def before(self, function: Callable[[A], B]) -> Callable[[int, A], B]:
+        """`function` of the item of a number, not begun too early, nor after the gate is closed."""
+
+        def work(number: int, item: A) -> B:
+            with self._changed:
+                self._changed.wait_for(lambda: self._closed or number - self._taken < self._limit())
+                if self._closed:
+                    raise CancelledError
+            return function(item)
+
+        return work
+
+    def take(self, future: Future[B]) -> B:
+        """The result of the next item."""
+        result = future.result()
+        with self._changed:
+            self._taken += 1
+            self._changed.notify_all()
+        return result
+
+    def close(self) -> None:
+        """Nothing more is wanted."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
 
 
 class _Width:
@@ -80,6 +120,7 @@ class _Width:
         self._most = most
         self._fixed = fixed
         self._mean = 0.0
+        self._last = 0.0
         self._seen = 0
 
     @property
@@ -90,7 +131,7 @@ class _Width:
     @property
     def ahead(self) -> int:
         """How many results may wait."""
-        quick = not self._fixed and self._seen and self._mean < WORTH_A_THREAD
+        quick = not self._fixed and self._seen and max(self._mean, self._last) < WORTH_A_THREAD
         return MANY if quick else 2 * self.value
 
     def watching(self, function: Callable[[A], B]) -> Callable[[A], B]:
@@ -100,6 +141,7 @@ class _Width:
             start = time.thread_time()
             result = function(item)
             taken = time.thread_time() - start
+            self._last = taken
             self._seen += 1
             # The mean of all at first, then ever more of the last hundred or so.
             self._mean += (taken - self._mean) / min(self._seen, 100)

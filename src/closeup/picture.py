@@ -33,7 +33,7 @@ _STEPS = MappingProxyType(
 class Picture:
     """An upright RGB photo.
 
-    To turn twelve megapixels takes longer than to decode them, and a close-up is a small part of
+    To turn twelve megapixels takes as long as to decode them, and a close-up is a small part of
     them. Whatever is asked of it is to the pixel what the photo gives that is turned first.
 
     Parameters
@@ -60,10 +60,10 @@ class Picture:
         across = self._turn is not None and _STEPS[self._turn][0]
         return (height, width) if across else (width, height)
 
-    @cached_property
+    @property
     def upright(self) -> Image.Image:
-        """All of it."""
-        return self._stored if self._turn is None else self._stored.transpose(self._turn)
+        """All of it. Of a large photo that is turned, made anew each time: it need not be held."""
+        return self.small[0] if self._factor == 1 else self._turned()
 
     @cached_property
     def small(self) -> tuple[Image.Image, int]:
@@ -71,18 +71,27 @@ class Picture:
 
         A last row or column stands for what is left over.
         """
+        factor = self._factor
+        if factor == 1:
+            return self._turned(), 1
+        if self._turn is None or any(side % factor for side in self.size):
+            return self._turned().reduce(factor), factor
+        return self._stored.reduce(factor).transpose(self._turn), factor
+
+    @property
+    def _factor(self) -> int:
         factor = 1
         while min(self.size) >= 2 * factor * SMALL:
             factor *= 2
-        if factor == 1:
-            return self.upright, 1
-        if self._turn is None or any(side % factor for side in self.size):
-            return self.upright.reduce(factor), factor
-        return self._stored.reduce(factor).transpose(self._turn), factor
+        return factor
+
+    def _turned(self) -> Image.Image:
+        return self._stored if self._turn is None else self._stored.transpose(self._turn)
 
     def crop(self, window: Box) -> Image.Image:
         """The pixels of `window`, whose corners are whole; what lies outside is left out."""
         x1, y1, x2, y2 = (int(value) for value in window.clip(*self.size))
+        x2, y2 = max(x1, x2), max(y1, y2)
         if self._turn is None:
             return self._stored.crop((x1, y1, x2, y2))
         width, height = self._stored.size

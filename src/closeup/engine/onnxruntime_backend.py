@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from closeup.engine.graph import MOST_STREAMS, Feeds, Results
+from closeup.engine.graph import MOST_STREAMS, Feeds, Results, in_flight
 from closeup.engine.onnx_file import Shape, Signature
 from closeup.errors import NetworkError
 
@@ -72,7 +72,7 @@ class OnnxruntimeGraph:
         with ThreadPoolExecutor(workers, "closeup-onnxruntime") as pool:
             try:
                 for feed in feeds:
-                    if len(running) == 2 * workers:
+                    if len(running) == in_flight(workers):
                         yield running.popleft().result()
                     running.append(pool.submit(self._call, session, feed))
                 while running:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from closeup.crops import cut_out, encode_crop, whole_photo
@@ -189,12 +189,18 @@ def _open(job: Job, known: _Known, entry: Entry) -> _Item:
         item.detections = rows
     if item.picture is None and (unsigned or rows is None or _todo(job, known, photo, rows)):
         item.picture = read_picture_again(photo)
-    if item.picture is not None:
-        item.looked = True
+    if item.picture is None:
+        return item
+    item.looked = True
+    try:
         if unsigned:
             item.signature = signature_of(item.picture)
         if rows is None and known.detector is not None:
             item.feed, item.seen = known.detector.feed(item.picture)
+    except MemoryError:
+        reason = "there is not enough memory to turn the picture and to make it smaller"
+        return _Item(replace(photo, state=PhotoState.UNREADABLE, code="too_large", reason=reason,
+                             width=0, height=0, sha256=""))  # fmt: skip
     return item
 
 

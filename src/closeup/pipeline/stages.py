@@ -34,7 +34,7 @@ from closeup.project import Project, Table, key_of
 from closeup.types import Crop, Detection, Example, Floats, Photo, PhotoState, Pixels
 from closeup.zoo import Network
 
-VERSIONS = {"photos": 1, "detect": 4, "crop": 1, "dataset": 2, "duplicates": 2}
+VERSIONS = {"photos": 1, "detect": 4, "crop": 1, "dataset": 2, "duplicates": 3}
 SIGNATURES_FILE = "signatures.safetensors"
 SIDES = ("train", "test")
 
