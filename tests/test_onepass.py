@@ -17,6 +17,7 @@ from closeup.detect import Detector
 from closeup.duplicates import Pair, Signatures
 from closeup.embed import Embedder, Embeddings
 from closeup.photos import list_entries
+from closeup.picture import Picture
 from closeup.pipeline import onepass, stages
 from closeup.pipeline.features import features_stage
 from closeup.pipeline.onepass import Wanted, one_pass
@@ -165,6 +166,25 @@ def test_the_stages_do_nothing_after_it(tmp_path: Path, photos: Path, calls: lis
     calls.clear()
     run_stages(job)
     assert calls == []
+
+
+def test_a_photo_for_which_memory_is_too_small_is_a_row_among_the_others(
+    tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = onepass.signature_of
+
+    def sign(picture: Picture) -> Any:
+        if max(picture.size) > 1000:
+            raise MemoryError
+        return original(picture)
+
+    monkeypatch.setattr(onepass, "signature_of", sign)
+    closeup.run(photos, out=tmp_path / "out", **TINY)
+    table = Project(tmp_path / "out").read("photos", Photo)
+    assert table is not None
+    failed = {row.path: row.code for row in table.rows if row.code == "too_large"}
+    assert failed == {"birch/large.jpg": "too_large", "birch/odd.jpg": "too_large"}
+    assert sum(row.code == "" for row in table.rows) > 30
 
 
 def test_what_it_had_saved_is_not_taken_for_current_after_a_failure(
