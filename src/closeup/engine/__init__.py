@@ -10,6 +10,7 @@ from closeup.engine.choice import bf16_is_safe, faster_engine
 from closeup.engine.graph import Feeds, Graph, Results
 from closeup.engine.machine import cache_folder
 from closeup.engine.onnx_file import Signature, read_signature
+from closeup.engine.unchanged import content_hash
 from closeup.errors import NetworkError, UsageError
 from closeup.parallel import available_cpus
 from closeup.preprocess import InputSpec
@@ -20,6 +21,7 @@ __all__ = [
     "Results",
     "Signature",
     "cache_folder",
+    "content_hash",
     "open_graph",
     "precision_for",
     "read_signature",

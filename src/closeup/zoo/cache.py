@@ -7,7 +7,6 @@ made of lie beside them, for training it further.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import shutil
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from closeup.engine import cache_folder
+from closeup.engine import cache_folder, content_hash
 from closeup.errors import NetworkDamaged, NetworkError, NetworkMissing
 from closeup.lock import work_folder
 from closeup.zoo.card import CARD_FORMAT, Card
@@ -54,9 +53,8 @@ def networks_folder() -> Path:
 
 
 def file_hash(file: Path) -> str:
-    """SHA-256 of a file's bytes, 64 hexadecimal digits."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    """SHA-256 of a file's bytes, 64 hexadecimal digits; see :func:`closeup.engine.content_hash`."""
+    return content_hash(file)
 
 
 def load(folder: Path, *, verify: bool = True) -> Network:
