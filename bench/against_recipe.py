@@ -137,15 +137,15 @@ def embed_and_fit(crops: str, backbone: str, precision: Any) -> None:
     """What the recipe's classifier stage does, as Closeup does it."""
     import numpy as np
 
-    from closeup import heads
-    from closeup.config import EngineConfig
-    from closeup.embed import Embedder
-    from closeup.folding import grouped_folds
-    from closeup.images import read_picture
-    from closeup.memory import keep_memory
-    from closeup.parallel import ordered_map
-    from closeup.preprocess import prepare
-    from closeup.zoo import find
+    from closeup.core.config import EngineConfig
+    from closeup.core.memory import keep_memory
+    from closeup.core.parallel import ordered_map
+    from closeup.dataset.folds import grouped_folds
+    from closeup.learn import heads
+    from closeup.learn.embed import Embedder
+    from closeup.networks import find
+    from closeup.networks.preprocess import prepare
+    from closeup.photos.reading import read_picture
 
     files = sorted(file for file in Path(crops).rglob("*") if file.is_file())
     labels = [file.parent.name for file in files]

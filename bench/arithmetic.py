@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from closeup.config import EngineConfig
-from closeup.engine import open_graph
+from closeup.core.config import EngineConfig
+from closeup.networks.engine import open_graph
 
 SIDE = 2048
 SECONDS = 4.0

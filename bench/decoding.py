@@ -18,8 +18,8 @@ import numpy as np
 from PIL import Image
 
 from bench.machine import describe
-from closeup.memory import keep_memory
-from closeup.picture import Picture
+from closeup.core.memory import keep_memory
+from closeup.photos.picture import Picture
 
 FRACTIONS = (1, 2, 4, 8)
 

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from bench.machine import describe
 from bench.pictures import Networks, look, others
-from closeup.folding import grouped_folds
-from closeup.heads.head import single_threaded
-from closeup.types import Floats
+from closeup.core.types import Floats
+from closeup.dataset.folds import grouped_folds
+from closeup.learn.heads.head import single_threaded
 
 Way = Callable[[Floats, NDArray[np.int64], Floats], Floats]
 """(training embeddings, their classes, new embeddings) -> distances."""

@@ -40,12 +40,18 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageEnhance, ImageFont
 
 from bench.machine import describe
-from closeup.config import PhotosConfig
-from closeup.duplicates import SIMILAR, Pair, Signatures, near_duplicates, signatures
-from closeup.groups import group_photos
-from closeup.images import read_picture_again
-from closeup.photos import list_photos
-from closeup.types import Photo, PhotoState
+from closeup.core.config import PhotosConfig
+from closeup.core.types import Photo, PhotoState
+from closeup.dataset.duplicates import (
+    SIMILAR,
+    Pair,
+    Signatures,
+    near_duplicates,
+    signatures,
+)
+from closeup.dataset.groups import group_photos
+from closeup.photos.listing import list_photos
+from closeup.photos.reading import read_picture_again
 
 LOOSE = 0.4
 JUDGED = Path(__file__).with_name("duplicates_judged.csv")

@@ -21,20 +21,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.machine import describe
-from closeup import heads
-from closeup.config import EngineConfig, SplitConfig
-from closeup.dataset import folds, make_dataset
-from closeup.duplicates import near_duplicates, signatures
-from closeup.embed import Embedder
-from closeup.evaluate import paired_difference
-from closeup.finetune import FinetuneConfig, TrainingPart, closeups_of, finetune
-from closeup.groups import group_photos
-from closeup.heads import Head
-from closeup.parallel import ordered_map
-from closeup.progress import Progress
-from closeup.project import Project, key_of
-from closeup.types import Crop, Example, Floats, Photo
-from closeup.zoo import Network, find
+from closeup.core.config import EngineConfig, SplitConfig
+from closeup.core.parallel import ordered_map
+from closeup.core.progress import Progress
+from closeup.core.project import Project, key_of
+from closeup.core.types import (
+    Crop,
+    Example,
+    Floats,
+    Photo,
+)
+from closeup.dataset.duplicates import near_duplicates, signatures
+from closeup.dataset.groups import group_photos
+from closeup.dataset.split import folds, make_dataset
+from closeup.evaluate.scores import paired_difference
+from closeup.learn import heads
+from closeup.learn.embed import Embedder
+from closeup.learn.finetune import (
+    FinetuneConfig,
+    TrainingPart,
+    closeups_of,
+    finetune,
+)
+from closeup.learn.heads import Head
+from closeup.networks import Network, find
 
 
 @dataclass(frozen=True)

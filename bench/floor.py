@@ -20,16 +20,16 @@ import numpy as np
 
 from bench.arithmetic import operations, peak
 from bench.machine import describe
-from closeup.config import EngineConfig, RunConfig
+from closeup.core.config import EngineConfig, RunConfig
+from closeup.core.project import Project
 from closeup.detect import Detector
-from closeup.embed import Embedder
-from closeup.engine import Graph
-from closeup.images import read_photo
-from closeup.photos import list_entries
-from closeup.pipeline.onepass import Wanted, one_pass
+from closeup.learn.embed import Embedder
+from closeup.networks import Network, find
+from closeup.networks.engine import Graph
+from closeup.photos.listing import list_entries
+from closeup.photos.reading import read_photo
+from closeup.pipeline.one_pass import Wanted, one_pass
 from closeup.pipeline.stages import Job
-from closeup.project import Project
-from closeup.zoo import Network, find
 
 SECONDS = 4.0
 

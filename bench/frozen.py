@@ -15,10 +15,10 @@ from pathlib import Path
 
 import closeup
 from bench.machine import describe
-from closeup.evaluate import paired_difference
+from closeup.core.project import Project
+from closeup.core.types import Example, Result
+from closeup.evaluate.scores import paired_difference
 from closeup.pipeline.summary import RunResult
-from closeup.project import Project
-from closeup.types import Example, Result
 
 
 def answers(out: Path) -> tuple[list[str], list[str], list[str], list[str]]:

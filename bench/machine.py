@@ -9,11 +9,11 @@ from importlib import metadata
 
 def describe() -> str:
     """Processor, processors available and the versions that matter, as one line."""
-    from closeup.engine.quiet import import_openvino
+    from closeup.networks.engine.quiet import import_openvino
 
     openvino = import_openvino()
 
-    from closeup.parallel import available_cpus
+    from closeup.core.parallel import available_cpus
 
     name = str(openvino.Core().get_property("CPU", "FULL_DEVICE_NAME")).strip()
     versions = ", ".join(f"{n} {metadata.version(n)}" for n in ("closeup", "openvino", "numpy"))

@@ -22,8 +22,13 @@ def add(name: str) -> str:
     """Put one of them into the cache, unless it is there; returns the name it has there."""
     import torch
 
-    from closeup.zoo import add_checkpoint, file_hash, networks_folder, save
-    from closeup.zoo.export_detectors import export_detector
+    from closeup.networks import (
+        add_checkpoint,
+        file_hash,
+        networks_folder,
+        save,
+    )
+    from closeup.networks.convert.detectors import export_detector
 
     known = f"random-{name}"
     if (networks_folder() / known).is_dir():

@@ -12,15 +12,26 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from closeup.config import CropConfig, DetectConfig, EngineConfig, PhotosConfig
-from closeup.crops import find_crops
+from closeup.core.config import (
+    CropConfig,
+    DetectConfig,
+    EngineConfig,
+    PhotosConfig,
+)
+from closeup.core.types import (
+    Box,
+    Crop,
+    Detection,
+    Floats,
+    Photo,
+)
+from closeup.crops.cut import content_key, find_crops
+from closeup.dataset.groups import group_photos
 from closeup.detect import Detector
 from closeup.detect.stage import detect_photos
-from closeup.embed import Embedder, content_key, embed_crops
-from closeup.groups import group_photos
-from closeup.photos import list_photos
-from closeup.types import Box, Crop, Detection, Floats, Photo
-from closeup.zoo import find
+from closeup.learn.embed import Embedder, embed_crops
+from closeup.networks import find
+from closeup.photos.listing import list_photos
 
 FREE = ("astronaut", "brick", "camera", "chelsea", "coffee", "coins", "grass", "gravel", "horse",
         "moon", "page", "rocket", "text")  # fmt: skip

@@ -20,19 +20,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.machine import describe
-from closeup import heads
-from closeup.config import EngineConfig
+from closeup.core.config import EngineConfig
+from closeup.core.parallel import ordered_map
+from closeup.core.project import Project
+from closeup.core.types import (
+    Crop,
+    Example,
+    Photo,
+    PhotoState,
+)
+from closeup.dataset.folds import grouped_folds
 from closeup.detect import Detector
 from closeup.detect.detector import Found
-from closeup.embed import Embedder
-from closeup.engine import precision_for
-from closeup.folding import grouped_folds
-from closeup.heads.problem import macro_f1
-from closeup.images import read_photo, read_picture_again
-from closeup.parallel import ordered_map
-from closeup.project import Project
-from closeup.types import Crop, Example, Photo, PhotoState
-from closeup.zoo import find
+from closeup.learn import heads
+from closeup.learn.embed import Embedder
+from closeup.learn.heads.problem import macro_f1
+from closeup.networks import find
+from closeup.networks.engine import precision_for
+from closeup.photos.reading import read_photo, read_picture_again
 
 
 def boxes(project: Project, name: str) -> str:

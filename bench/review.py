@@ -25,8 +25,8 @@ from urllib.parse import quote
 
 from bench.crowd import make
 from bench.machine import describe
-from closeup.project import Project
-from closeup.types import Crop
+from closeup.core.project import Project
+from closeup.core.types import Crop
 
 
 @contextmanager

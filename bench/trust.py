@@ -16,16 +16,27 @@ from numpy.typing import NDArray
 
 from bench.machine import describe
 from bench.pictures import Networks, Pictures, look, others
-from closeup import heads
-from closeup.calibration import Calibration, calibrate, fit_temperature, measure_calibration
-from closeup.conformal import SetScore, fit_conformal, measure_sets
-from closeup.folding import grouped_folds
-from closeup.judged import Judged
-from closeup.learning import Course, learning_curve
-from closeup.selective import Selective, measure_selective
-from closeup.suspects import Planted, confident_errors, find_suspects, measure_planted, plant
-from closeup.types import Floats
-from closeup.unknown import UNLIKE, fit_unknown
+from closeup.core.types import Floats
+from closeup.dataset.folds import grouped_folds
+from closeup.evaluate.calibration import (
+    Calibration,
+    calibrate,
+    fit_temperature,
+    measure_calibration,
+)
+from closeup.evaluate.conformal import SetScore, fit_conformal, measure_sets
+from closeup.evaluate.label_issues import (
+    Planted,
+    confident_errors,
+    find_suspects,
+    measure_planted,
+    plant,
+)
+from closeup.evaluate.learning_curve import Course, learning_curve
+from closeup.evaluate.predictions import Judged
+from closeup.evaluate.selective import Selective, measure_selective
+from closeup.evaluate.unknown import UNLIKE, fit_unknown
+from closeup.learn import heads
 
 HELD = 5
 """One in so many photos is the test part."""

@@ -16,12 +16,18 @@ import pyarrow.parquet as pq
 import pytest
 
 import closeup
-from closeup.config import CONFIG_FILE
+from closeup.core.config import CONFIG_FILE
+from closeup.core.errors import ModelError, NetworkDamaged, ProjectError
+from closeup.core.project import Project
+from closeup.core.types import (
+    Crop,
+    Detection,
+    Example,
+    Photo,
+    Result,
+)
 from closeup.decisions import Kind, read_decisions
-from closeup.errors import ModelError, NetworkDamaged, ProjectError
-from closeup.project import Project
-from closeup.types import Crop, Detection, Example, Photo, Result
-from closeup.zoo import load
+from closeup.networks import load
 
 FIXTURES = sorted((Path(__file__).parent / "fixtures").glob("format-*"))
 TOLERANCE = 1e-3

@@ -20,17 +20,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from closeup.config import CropConfig, DetectConfig, SplitConfig
-from closeup.crops import cut, find_crops, window
-from closeup.dataset import make_dataset
-from closeup.duplicates import Pair
-from closeup.errors import DatasetError
-from closeup.groups import group_photos
-from closeup.images import read_photo
-from closeup.interop.boxes import read_boxes
-from closeup.model import ModelCard
-from closeup.project import encode_table, read_table
-from closeup.types import (
+from closeup.core.config import CropConfig, DetectConfig, SplitConfig
+from closeup.core.errors import DatasetError
+from closeup.core.project import encode_table, read_table
+from closeup.core.types import (
     Box,
     Crop,
     CropState,
@@ -40,6 +33,13 @@ from closeup.types import (
     PhotoState,
     Result,
 )
+from closeup.crops.cut import cut, find_crops, window
+from closeup.dataset.duplicates import Pair
+from closeup.dataset.groups import group_photos
+from closeup.dataset.split import make_dataset
+from closeup.detect.boxes import read_boxes
+from closeup.model.model import ModelCard
+from closeup.photos.reading import read_photo
 from tests.corpus.encode import exif
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)

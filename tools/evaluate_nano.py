@@ -14,12 +14,12 @@ import os
 import tempfile
 from pathlib import Path
 
-from closeup.zoo import Card, Network, load
-from closeup.zoo.add import add_checkpoint
-from closeup.zoo.inputs import InputOverrides
+from closeup.networks import Card, Network, load
+from closeup.networks.add import add_checkpoint
+from closeup.networks.inputs import InputOverrides
 from nano import measure_clock, measure_embed
 
-BUILTIN = Path(__file__).resolve().parents[1] / "src" / "closeup" / "zoo" / "builtin"
+BUILTIN = Path(__file__).resolve().parents[1] / "src" / "closeup" / "networks" / "builtin"
 Scores = dict[str, float]
 
 

@@ -23,7 +23,7 @@ def fuzz(name: str, seconds: int, size: int) -> None:
     except ModuleNotFoundError:
         sys.exit("atheris is not installed: pip install 'closeup[fuzz]' (Linux and macOS only)")
     with atheris.instrument_imports(include=["closeup", "tests.fuzz"]):
-        from closeup.errors import CloseupError
+        from closeup.core.errors import CloseupError
         from tests.fuzz.readers import readers
     reader = next((one for one in readers() if one.name == name), None)
     if reader is None:

@@ -20,12 +20,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import closeup
-from closeup.answers import to_json
-from closeup.config import CONFIG_FILE
+from closeup.core.config import CONFIG_FILE
+from closeup.core.project import Project
+from closeup.core.types import Crop, Photo
 from closeup.decisions import Decision, Decisions, Kind
 from closeup.demo.photos import write_photos
-from closeup.project import Project
-from closeup.types import Crop, Photo
+from closeup.model.answers import to_json
 from tests import tiny
 
 PER_MAKER = 4

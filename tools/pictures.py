@@ -21,10 +21,15 @@ from PIL import Image, ImageDraw, ImageFont
 from rich.console import Console
 from rich.text import Text
 
-from closeup.crops import cut
-from closeup.images import read_photo
-from closeup.project import Project
-from closeup.types import Crop, CropState, Photo, Pixels
+from closeup.core.project import Project
+from closeup.core.types import (
+    Crop,
+    CropState,
+    Photo,
+    Pixels,
+)
+from closeup.crops.cut import cut
+from closeup.photos.reading import read_photo
 
 IMAGES = Path(__file__).resolve().parent.parent / "docs" / "images"
 WIDTH, HEIGHT, CLOSE, GAP = 300, 225, 225, 10

@@ -1,7 +1,7 @@
 """Train nano-embed, the small backbone that ships with the package, and write it with its card.
 
     python tools/train_nano_embed.py --caltech caltech101_144.zip --grocery grocery_144.zip \
-        --teachers WEIGHTS --work WORK --out src/closeup/zoo/builtin/nano-embed
+        --teachers WEIGHTS --work WORK --out src/closeup/networks/builtin/nano-embed
 
 WEIGHTS is a folder with two MobileNetV2 checkpoints (``mobilenetv2_100.tfslim_in1k.safetensors``
 and ``mobilenet_v2.torchvision_in1k.features.safetensors``); WORK keeps what is made once. The
@@ -26,12 +26,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from closeup.demo.designs import ATTRIBUTES
-from closeup.preprocess import InputSpec
-from closeup.zoo import Card, Network, file_hash
-from closeup.zoo.add import add_checkpoint
-from closeup.zoo.derive import mirror
-from closeup.zoo.inputs import InputOverrides
-from closeup.zoo.torch_export import export_onnx
+from closeup.networks import Card, Network, file_hash
+from closeup.networks.add import add_checkpoint
+from closeup.networks.convert.onnx_export import export_onnx
+from closeup.networks.inputs import InputOverrides
+from closeup.networks.preprocess import InputSpec
+from closeup.networks.variants import mirror
 from nano import together
 from nano.embed_data import NONE, Views, make_views, read_views
 from nano.embed_model import DIM, NanoEmbed, Pupil

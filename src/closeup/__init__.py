@@ -17,7 +17,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from closeup._version import __version__
 
 __all__ = [
     "CloseupError",
@@ -33,16 +33,22 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from closeup.api import crop, load, run, scout, train
-    from closeup.errors import CloseupError
-    from closeup.model import Model
+    from closeup.api import (
+        crop,
+        load,
+        run,
+        scout,
+        train,
+    )
+    from closeup.core.errors import CloseupError
+    from closeup.core.types import Prediction
+    from closeup.model.model import Model
     from closeup.pipeline.summary import RunResult
-    from closeup.types import Prediction
 
 _HOMES = {
-    "CloseupError": "closeup.errors",
-    "Model": "closeup.model",
-    "Prediction": "closeup.types",
+    "CloseupError": "closeup.core.errors",
+    "Model": "closeup.model.model",
+    "Prediction": "closeup.core.types",
     "RunResult": "closeup.pipeline.summary",
     "crop": "closeup.api",
     "load": "closeup.api",

@@ -6,14 +6,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from closeup.config import CONFIG_FILE, EngineConfig, RunConfig, resolve
-from closeup.progress import Progress, silent
+from closeup.core.config import (
+    CONFIG_FILE,
+    EngineConfig,
+    RunConfig,
+    resolve,
+)
+from closeup.core.progress import Progress, silent
 
 if TYPE_CHECKING:
-    from closeup.model import Model
+    from closeup.detect.scouting import Scouting
+    from closeup.model.model import Model
     from closeup.pipeline.summary import RunResult
     from closeup.pipeline.verbs import CropResult
-    from closeup.scouting import Scouting
 
 SECTIONS: dict[str, tuple[str, ...]] = {
     "photos": ("source", "test", "max_pixels"),
@@ -53,7 +58,7 @@ def settings(out: Path | None, options: dict[str, Any]) -> RunConfig:
     UsageError
         For an unknown option or a value out of range.
     """
-    from closeup.errors import UsageError
+    from closeup.core.errors import UsageError
 
     known = {name: section for section, names in SECTIONS.items() for name in names}
     flags: dict[str, dict[str, Any]] = {}
@@ -142,6 +147,6 @@ def run(
 
 def load(model: Path | str, *, engine: EngineConfig | None = None) -> Model:
     """Load a model folder; ``load(folder).predict(photo)`` answers for a photo."""
-    from closeup.model import load_model
+    from closeup.model.model import load_model
 
     return load_model(model, engine)

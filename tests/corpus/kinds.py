@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from closeup.images import CODES
+from closeup.photos.reading import CODES
 from tests.corpus import encode as e
 
 Put = Callable[[bytes], None]
 
 READABLE = "readable"
-"""The outcome of a file that is read; any other outcome is a code of `closeup.images.CODES`."""
+"""The outcome of a file that is read; any other is a code of `closeup.photos.reading.CODES`."""
 PASSED_OVER = "passed over"
 """The outcome of what is no file of the collection and has no row."""
 ANY = frozenset({READABLE, *CODES})

@@ -16,11 +16,16 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 
-from closeup.config import PhotosConfig
+from closeup.core.config import PhotosConfig
+from closeup.core.project import Project
+from closeup.core.types import (
+    Crop,
+    Detection,
+    Photo,
+    PhotoState,
+)
 from closeup.demo.photos import write_photos
-from closeup.photos import list_photos
-from closeup.project import Project
-from closeup.types import Crop, Detection, Photo, PhotoState
+from closeup.photos.listing import list_photos
 from tests import corpus
 from tests.corpus.encode import encode, smooth
 

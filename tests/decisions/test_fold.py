@@ -8,9 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from closeup.decisions import NOTHING, Decision, Kind, Row, Verdict, checked, current, last_batch
-from closeup.errors import UsageError
-from closeup.types import Box
+from closeup.core.errors import UsageError
+from closeup.core.types import Box
+from closeup.decisions import (
+    NOTHING,
+    Decision,
+    Kind,
+    Row,
+    Verdict,
+    checked,
+    current,
+    last_batch,
+)
 
 BOX = Box(1, 2, 30, 40)
 

@@ -12,9 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from closeup.decisions import DECISIONS_FILE, NOTHING, Decision, Decisions, Kind, read_decisions
-from closeup.errors import ProjectError, UsageError
-from closeup.types import Box
+from closeup.core.errors import ProjectError, UsageError
+from closeup.core.types import Box
+from closeup.decisions import (
+    DECISIONS_FILE,
+    NOTHING,
+    Decision,
+    Decisions,
+    Kind,
+    read_decisions,
+)
 
 REJECT = Decision(Kind.REJECT, "a", "a")
 ALL = [

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+from closeup.core.errors import UsageError
 from closeup.demo.photos import write_fresh_photo, write_photos
 from closeup.demo.scenes import MAKERS, render
-from closeup.errors import UsageError
 
 
 def contents(folder: Path) -> dict[str, bytes]:

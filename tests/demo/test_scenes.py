@@ -10,7 +10,13 @@ import numpy as np
 import pytest
 
 from closeup.demo.designs import draw_finish, maker_design
-from closeup.demo.scenes import ATTRIBUTES, MAKERS, Scene, render, render_negative
+from closeup.demo.scenes import (
+    ATTRIBUTES,
+    MAKERS,
+    Scene,
+    render,
+    render_negative,
+)
 from closeup.demo.stage import Lie, empty_stage
 
 SIZE = 224

@@ -9,13 +9,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from closeup.config import EngineConfig
+from closeup.core.config import EngineConfig
+from closeup.core.errors import NetworkDamaged, NetworkError, UsageError
+from closeup.core.types import Box, Pixels
 from closeup.detect import Detector, Found, detector
-from closeup.errors import NetworkDamaged, NetworkError, UsageError
-from closeup.preprocess import InputSpec
-from closeup.types import Box, Pixels
-from closeup.zoo import COCO80, Card, Network, add_onnx, load
-from closeup.zoo.add import OwnFamily
+from closeup.networks import (
+    COCO80,
+    Card,
+    Network,
+    add_onnx,
+    load,
+)
+from closeup.networks.add import OwnFamily
+from closeup.networks.preprocess import InputSpec
 from tests.tiny import make_detector, need_onnx
 
 

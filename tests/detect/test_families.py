@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from closeup.core.errors import NetworkDamaged
 from closeup.detect import picodet, ranked, yolox
 from closeup.detect.candidates import MOST, best_cells, best_first
-from closeup.errors import NetworkDamaged
-from closeup.preprocess import InputSpec
-from closeup.zoo import Card
+from closeup.networks import Card
+from closeup.networks.preprocess import InputSpec
 
 CLASSES = ("cat", "dog", "clock")
 

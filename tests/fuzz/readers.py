@@ -1,6 +1,6 @@
 """Everything that reads a file from elsewhere, each with a small valid file to start from.
 
-A reader may refuse a file with an error of :mod:`closeup.errors` and with nothing else.
+A reader may refuse a file with an error of :mod:`closeup.core.errors` and with nothing else.
 """
 
 from __future__ import annotations
@@ -16,19 +16,34 @@ from pathlib import Path
 
 import numpy as np
 
-from closeup.config import resolve
+from closeup.core.config import resolve
+from closeup.core.project import encode_table, read_table
+from closeup.core.types import (
+    Box,
+    Crop,
+    CropState,
+    Detection,
+    Example,
+    Photo,
+    PhotoState,
+    Result,
+)
+from closeup.dataset.duplicates import Signatures
 from closeup.decisions import Decisions
-from closeup.duplicates import Signatures
-from closeup.embed import Embeddings
-from closeup.engine import read_signature
-from closeup.images import read_photo
-from closeup.interop.boxes import read_boxes
-from closeup.model import load_model
-from closeup.photos import read_table as read_list
-from closeup.project import encode_table, read_table
-from closeup.types import Box, Crop, CropState, Detection, Example, Photo, PhotoState, Result
-from closeup.zoo import load
-from tests.corpus.encode import encode, exif, plain, smooth, with_exif
+from closeup.detect.boxes import read_boxes
+from closeup.learn.embed import Embeddings
+from closeup.model.model import load_model
+from closeup.networks import load
+from closeup.networks.engine import read_signature
+from closeup.photos.listing import read_table as read_list
+from closeup.photos.reading import read_photo
+from tests.corpus.encode import (
+    encode,
+    exif,
+    plain,
+    smooth,
+    with_exif,
+)
 
 FIXTURE = Path(__file__).parent.parent / "fixtures" / "format-1"
 _MODEL = FIXTURE / "project" / "model"

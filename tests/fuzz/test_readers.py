@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from closeup.errors import CloseupError
+from closeup.core.errors import CloseupError
 from tests.fuzz.readers import Reader, readers
 
 LONG = os.environ.get("CLOSEUP_TORTURE") == "long"

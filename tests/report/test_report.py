@@ -14,7 +14,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from closeup.evaluate import Scores, evaluate
+from closeup.core.types import (
+    Box,
+    Crop,
+    CropState,
+    Result,
+)
+from closeup.evaluate.scores import MAX_MISTAKES, Scores, evaluate, worst_mistakes
 from closeup.report import (
     LabelRow,
     Mistake,
@@ -26,12 +32,16 @@ from closeup.report import (
     pick_samples,
     render_report,
     thumbnail,
-    worst_mistakes,
 )
 from closeup.report.charts import Line, line_chart
-from closeup.report.data import MAX_MISTAKES, MAX_SAMPLES
-from closeup.report.page import MAX_MATRIX, MAX_ROWS, confused_pairs, duration, percent
-from closeup.types import Box, Crop, CropState, Result
+from closeup.report.data import MAX_SAMPLES
+from closeup.report.page import (
+    MAX_MATRIX,
+    MAX_ROWS,
+    confused_pairs,
+    duration,
+    percent,
+)
 
 VOID = {"meta", "img", "br", "link", "hr", "input"}
 LOGISTIC: dict[str, Any] = {

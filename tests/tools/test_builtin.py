@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import closeup.zoo
-from closeup.config import EngineConfig
+import closeup.networks
+from closeup.core.config import EngineConfig
+from closeup.core.types import Box
 from closeup.demo.scenes import render, render_negative
 from closeup.detect import Detector
-from closeup.engine import open_graph
-from closeup.types import Box
-from closeup.zoo import Network, file_hash, load
+from closeup.networks import Network, file_hash, load
+from closeup.networks.engine import open_graph
 
-BUILTIN = Path(closeup.zoo.__file__).parent / "builtin"
+BUILTIN = Path(closeup.networks.__file__).parent / "builtin"
 NAMES = sorted(card.parent.name for card in BUILTIN.glob("*/card.json"))
 LARGEST = 4 * 2**20
 FRESH = 8_000_000  # a series of scenes that nothing is trained on

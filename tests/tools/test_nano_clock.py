@@ -13,13 +13,13 @@ from PIL import Image
 from tools.nano.archives import read_archive
 from tools.nano.paste import Cutout, cut_out, paste, turned
 
-import closeup.zoo
-from closeup.config import EngineConfig
+import closeup.networks
+from closeup.core.config import EngineConfig
+from closeup.core.types import Box
 from closeup.demo.scenes import render, render_negative
 from closeup.detect import Detector
 from closeup.detect.yolox import grid
-from closeup.types import Box
-from closeup.zoo import load
+from closeup.networks import load
 
 torch = pytest.importorskip("torch", reason="the training tools need PyTorch")
 
@@ -216,7 +216,7 @@ def test_the_test_photos_are_never_read(tmp_path: Path) -> None:
 
 
 def test_the_shipped_network_finds_fresh_watches_and_little_else() -> None:
-    network = load(Path(closeup.zoo.__file__).parent / "builtin" / "nano-clock")
+    network = load(Path(closeup.networks.__file__).parent / "builtin" / "nano-clock")
     detector = Detector(network, EngineConfig(threads=1))
     threshold = network.card.scores["threshold"]
     scenes = [render(FRESH, index, size=320) for index in range(30)]

@@ -9,8 +9,8 @@ import pytest
 from tools.nano.measure_clock import Hits, Seen, hits
 from tools.nano.pseudo_boxes import agree
 
+from closeup.core.types import Box
 from closeup.detect import Found
-from closeup.types import Box
 
 
 def found(score: float, *corners: float) -> Found:

@@ -12,9 +12,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from closeup.embed import Embeddings
-from closeup.project import Project
-from closeup.types import Crop, Detection, Example, Photo, Result
+from closeup.core.project import Project
+from closeup.core.types import (
+    Crop,
+    Detection,
+    Example,
+    Photo,
+    Result,
+)
+from closeup.learn.embed import Embeddings
 
 NURSERY = Path(__file__).parent / "nursery.py"
 TABLES = {"photos": Photo, "detections": Detection, "crops": Crop, "dataset": Example,

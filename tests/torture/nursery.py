@@ -24,7 +24,7 @@ LIGHT = (
     "scipy.ndimage", "threadpoolctl", "safetensors.numpy", "jinja2", "matplotlib.figure",
 )  # fmt: skip
 HEAVY = ("torch", "timm", "onnx", "onnxscript", "torch.onnx", "huggingface_hub",
-         "closeup.zoo.export", "closeup.finetune.fine")  # fmt: skip
+         "closeup.networks.convert.backbones", "closeup.learn.finetune.fine")  # fmt: skip
 EVENTS = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "shutil.rmtree", "os.truncate"}
 GROWS = {"os.mkdir"}
 
@@ -110,7 +110,7 @@ def _command(request: dict[str, Any]) -> None:
         os.close(handle)
     os.environ.update(request["env"])
     from closeup.cli import main
-    from closeup.pipeline import unfinished
+    from closeup.pipeline import resume as unfinished
 
     unfinished.SECONDS = request["part_seconds"]
     if request["shift_clock"]:

@@ -11,8 +11,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from closeup.types import PhotoState
-from tests.torture.children import Fault, no_traceback, open_tables, state
+from closeup.core.types import PhotoState
+from tests.torture.children import (
+    Fault,
+    no_traceback,
+    open_tables,
+    state,
+)
 from tests.torture.conftest import Amount, Tried, World
 
 YEAR = 365 * 86400

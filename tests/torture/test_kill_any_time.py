@@ -12,10 +12,17 @@ import numpy as np
 import pytest
 
 from tests import tiny
-from tests.finetune.parts import make_network
-from tests.torture.children import KILLED, Fault, Nursery, open_tables, stamps, state
+from tests.learn.finetune.parts import make_network
+from tests.networks.hub_server import Hub, hub_server
+from tests.torture.children import (
+    KILLED,
+    Fault,
+    Nursery,
+    open_tables,
+    stamps,
+    state,
+)
 from tests.torture.conftest import Amount, Tried, World
-from tests.zoo.hub_server import Hub, hub_server
 
 State = Callable[[], dict[str, str]]
 

@@ -15,9 +15,9 @@ import httpx2
 import numpy as np
 import pytest
 
+from closeup.core.project import Project
+from closeup.core.types import Crop
 from closeup.decisions import DECISIONS_FILE, Decisions
-from closeup.project import Project
-from closeup.types import Crop
 from tests.torture.conftest import Amount, Tried, World
 
 LONGEST = 0.5

@@ -11,15 +11,20 @@ from pathlib import Path
 
 import pytest
 
-from closeup.errors import ProjectError
-from closeup.lock import LOCK_FILE, only_writer, sweep, sweep_dead
+from closeup.core.errors import ProjectError
+from closeup.core.lock import (
+    LOCK_FILE,
+    only_writer,
+    sweep,
+    sweep_dead,
+)
 from tests.torture.children import no_traceback, state
 from tests.torture.conftest import Tried, World
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from closeup.lock import only_writer, work_folder
+from closeup.core.lock import only_writer, work_folder
 with only_writer(Path(sys.argv[1])), work_folder(Path(sys.argv[1]), ".making-") as work:
     (work / "half").write_text("half")
     print(work, flush=True)

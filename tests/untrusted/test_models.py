@@ -14,10 +14,10 @@ import pytest
 from safetensors.numpy import load_file, save
 
 import closeup
-from closeup.engine import open_graph, read_signature
-from closeup.errors import ModelError, NetworkDamaged, NetworkError
+from closeup.core.errors import ModelError, NetworkDamaged, NetworkError
+from closeup.networks.engine import open_graph, read_signature
 from tests import tiny
-from tests.engine.graphs import affine
+from tests.networks.engine.graphs import affine
 
 
 @pytest.fixture(scope="module")

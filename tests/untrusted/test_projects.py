@@ -23,13 +23,20 @@ from safetensors.numpy import save
 
 import closeup
 from closeup.cli.project import _say_where
-from closeup.config import RunConfig
+from closeup.core.config import RunConfig
+from closeup.core.errors import ProjectError, UsageError
+from closeup.core.project import Project, encode_table, read_table
+from closeup.core.tables import read_parquet
+from closeup.core.types import (
+    Box,
+    Crop,
+    Detection,
+    Example,
+    Photo,
+    Result,
+)
+from closeup.dataset.duplicates import Pair
 from closeup.decisions import Decision, Decisions, Kind
-from closeup.duplicates import Pair
-from closeup.errors import ProjectError, UsageError
-from closeup.project import Project, encode_table, read_table
-from closeup.tables import read_parquet
-from closeup.types import Box, Crop, Detection, Example, Photo, Result
 from tests import tiny
 
 
@@ -349,9 +356,9 @@ def test_a_lock_that_is_a_link_is_not_written_through(project: Path) -> None:
     "about", [{}, {"version": None}, {"version": [1, 2], "photos": [[1]]}, {"photos": 3}, []]
 )
 def test_parts_of_a_pass_that_are_none_are_passed_over(project: Path, about: Any) -> None:
-    from closeup.duplicates.signatures import VERSION
-    from closeup.pipeline.unfinished import FOLDER
-    from closeup.pipeline.unfinished import VERSION as PARTS
+    from closeup.dataset.duplicates.signatures import VERSION
+    from closeup.pipeline.resume import FOLDER
+    from closeup.pipeline.resume import VERSION as PARTS
 
     if isinstance(about, dict) and about.get("version"):
         about = {**about, "version": [PARTS, VERSION]}

@@ -13,7 +13,12 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 import closeup
-from closeup.web.run import Address, listen, make_door, make_server
+from closeup.web.run import (
+    Address,
+    listen,
+    make_door,
+    make_server,
+)
 from closeup.web.serve import ServeConfig, make_serve_app
 from tests import tiny
 from tests.web.browsing import browser

@@ -9,11 +9,16 @@ import pytest
 from fastapi import FastAPI, Request
 from fastapi.testclient import TestClient
 
-from closeup.errors import UsageError
+from closeup.core.errors import UsageError
 from closeup.web.base import Site, make_app
 from closeup.web.guard import SECURITY_HEADERS, Door
 from closeup.web.limits import limited
-from closeup.web.run import Address, listen, make_door, url_of
+from closeup.web.run import (
+    Address,
+    listen,
+    make_door,
+    url_of,
+)
 from tests.web.conftest import running
 
 TOKEN = "a-token-of-the-tests"

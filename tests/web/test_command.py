@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 
 from closeup.cli.app import app
 from closeup.cli.serve import name_of
-from closeup.errors import ModelError, UsageError
+from closeup.core.errors import ModelError, UsageError
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf8").replace("\\\n", " ")

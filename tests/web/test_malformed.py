@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import httpx2
 
-from closeup.model import Model
+from closeup.model.model import Model
 from closeup.web.serve import UploadLimits, make_serve_app
 from tests.web.conftest import CONFIG, running
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from jsonschema_rs import validator_for
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
-from closeup.model import Model
+from closeup.model.model import Model
 from closeup.web.serve import make_serve_app
 from tests.web.conftest import CONFIG, Ask, running
 

@@ -12,10 +12,17 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, expect
 
-from closeup.model import Model
+from closeup.model.model import Model
 from closeup.web.guard import Door
 from closeup.web.serve import make_serve_app
-from tests.web.browsing import DARK, DESK, PHONE, fits, is_accessible, opened
+from tests.web.browsing import (
+    DARK,
+    DESK,
+    PHONE,
+    fits,
+    is_accessible,
+    opened,
+)
 from tests.web.conftest import CONFIG, TOKEN, running
 
 DROP = """([name, data]) => {

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, expect
 
-from closeup.model import Model
+from closeup.model.model import Model
 from closeup.web.serve import make_serve_app
 from tests.web.browsing import DESK, opened
 from tests.web.conftest import CONFIG, running

@@ -19,13 +19,23 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 import closeup
-from closeup.config import RunConfig
-from closeup.decisions import Decision, Decisions, Kind, read_decisions
-from closeup.errors import ProjectError
-from closeup.project import Project
-from closeup.types import Box, Crop, Photo
+from closeup.core.config import RunConfig
+from closeup.core.errors import ProjectError
+from closeup.core.project import Project
+from closeup.core.types import Box, Crop, Photo
+from closeup.decisions import (
+    Decision,
+    Decisions,
+    Kind,
+    read_decisions,
+)
 from closeup.web.review import make_review_app
-from closeup.web.review.desk import PAGE, SORTS, Desk, Wish
+from closeup.web.review.desk import (
+    PAGE,
+    SORTS,
+    Desk,
+    Wish,
+)
 from tests import tiny
 from tests.web.conftest import running
 from tests.web.reviewing import asking, config_of, copy_of

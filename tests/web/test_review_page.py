@@ -12,12 +12,19 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 import closeup
+from closeup.core.project import Project
+from closeup.core.types import Photo
 from closeup.decisions import Decisions, Kind, read_decisions
-from closeup.project import Project
-from closeup.types import Photo
 from closeup.web.guard import Door
 from closeup.web.review import ReviewConfig, make_review_app
-from tests.web.browsing import DARK, DESK, PHONE, fits, is_accessible, opened
+from tests.web.browsing import (
+    DARK,
+    DESK,
+    PHONE,
+    fits,
+    is_accessible,
+    opened,
+)
 from tests.web.conftest import TOKEN, running
 from tests.web.reviewing import PER_MAKER, config_of
 

@@ -11,9 +11,15 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from closeup.model import CHUNK, Model
-from closeup.types import Prediction
-from closeup.web.serve.service import _RUNS, MOST_NEAREST, Limits, QueueFull, Service
+from closeup.core.types import Prediction
+from closeup.model.model import CHUNK, Model
+from closeup.web.serve.service import (
+    _RUNS,
+    MOST_NEAREST,
+    Limits,
+    QueueFull,
+    Service,
+)
 from tests.web.conftest import until
 
 Named = list[tuple[str, bytes]]

@@ -1,1 +1,1 @@
-"""How the networks in `closeup/zoo/builtin` are trained and measured."""
+"""How the networks in `closeup/networks/builtin` are trained and measured."""

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from closeup.parallel import ordered_map
+from closeup.core.parallel import ordered_map
 
 HELD_BACK = "/Fruit/Apple/"
 """The grocery archive's apples serve as a test of the finished package: never trained on."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from closeup.preprocess import InputSpec
-from closeup.zoo.card import Card
+from closeup.networks.card import Card
+from closeup.networks.preprocess import InputSpec
 
 from .clock_model import SIDE
 from .graphs import write_card

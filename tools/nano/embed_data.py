@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from closeup.config import EngineConfig
+from closeup.core.config import EngineConfig
 from closeup.demo.designs import ATTRIBUTES
 from closeup.demo.scenes import render
-from closeup.embed import Embedder
-from closeup.zoo import Network
+from closeup.learn.embed import Embedder
+from closeup.networks import Network
 
 SIDE = 144
 """Side of a stored view of a photo in pixels."""

@@ -12,9 +12,9 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
-from closeup.zoo.cache import file_hash
-from closeup.zoo.card import Card
-from closeup.zoo.torch_export import export_onnx
+from closeup.networks.cache import file_hash
+from closeup.networks.card import Card
+from closeup.networks.convert.onnx_export import export_onnx
 
 from .layers import fold_all
 

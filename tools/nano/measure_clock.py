@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from closeup.config import EngineConfig
+from closeup.core.config import EngineConfig
+from closeup.core.types import Box, Pixels
 from closeup.demo.scenes import render, render_negative
 from closeup.detect import Detector, Found
-from closeup.types import Box, Pixels
-from closeup.zoo import Network
+from closeup.networks import Network
 
 from .pseudo_boxes import clocks, teacher
 

@@ -18,13 +18,13 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from closeup.config import EngineConfig
-from closeup.crops import cut, window
+from closeup.core.config import EngineConfig
+from closeup.core.types import Box, Pixels
+from closeup.crops.cut import cut, window
 from closeup.demo.scenes import MAKERS, render
-from closeup.embed import Embedder
-from closeup.heads.head import single_threaded
-from closeup.types import Box, Pixels
-from closeup.zoo import Network
+from closeup.learn.embed import Embedder
+from closeup.learn.heads.head import single_threaded
+from closeup.networks import Network
 
 from .measure_clock import TEST_SERIES
 from .pseudo_boxes import clocks, teacher

@@ -8,11 +8,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from closeup.config import EngineConfig
+from closeup.core.config import EngineConfig
+from closeup.core.types import Box, Pixels
 from closeup.detect import Detector, Found
-from closeup.preprocess import InputSpec
-from closeup.types import Box, Pixels
-from closeup.zoo import COCO80, Card, Network, file_hash
+from closeup.networks import (
+    COCO80,
+    Card,
+    Network,
+    file_hash,
+)
+from closeup.networks.preprocess import InputSpec
 
 CATEGORY = "clock"
 Scored = list[tuple[NDArray[np.float64], float]]

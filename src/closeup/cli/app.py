@@ -11,10 +11,18 @@ from typing import Annotated
 
 import typer
 
-import closeup
-from closeup.cli import demo, doctor, models, predict, project, review, serve
+from closeup._version import __version__
+from closeup.cli import (
+    demo,
+    doctor,
+    models,
+    predict,
+    project,
+    review,
+    serve,
+)
 from closeup.cli.output import say
-from closeup.errors import CloseupError, UsageError
+from closeup.core.errors import CloseupError, UsageError
 
 INTERRUPTED = 130
 
@@ -41,7 +49,7 @@ app.command("doctor")(doctor.doctor)
 
 def _version(wanted: bool) -> None:
     if wanted:
-        print(f"closeup {closeup.__version__}")
+        print(f"closeup {__version__}")
         raise typer.Exit
 
 

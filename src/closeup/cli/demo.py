@@ -11,7 +11,7 @@ import typer
 
 from closeup.cli import options as opt
 from closeup.cli.output import print_json, progress_on_stderr, say
-from closeup.errors import UsageError
+from closeup.core.errors import UsageError
 
 DETECTOR = "nano-clock"
 BACKBONE = "nano-embed"
@@ -27,10 +27,10 @@ def demo(
 ) -> None:
     """See the whole job done in a minute: photos made, found, cut, told apart, and reported."""
     from closeup import api
-    from closeup.answers import draw_prediction, to_json
+    from closeup.core.lock import only_writer, sweep
     from closeup.demo.photos import write_fresh_photo, write_photos
     from closeup.demo.scenes import MAKERS
-    from closeup.lock import only_writer, sweep
+    from closeup.model.answers import draw_prediction, to_json
 
     if (
         out.is_dir()

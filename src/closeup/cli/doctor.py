@@ -27,14 +27,14 @@ def doctor(json: opt.Json = False) -> None:
 def _facts() -> dict[str, str]:
     import onnxruntime
 
-    from closeup.engine.quiet import import_openvino
+    from closeup.networks.engine.quiet import import_openvino
 
     openvino = import_openvino()
     from PIL import features
 
-    import closeup
-    from closeup.parallel import available_cpus
-    from closeup.zoo import installed, networks_folder
+    from closeup._version import __version__
+    from closeup.core.parallel import available_cpus
+    from closeup.networks import installed, networks_folder
 
     core = openvino.Core()
     folder = networks_folder()
@@ -42,7 +42,7 @@ def _facts() -> dict[str, str]:
     networks = installed()
     missing = [name for name in _EXTRA if _version(name) == "absent"]
     return {
-        "closeup": closeup.__version__,
+        "closeup": __version__,
         "python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
         "processors": f"{available_cpus()} available",
         "processor": str(core.get_property("CPU", "FULL_DEVICE_NAME")).strip(),

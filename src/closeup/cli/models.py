@@ -10,8 +10,8 @@ import typer
 
 from closeup.cli import options as opt
 from closeup.cli.output import print_json, progress_on_stderr, show
-from closeup.errors import UsageError
-from closeup.text import visible
+from closeup.core.errors import UsageError
+from closeup.core.text import visible
 
 app = typer.Typer(
     help="The networks: what is here, what can be had, and your own.", no_args_is_help=True
@@ -23,7 +23,7 @@ _ONNX_FAMILIES = ("yolox", "picodet", "detr")
 @app.command("list")
 def list_networks(json: opt.Json = False) -> None:
     """The networks that are here, and the names that can be pulled."""
-    from closeup.zoo import installed, known, networks_folder
+    from closeup.networks import installed, known, networks_folder
 
     here = installed()
     names = {network.card.name for network in here}
@@ -63,7 +63,7 @@ def pull(
     names: Annotated[list[str], typer.Argument(metavar="NAME…", help="Networks to fetch.")],
 ) -> None:
     """Fetch networks from the model hub and convert them, so that later work needs neither."""
-    from closeup.zoo import find, known
+    from closeup.networks import find, known
 
     kinds = known()
     with progress_on_stderr() as progress:
@@ -102,7 +102,7 @@ def add(
     source: Annotated[str | None, typer.Option(help="Where it is from, for the card.")] = None,
 ) -> None:
     """Add a network of your own: an ONNX detector, or a checkpoint with its architecture."""
-    from closeup.zoo.add import add_checkpoint, add_onnx
+    from closeup.networks.add import add_checkpoint, add_onnx
 
     overrides = _overrides(
         {"size": _numbers("size", size, "x"), "mean": _numbers("mean", mean, ","),
@@ -138,7 +138,7 @@ def add(
 def _overrides(given: dict[str, Any]) -> Any:
     from pydantic import ValidationError
 
-    from closeup.zoo import InputOverrides
+    from closeup.networks import InputOverrides
 
     try:
         return InputOverrides.model_validate({k: v for k, v in given.items() if v is not None})

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from closeup.progress import Progress
-from closeup.text import visible, visible_json
+from closeup.core.progress import Progress
+from closeup.core.text import visible, visible_json
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars

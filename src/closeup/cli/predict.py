@@ -10,13 +10,13 @@ import typer
 
 from closeup.cli import options as opt
 from closeup.cli.output import print_json, progress_on_stderr, say
-from closeup.errors import UsageError
-from closeup.text import visible
+from closeup.core.errors import UsageError
+from closeup.core.text import visible
 
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from closeup.types import Answer, Prediction
+    from closeup.core.types import Answer, Prediction
 
 
 FEW = 4
@@ -38,12 +38,17 @@ def predict(
     threads: opt.Threads = None,
 ) -> None:
     """Where is the object, and what is it? One answer per photo, broken ones included."""
-    from closeup.answers import draw_prediction, to_json, write_csv, write_parquet
-    from closeup.config import EngineConfig
-    from closeup.model import load_model
-    from closeup.modelcard import read_card
-    from closeup.photos import list_paths
-    from closeup.progress import track
+    from closeup.core.config import EngineConfig
+    from closeup.core.progress import track
+    from closeup.model.answers import (
+        draw_prediction,
+        to_json,
+        write_csv,
+        write_parquet,
+    )
+    from closeup.model.card import read_card
+    from closeup.model.model import load_model
+    from closeup.photos.listing import list_paths
 
     given = {"engine": engine, "precision": precision, "threads": threads}
     config = EngineConfig.model_validate({k: v for k, v in given.items() if v is not None})

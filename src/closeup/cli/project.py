@@ -10,17 +10,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from closeup.cli import options as opt
-from closeup.cli.output import print_json, progress_on_stderr, say, show
-from closeup.errors import UsageError
+from closeup.cli.output import (
+    print_json,
+    progress_on_stderr,
+    say,
+    show,
+)
+from closeup.core.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from closeup.config import RunConfig
-    from closeup.pipeline.compare import Compared
+    from closeup.core.config import RunConfig
+    from closeup.detect.scouting import Scouting
+    from closeup.evaluate.compare import Compared
     from closeup.pipeline.reviewed import Reviewed
     from closeup.pipeline.summary import Counts, RunResult
-    from closeup.scouting import Scouting
 
 
 def scout(
@@ -181,14 +186,14 @@ def _options(arguments: dict[str, Any]) -> dict[str, Any]:
 
 
 def _require_project(out: Path) -> None:
-    from closeup.project import Project
+    from closeup.core.project import Project
 
     Project(out).config()
 
 
 def _say_where(config: RunConfig, given: dict[str, Any], out: Path) -> None:
     """Name what is read because the project says so: it may be a stranger's."""
-    from closeup.config import CONFIG_FILE
+    from closeup.core.config import CONFIG_FILE
 
     for _, what, place in _remembered(config, given):
         say(f"{what}: {place} (as {out / CONFIG_FILE} says)")

@@ -12,7 +12,7 @@ import typer
 
 from closeup.cli import options as opt
 from closeup.cli.output import say
-from closeup.errors import UsageError
+from closeup.core.errors import UsageError
 
 MOST_PLACES = 5
 """Folders of photos that are named; a project's photos mostly lie in one."""
@@ -37,9 +37,9 @@ def review(
     ] = False,
 ) -> None:  # fmt: skip
     """Look at the close-ups in a browser, mend what is wrong; `closeup train` then uses it."""
+    from closeup.core.project import Project
+    from closeup.core.types import Photo
     from closeup.decisions import REVIEW_PORT
-    from closeup.project import Project
-    from closeup.types import Photo
 
     try:
         from closeup.web.review import ReviewConfig, make_review_app

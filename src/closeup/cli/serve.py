@@ -10,7 +10,7 @@ import typer
 
 from closeup.cli import options as opt
 from closeup.cli.output import say
-from closeup.errors import UsageError
+from closeup.core.errors import UsageError
 
 LONGEST = 86_400.0
 """Seconds that are waited for what has been accepted, however long it may take."""
@@ -59,9 +59,9 @@ def serve(
         raise UsageError(
             f"closeup serve needs {err.name}: run `pip install 'closeup[serve]'`"
         ) from err
-    from closeup.config import EngineConfig
-    from closeup.model import load_model
-    from closeup.parallel import one_blas_thread
+    from closeup.core.config import EngineConfig
+    from closeup.core.parallel import one_blas_thread
+    from closeup.model.model import load_model
 
     door = make_door("serve", host, token, tuple(allow_host or ()))
     given = {"engine": engine, "precision": precision, "threads": threads}

@@ -6,9 +6,28 @@ function of the rows, :func:`current`. Several processes may write at once: each
 transaction, and it has reached the disk when it is acknowledged.
 """
 
-from closeup.decisions.fold import NOTHING, Current, Verdict, current, last_batch, live
-from closeup.decisions.kinds import LONGEST_LABEL, MOST_BOXES, Decision, Kind, Row, checked
-from closeup.decisions.log import DECISIONS_FILE, Appended, Decisions, read_decisions
+from closeup.decisions.fold import (
+    NOTHING,
+    Current,
+    Verdict,
+    current,
+    last_batch,
+    live,
+)
+from closeup.decisions.kinds import (
+    LONGEST_LABEL,
+    MOST_BOXES,
+    Decision,
+    Kind,
+    Row,
+    checked,
+)
+from closeup.decisions.log import (
+    DECISIONS_FILE,
+    Appended,
+    Decisions,
+    read_decisions,
+)
 
 REVIEW_PORT = 8100
 REVIEW_URL = f"http://127.0.0.1:{REVIEW_PORT}"

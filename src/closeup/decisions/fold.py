@@ -6,8 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
-from closeup.decisions.kinds import ABOUT_CROP, ABOUT_PAIR, Kind, Row
-from closeup.types import Box
+from closeup.core.types import Box
+from closeup.decisions.kinds import (
+    ABOUT_CROP,
+    ABOUT_PAIR,
+    Kind,
+    Row,
+)
 
 
 @dataclass(frozen=True, slots=True)

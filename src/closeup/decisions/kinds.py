@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from closeup.errors import UsageError
-from closeup.types import Box
+from closeup.core.errors import UsageError
+from closeup.core.types import Box
 
 LONGEST_LABEL = 200
 MOST_BOXES = 100

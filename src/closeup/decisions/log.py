@@ -11,11 +11,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from closeup.core.errors import ProjectError, UsageError
+from closeup.core.project import place_in
+from closeup.core.types import Box
 from closeup.decisions.fold import NOTHING, Current, current
-from closeup.decisions.kinds import Decision, Kind, Row, checked
-from closeup.errors import ProjectError, UsageError
-from closeup.project import place_in
-from closeup.types import Box
+from closeup.decisions.kinds import (
+    Decision,
+    Kind,
+    Row,
+    checked,
+)
 
 DECISIONS_FILE = "decisions.sqlite"
 FORMAT = 1

@@ -11,7 +11,12 @@ from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
 from closeup.demo import noise
 from closeup.demo.designs import pick
-from closeup.demo.paint import Colour, enamel_ramp, ramp, toned
+from closeup.demo.paint import (
+    Colour,
+    enamel_ramp,
+    ramp,
+    toned,
+)
 
 Rng = np.random.Generator
 Shape = tuple[int, int]

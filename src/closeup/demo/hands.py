@@ -7,7 +7,14 @@ import numpy as np
 from PIL import Image, ImageChops
 
 from closeup.demo.designs import Design, Finish
-from closeup.demo.paint import Board, Points, bar, disc, metal_ramp, spoke
+from closeup.demo.paint import (
+    Board,
+    Points,
+    bar,
+    disc,
+    metal_ramp,
+    spoke,
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from closeup.core.errors import UsageError
+from closeup.core.progress import Progress, silent
+from closeup.core.project import write_atomically
 from closeup.demo.scenes import MAKERS, Scene, render
-from closeup.errors import UsageError
-from closeup.progress import Progress, silent
-from closeup.project import write_atomically
 
 VERSION = 1
 """Raised when equal arguments give other photos than before, so that old sets are made anew."""

@@ -17,7 +17,12 @@ from closeup.demo.designs import (
     random_design,
 )
 from closeup.demo.distractors import draw_thing
-from closeup.demo.stage import BoxTuple, Lie, Stage, empty_stage
+from closeup.demo.stage import (
+    BoxTuple,
+    Lie,
+    Stage,
+    empty_stage,
+)
 
 __all__ = ["ATTRIBUTES", "MAKERS", "Scene", "render", "render_negative"]
 

@@ -21,7 +21,12 @@ from closeup.demo.camera import (
 from closeup.demo.designs import Design, Finish
 from closeup.demo.distractors import Thing, draw_thing
 from closeup.demo.paint import Colour
-from closeup.demo.watch import HEAD_HALF, Pose, Sprite, draw_watch
+from closeup.demo.watch import (
+    HEAD_HALF,
+    Pose,
+    Sprite,
+    draw_watch,
+)
 
 BoxTuple = tuple[float, float, float, float]
 """Left, top, right, bottom in pixels."""

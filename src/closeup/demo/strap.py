@@ -8,7 +8,12 @@ from PIL import Image, ImageFilter
 from closeup.demo import noise
 from closeup.demo.designs import Finish
 from closeup.demo.noise import Field
-from closeup.demo.paint import Board, enamel_ramp, metal_ramp, toned
+from closeup.demo.paint import (
+    Board,
+    enamel_ramp,
+    metal_ramp,
+    toned,
+)
 
 START_WIDTH = 0.56
 """Half the width of a strap between the lugs, in case radii."""

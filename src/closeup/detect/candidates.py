@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from closeup.errors import NetworkDamaged
+from closeup.core.errors import NetworkDamaged
 
 MOST = 1000
 """Candidates kept before non-maximum suppression, the usual bound of COCO evaluation."""

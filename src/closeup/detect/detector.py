@@ -1,7 +1,7 @@
 """A detector: photos in, named boxes out, streaming.
 
-Its card says how photos become its input (:mod:`closeup.preprocess`) and which family reads its
-outputs (:data:`FAMILIES`).
+Its card says how photos become its input (:mod:`closeup.networks.preprocess`) and which family
+reads its outputs (:data:`FAMILIES`).
 """
 
 from __future__ import annotations
@@ -17,17 +17,22 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from closeup.config import EngineConfig
+from closeup.core.config import EngineConfig
+from closeup.core.errors import NetworkDamaged, NetworkError, UsageError
+from closeup.core.parallel import ordered_map
+from closeup.core.types import Box, Pixels
 from closeup.detect import picodet, ranked, yolox
 from closeup.detect.candidates import Candidates, Outputs
 from closeup.detect.nms import nms
-from closeup.engine import Feeds, Graph, open_graph, read_signature
-from closeup.errors import NetworkDamaged, NetworkError, UsageError
-from closeup.parallel import ordered_map
-from closeup.picture import Picture
-from closeup.preprocess import Placement, prepare
-from closeup.types import Box, Pixels
-from closeup.zoo import Card, Network
+from closeup.networks import Card, Network
+from closeup.networks.engine import (
+    Feeds,
+    Graph,
+    open_graph,
+    read_signature,
+)
+from closeup.networks.preprocess import Placement, prepare
+from closeup.photos.picture import Picture
 
 ANY = "any"
 """Stands for all of a detector's categories."""

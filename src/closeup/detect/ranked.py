@@ -7,9 +7,9 @@ https://arxiv.org/abs/2304.08069; Faster R-CNN: Ren et al. 2015, https://arxiv.o
 
 from __future__ import annotations
 
+from closeup.core.errors import NetworkDamaged
 from closeup.detect.candidates import Candidates, Outputs, best_first
-from closeup.errors import NetworkDamaged
-from closeup.zoo.card import Card
+from closeup.networks.card import Card
 
 SIZES_INPUT = "orig_target_sizes"
 """A DETR graph's second input, int64 ``(1, 2)``: the width and height its boxes are scaled to."""

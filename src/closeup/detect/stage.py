@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from closeup.core.parallel import ordered_map
+from closeup.core.progress import Progress, silent, track
+from closeup.core.types import Detection, Photo, PhotoState
 from closeup.detect.detector import Detector, Found
-from closeup.images import read_picture_again
-from closeup.parallel import ordered_map
-from closeup.progress import Progress, silent, track
-from closeup.types import Detection, Photo, PhotoState
+from closeup.photos.reading import read_picture_again
 
 FLOOR = 0.01
 """Scores below this are not kept: far under any useful threshold, so that one can be chosen."""

@@ -8,9 +8,15 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from closeup.detect.candidates import Candidates, Outputs, best_cells, best_first, require_classes
-from closeup.errors import NetworkDamaged
-from closeup.zoo.card import Card
+from closeup.core.errors import NetworkDamaged
+from closeup.detect.candidates import (
+    Candidates,
+    Outputs,
+    best_cells,
+    best_first,
+    require_classes,
+)
+from closeup.networks.card import Card
 
 NMS_IOU = 0.65
 STRIDES = (8, 16, 32, 64)

@@ -7,13 +7,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from closeup.config import View
-from closeup.crops import whole_photo
-from closeup.embed import content_key
+from closeup.core.config import View
+from closeup.core.project import Table, key_of
+from closeup.core.types import Crop, Floats, Photo
+from closeup.crops.cut import content_key, whole_photo
+from closeup.networks import Network
 from closeup.pipeline.stages import Job, Look, embeddings_stage
-from closeup.project import Table, key_of
-from closeup.types import Crop, Floats, Photo
-from closeup.zoo import Network
 
 
 @dataclass(frozen=True, slots=True)

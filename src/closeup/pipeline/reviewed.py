@@ -6,13 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from closeup.core.errors import ProjectError
+from closeup.core.project import SCORES_FILE, Table, key_of
+from closeup.core.types import (
+    Crop,
+    CropState,
+    Example,
+    Photo,
+)
 from closeup.decisions import Current, Kind
-from closeup.errors import ProjectError
-from closeup.evaluate import Interval, Scores
+from closeup.evaluate.scores import Interval, Scores
 from closeup.pipeline.stages import Job
-from closeup.pipeline.trained import SCORES_FILE, Trained
-from closeup.project import Table, key_of
-from closeup.types import Crop, CropState, Example, Photo
+from closeup.pipeline.trained import Trained
 
 BEFORE_FILE = "before-review.json"
 

@@ -10,29 +10,48 @@ from pathlib import Path
 
 from PIL import Image
 
-from closeup import augment
-from closeup.config import RunConfig
-from closeup.crops import cut_covered, cut_out, encode_crop
-from closeup.dataset import make_dataset, notes_on_rows
-from closeup.decided import decided_crops, decided_pairs, notes_on, without_gone
+from closeup.core.config import RunConfig
+from closeup.core.errors import UsageError
+from closeup.core.parallel import ordered_map
+from closeup.core.progress import Progress, silent, track
+from closeup.core.project import Project, Table, key_of
+from closeup.core.types import (
+    Crop,
+    Detection,
+    Example,
+    Floats,
+    Photo,
+    PhotoState,
+    Pixels,
+)
+from closeup.crops import augment
+from closeup.crops.cut import cut_covered, cut_out, encode_crop, saved_as
+from closeup.dataset.duplicates import (
+    Pair,
+    Signature,
+    Signatures,
+    near_duplicates,
+    signatures,
+)
+from closeup.dataset.groups import group_photos, labelled
+from closeup.dataset.split import make_dataset, notes_on_rows
 from closeup.decisions import NOTHING, Current
+from closeup.decisions.apply import (
+    decided_crops,
+    decided_pairs,
+    notes_on,
+    without_gone,
+)
 from closeup.detect import Detector
+from closeup.detect.boxes import read_boxes
 from closeup.detect.stage import FLOOR, detect_photos
-from closeup.duplicates import Pair, Signature, Signatures, near_duplicates, signatures
-from closeup.embed import Embedder, Embeddings, all_of, content_key, embed_crops
-from closeup.engine import precision_for
-from closeup.errors import UsageError
-from closeup.groups import group_photos, labelled
-from closeup.images import read_picture_again
-from closeup.interop.boxes import read_boxes
-from closeup.parallel import ordered_map
-from closeup.photos import list_photos
-from closeup.picture import Picture
-from closeup.preprocess import InputSpec
-from closeup.progress import Progress, silent, track
-from closeup.project import Project, Table, key_of
-from closeup.types import Crop, Detection, Example, Floats, Photo, PhotoState, Pixels
-from closeup.zoo import Network
+from closeup.learn.embed import Embedder, Embeddings, all_of, embed_crops
+from closeup.networks import Network
+from closeup.networks.engine import precision_for
+from closeup.networks.preprocess import InputSpec
+from closeup.photos.listing import list_photos
+from closeup.photos.picture import Picture
+from closeup.photos.reading import read_picture_again
 
 VERSIONS = {"photos": 1, "detect": 4, "crop": 1, "dataset": 2, "duplicates": 3}
 SIGNATURES_FILE = "signatures.safetensors"
@@ -58,7 +77,7 @@ class Harvest:
     rate
         Photos a second.
     fresh_files
-        The names in `files` that are not in any part of :mod:`closeup.pipeline.unfinished` yet.
+        The names in `files` that are not in any part of :mod:`closeup.pipeline.resume` yet.
     """
 
     photos: list[Photo] = field(default_factory=list)
@@ -193,11 +212,6 @@ def _for_crops(decisions: Current) -> list[object]:
 
 def _all_there(project: Project, crops: Sequence[Crop]) -> bool:
     return all((project.folder / crop.file).is_file() for crop in crops if crop.file)
-
-
-def saved_as(photo: Photo, crop: Crop, quality: int) -> str:
-    """What a saved close-up shows, and how well."""
-    return f"{content_key(photo, crop)}:{quality}"
 
 
 def _write_crops(job: Job, photos: Table[Photo], rows: Sequence[Crop], key: str) -> Table[Crop]:

@@ -7,13 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from closeup.checks import Check
-from closeup.evaluate import Difference, Scores
-from closeup.pipeline.compare import Compared
-from closeup.pipeline.findings import Findings
+from closeup.core.types import (
+    Crop,
+    CropState,
+    Photo,
+    PhotoState,
+)
+from closeup.evaluate.checks import Check
+from closeup.evaluate.compare import Compared
+from closeup.evaluate.findings import Findings
+from closeup.evaluate.scores import Difference, Scores
+from closeup.evaluate.trust import Trust
 from closeup.pipeline.reviewed import Reviewed
-from closeup.pipeline.trust import Trust
-from closeup.types import Crop, CropState, Photo, PhotoState
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,18 +8,16 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from closeup.errors import ModelError, NetworkError
-from closeup.evaluate import Difference, Scores
-from closeup.modelcard import read_card
-from closeup.pipeline.compare import Compared
-from closeup.pipeline.findings import Findings
+from closeup.core.errors import ModelError, NetworkError
+from closeup.core.project import SCORES_FILE, Table
+from closeup.core.types import Example, Result
+from closeup.evaluate.compare import Compared
+from closeup.evaluate.findings import Findings
+from closeup.evaluate.scores import Difference, Scores
+from closeup.evaluate.trust import Trust
+from closeup.model.card import read_card
+from closeup.networks import Network, load
 from closeup.pipeline.stages import Job
-from closeup.pipeline.trust import Trust
-from closeup.project import Table
-from closeup.types import Example, Result
-from closeup.zoo import Network, load
-
-SCORES_FILE = "scores.json"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,17 +8,22 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from closeup import heads
-from closeup.config import TrainConfig
-from closeup.dataset import folds
-from closeup.errors import UsageError
-from closeup.finetune import FinetuneConfig, TrainingPart, closeups_of, finetune
-from closeup.folding import grouped_folds
+from closeup.core.config import TrainConfig
+from closeup.core.errors import UsageError
+from closeup.core.project import Table
+from closeup.core.types import Crop, Example, Photo
+from closeup.dataset.folds import grouped_folds
+from closeup.dataset.split import folds
+from closeup.learn import heads
+from closeup.learn.finetune import (
+    FinetuneConfig,
+    TrainingPart,
+    closeups_of,
+    finetune,
+)
+from closeup.networks import Network
 from closeup.pipeline.features import Features, features_stage
 from closeup.pipeline.stages import Job
-from closeup.project import Table
-from closeup.types import Crop, Example, Photo
-from closeup.zoo import Network
 
 FOLDER = "finetune"
 

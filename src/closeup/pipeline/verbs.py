@@ -7,19 +7,25 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from closeup.config import RunConfig
-from closeup.crops import ANY
-from closeup.decided import decided_pairs
+from closeup.core.config import RunConfig
+from closeup.core.errors import PhotosError
+from closeup.core.progress import Progress, silent
+from closeup.core.project import Project, Table
+from closeup.core.types import Crop, Photo, PhotoState
+from closeup.crops.cut import ANY
 from closeup.decisions import read_decisions
+from closeup.decisions.apply import decided_pairs
 from closeup.detect import Detector, resolve_categories
+from closeup.detect.scouting import Scouting
+from closeup.detect.scouting import scout as scout_tables
 from closeup.detect.stage import detect_photos
-from closeup.errors import PhotosError
-from closeup.photos import list_entries, list_photos
+from closeup.evaluate.findings import run_checks, without_settled
+from closeup.networks import Network, find
+from closeup.photos.listing import list_entries, list_photos
 from closeup.pipeline.features import views_of
-from closeup.pipeline.findings import run_checks, without_settled
-from closeup.pipeline.fit import train_stage
-from closeup.pipeline.onepass import Wanted, one_pass
-from closeup.pipeline.page import Verdict, facts_of, write_report
+from closeup.pipeline.one_pass import Wanted, one_pass
+from closeup.pipeline.report_page import Verdict, facts_of, write_report
+from closeup.pipeline.resume import clear
 from closeup.pipeline.reviewed import remember_before, reviewed
 from closeup.pipeline.stages import (
     Job,
@@ -30,13 +36,7 @@ from closeup.pipeline.stages import (
     photos_stage,
 )
 from closeup.pipeline.summary import Counts, RunResult, count
-from closeup.pipeline.unfinished import clear
-from closeup.progress import Progress, silent
-from closeup.project import Project, Table
-from closeup.scouting import Scouting
-from closeup.scouting import scout as scout_tables
-from closeup.types import Crop, Photo, PhotoState
-from closeup.zoo import Network, find
+from closeup.pipeline.train import train_stage
 
 NO_DETECTOR = (
     "with boxes of your own alone, the model has no detector: it takes every photo that it is "

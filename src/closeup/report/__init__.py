@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from closeup.evaluate.scores import worst_mistakes
 from closeup.report.data import (
     LabelRow,
     Mistake,
@@ -11,7 +12,6 @@ from closeup.report.data import (
     Sample,
     Skipped,
     pick_samples,
-    worst_mistakes,
 )
 from closeup.report.page import render_report
 from closeup.report.thumbnail import thumbnail

@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from closeup.evaluate import Scores
-from closeup.types import Crop, CropState, Result
+from closeup.core.types import Crop, CropState
+from closeup.evaluate.scores import Scores
 
 MAX_SAMPLES = 24
-MAX_MISTAKES = 30
 MAX_DOUBTFUL = 24
 MAX_COPIES = 24
 MAX_EXPLAINED = 12
@@ -180,12 +179,6 @@ class ReportData:
     commands: Sequence[tuple[str, str]] = ()
     config_toml: str = ""
     made: str = ""
-
-
-def worst_mistakes(results: Sequence[Result], limit: int = MAX_MISTAKES) -> list[Result]:
-    """The wrong answers that were given with the most confidence, at most `limit`, surest first."""
-    wrong = [result for result in results if result.answer != result.truth]
-    return sorted(wrong, key=lambda r: (-r.confidence, r.crop_id))[:limit]
 
 
 def pick_samples(crops: Sequence[Crop], limit: int = MAX_SAMPLES) -> list[Crop]:

@@ -9,10 +9,10 @@ from typing import Any
 
 from markupsafe import Markup
 
-from closeup.evaluate import Scores
+from closeup.core.text import readable
+from closeup.evaluate.scores import MAX_MISTAKES, Scores
 from closeup.report.charts import Line, line_chart
-from closeup.report.data import MAX_COPIES, MAX_DOUBTFUL, MAX_MISTAKES, MAX_SAMPLES, ReportData
-from closeup.text import readable
+from closeup.report.data import MAX_COPIES, MAX_DOUBTFUL, MAX_SAMPLES, ReportData
 
 MAX_ROWS = 200
 """Rows of a table (labels, skipped files, notes) that are shown; the rest is counted."""

@@ -8,8 +8,8 @@ import io
 import numpy as np
 from PIL import Image, ImageDraw
 
-from closeup.picture import Picture
-from closeup.types import Box, Pixels
+from closeup.core.types import Box, Pixels
+from closeup.photos.picture import Picture
 
 
 def thumbnail(

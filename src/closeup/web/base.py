@@ -25,11 +25,16 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-import closeup
-from closeup.errors import CloseupError
+from closeup._version import __version__
+from closeup.core.errors import CloseupError
 from closeup.web.guard import SECURITY_HEADERS, Door, Guard
 from closeup.web.limits import limited
-from closeup.web.refusal import Refusal, as_refusal, problem, refuse
+from closeup.web.refusal import (
+    Refusal,
+    as_refusal,
+    problem,
+    refuse,
+)
 
 _log = logging.getLogger(__name__)
 FOLDER = Path(__file__).parent
@@ -118,7 +123,7 @@ def make_app(site: Site, *, lifespan: Lifespan | None = None) -> FastAPI:
         # For the document only: the guard has looked by then.
         needed = [Security(HTTPBearer(auto_error=False, description="The service's token."))]
     app = FastAPI(
-        title=site.title, version=closeup.__version__, lifespan=lifespan, responses=responses,
+        title=site.title, version=__version__, lifespan=lifespan, responses=responses,
         dependencies=needed, docs_url=None, redoc_url=None,
         middleware=[Middleware(Guard, door=site.door)],
     )  # fmt: skip

@@ -15,7 +15,7 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 
-from closeup.errors import CloseupError, UsageError
+from closeup.core.errors import CloseupError, UsageError
 from closeup.web.guard import LOOPBACK_NAMES, Door
 
 SHORTEST_TOKEN = 16

@@ -12,17 +12,30 @@ from fastapi import APIRouter, FastAPI, Form, Query
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
+from closeup.core.errors import ProjectError, UsageError
+from closeup.core.types import PhotoState
 from closeup.decisions import live
 from closeup.decisions.log import Appended
-from closeup.errors import ProjectError, UsageError
-from closeup.types import PhotoState
 from closeup.web.base import Pages, Site, make_app
 from closeup.web.guard import Door
 from closeup.web.limits import Bounded
 from closeup.web.refusal import Refusal, refuse
-from closeup.web.review.desk import ONLY, SORTS, STATES, Desk, Item, Wish, counts_of
+from closeup.web.review.desk import (
+    ONLY,
+    SORTS,
+    STATES,
+    Desk,
+    Item,
+    Wish,
+    counts_of,
+)
 from closeup.web.review.pairs import groups_of
-from closeup.web.review.pictures import SIZES, Pictures, closeup_version, version_of
+from closeup.web.review.pictures import (
+    SIZES,
+    Pictures,
+    closeup_version,
+    version_of,
+)
 from closeup.web.review.sent import Sent, Undo, decisions_of
 
 WHO_COOKIE = "closeup-review-who"

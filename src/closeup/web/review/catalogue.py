@@ -6,13 +6,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from closeup.config import RunConfig
-from closeup.crops import find_crops
+from closeup.core.config import RunConfig
+from closeup.core.errors import ProjectError
+from closeup.core.project import Project
+from closeup.core.types import (
+    Crop,
+    Detection,
+    Example,
+    Photo,
+    Result,
+)
+from closeup.crops.cut import find_crops
+from closeup.dataset.duplicates import Pair
 from closeup.decisions import DECISIONS_FILE
-from closeup.duplicates import Pair
-from closeup.errors import ProjectError
-from closeup.project import Project
-from closeup.types import Crop, Detection, Example, Photo, Result
 
 TABLES = ("photos", "detections", "crops", "dataset", "results", "duplicates")
 SCORES_FILE = "scores.json"

@@ -8,10 +8,19 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from closeup.decided import decided_crops
-from closeup.decisions import Current, Decision, Decisions, Kind, Row, Verdict, current, last_batch
+from closeup.core.types import Crop, CropState
+from closeup.decisions import (
+    Current,
+    Decision,
+    Decisions,
+    Kind,
+    Row,
+    Verdict,
+    current,
+    last_batch,
+)
+from closeup.decisions.apply import decided_crops
 from closeup.decisions.log import Appended
-from closeup.types import Crop, CropState
 from closeup.web.review.catalogue import (
     UNKNOWN,
     Catalogue,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from closeup.core.types import Photo
 from closeup.decisions import Current
-from closeup.types import Photo
 from closeup.web.review.catalogue import Catalogue
 
 

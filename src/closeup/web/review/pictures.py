@@ -10,13 +10,11 @@ from collections.abc import Callable
 
 from PIL import Image
 
-from closeup.crops import cut_out
-from closeup.embed import content_key
-from closeup.errors import ProjectError
-from closeup.images import read_picture_again
-from closeup.pipeline.stages import saved_as
-from closeup.project import Project
-from closeup.types import Crop, Photo
+from closeup.core.errors import ProjectError
+from closeup.core.project import Project
+from closeup.core.types import Crop, Photo
+from closeup.crops.cut import content_key, cut_out, saved_as
+from closeup.photos.reading import read_picture_again
 from closeup.web.review.catalogue import Catalogue
 
 SIZES = (256, 512, 1600)

@@ -6,8 +6,13 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from closeup.decisions import LONGEST_LABEL, MOST_BOXES, Decision, Kind
-from closeup.types import Box
+from closeup.core.types import Box
+from closeup.decisions import (
+    LONGEST_LABEL,
+    MOST_BOXES,
+    Decision,
+    Kind,
+)
 from closeup.web.refusal import Refusal
 from closeup.web.review.desk import Desk
 

@@ -16,9 +16,9 @@ from fastapi import APIRouter, FastAPI, Query
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from closeup.answers import to_json
-from closeup.model import Model
-from closeup.types import Prediction
+from closeup.core.types import Prediction
+from closeup.model.answers import to_json
+from closeup.model.model import Model
 from closeup.web.base import Site, make_app
 from closeup.web.guard import Door
 from closeup.web.refusal import Refusal, refuse, wants_page
@@ -32,7 +32,12 @@ from closeup.web.serve.schemas import (
     ModelInfo,
     PhotoAnswer,
 )
-from closeup.web.serve.service import MOST_NEAREST, Limits, QueueFull, Service
+from closeup.web.serve.service import (
+    MOST_NEAREST,
+    Limits,
+    QueueFull,
+    Service,
+)
 from closeup.web.serve.uploads import UploadLimits, read_photos
 
 _STATUS = {"too_large": 413, "unsupported": 415}

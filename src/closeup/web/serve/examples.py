@@ -8,11 +8,10 @@ from pathlib import Path
 
 from PIL import Image
 
-from closeup.errors import ProjectError
-from closeup.model import Model
-from closeup.pipeline.trained import SCORES_FILE
-from closeup.project import Project
-from closeup.types import Crop
+from closeup.core.errors import ProjectError
+from closeup.core.project import SCORES_FILE, Project
+from closeup.core.types import Crop
+from closeup.model.model import Model
 
 SIDE = 192
 """Longest side of a picture, in pixels."""

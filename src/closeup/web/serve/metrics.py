@@ -15,7 +15,7 @@ from prometheus_client import (
 )
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from closeup.types import Prediction
+from closeup.core.types import Prediction
 
 METRICS_TYPE = CONTENT_TYPE_LATEST
 _BATCHES = (1, 2, 4, 8, 16)

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
 
-from closeup.modelcard import ModelCard
+from closeup.model.card import ModelCard
 from closeup.web.refusal import ErrorInfo, Problem, problem
 
 Share = Annotated[float, Field(ge=0, le=1)]

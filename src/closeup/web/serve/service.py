@@ -18,13 +18,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from closeup.answers import annotate
-from closeup.errors import CloseupError, PhotoError
-from closeup.images import read_picture
-from closeup.model import CHUNK, Model
-from closeup.parallel import available_cpus
-from closeup.picture import Picture
-from closeup.types import Prediction
+from closeup.core.errors import CloseupError, PhotoError
+from closeup.core.parallel import available_cpus
+from closeup.core.types import Prediction
+from closeup.model.answers import annotate
+from closeup.model.model import CHUNK, Model
+from closeup.photos.picture import Picture
+from closeup.photos.reading import read_picture
 
 MOST_NEAREST = 12
 """Training close-ups that a request may ask for."""

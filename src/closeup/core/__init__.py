@@ -1,0 +1,1 @@
+"""The ground floor: errors, row types, configuration, the project folder and its tables."""

@@ -1,0 +1,73 @@
+"""Every error that Closeup raises on purpose.
+
+::
+
+    CloseupError                 something the user can mend; the CLI prints it and exits 1
+    ├── UsageError               the call itself is off (CLI: exit 2)
+    ├── PhotoError               one photo cannot be used; carries a stable `code`
+    ├── PhotosError              the collection as a whole cannot be used
+    ├── NetworkError             a network (detector, backbone) cannot be had or used
+    │   ├── NetworkMissing       not in the cache and not to be fetched or converted
+    │   └── NetworkDamaged       a file whose hash, header or outputs are not what its card says
+    ├── DatasetError             labels or splits do not make a classification problem
+    ├── ProjectError             a project folder or table cannot be read or written
+    └── ModelError               a model folder cannot be loaded
+
+A message names the thing, says what was expected, and ends with what to do next.
+"""
+
+from __future__ import annotations
+
+
+class CloseupError(Exception):
+    """Base class: a fault in the input or surroundings that the user can mend."""
+
+
+class UsageError(CloseupError):
+    """An argument is missing, unknown or contradicts another."""
+
+
+class PhotoError(CloseupError):
+    """One photo cannot be used.
+
+    Parameters
+    ----------
+    code
+        Stable machine-readable reason, e.g. ``"truncated"``; see
+        :data:`closeup.photos.reading.CODES`.
+    message
+        One sentence for a person, naming what was found.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+class PhotosError(CloseupError):
+    """The folder or list of photos cannot be read, or holds no photo."""
+
+
+class NetworkError(CloseupError):
+    """A detector or backbone cannot be had or used."""
+
+
+class NetworkMissing(NetworkError):
+    """The network is not in the cache and cannot be fetched or converted here."""
+
+
+class NetworkDamaged(NetworkError):
+    """A network file is not what its card says (hash, size, header, outputs)."""
+
+
+class DatasetError(CloseupError):
+    """Labels or splits do not make a classification problem."""
+
+
+class ProjectError(CloseupError):
+    """A project folder or one of its tables cannot be read or written."""
+
+
+class ModelError(CloseupError):
+    """A model folder is missing, damaged, or of a format this version cannot read."""

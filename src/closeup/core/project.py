@@ -1,0 +1,349 @@
+"""The project folder: the only module that writes into one.
+
+Tables are Parquet files whose schema metadata holds the format version, the key of the stage that
+made them, and a small JSON of further facts. A file is written beside its place and renamed, so a
+reader sees the old one or the new one, never half. The key of a stage is the hash of what went
+in; where it is unchanged there is nothing to do.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from closeup.core.config import (
+    CONFIG_FILE,
+    RunConfig,
+    resolve,
+    to_toml,
+)
+from closeup.core.errors import (
+    DatasetError,
+    PhotosError,
+    ProjectError,
+    UsageError,
+)
+from closeup.core.lock import (
+    HALF_FILE,
+    LOCK_FILE,
+    only_writer,
+    sweep,
+)
+from closeup.core.tables import (
+    FORMAT,
+    Table,
+    encode_table,
+    read_table,
+)
+from closeup.core.types import values_of
+
+__all__ = [
+    "FORMAT",
+    "Project",
+    "Table",
+    "encode_table",
+    "key_of",
+    "place_in",
+    "read_table",
+    "write_atomically",
+    "write_together",
+]
+
+SCORES_FILE = "scores.json"
+
+R = TypeVar("R")
+T = TypeVar("T")
+
+
+def key_of(stage: str, version: int, *parts: object) -> str:
+    """The hash of what goes into a stage: its name, its version, and any JSON-able parts.
+
+    Dataclass rows, tuples, enums and paths count by value; the order of mapping keys does not.
+
+    >>> key_of("crop", 1, {"a": 1, "b": 2}) == key_of("crop", 1, {"b": 2, "a": 1})
+    True
+    """
+    text = json.dumps([stage, version, *parts], sort_keys=True, default=_plain, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _plain(value: object) -> object:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return values_of(value)
+    if isinstance(value, Path):
+        return value.as_posix()
+    raise TypeError(f"{type(value).__name__} cannot be part of a stage key")
+
+
+def write_atomically(
+    file: Path, data: bytes | Iterable[bytes | memoryview], *, durable: bool = True
+) -> None:
+    """Replace `file` by `data` in one step, safe against a kill at any moment.
+
+    Parameters
+    ----------
+    data
+        The file's bytes, whole or in parts.
+    durable
+        Also wait until the bytes are on the disk, which guards against a power cut.
+
+    Raises
+    ------
+    ProjectError
+        Where the folder cannot be written (full, read-only), naming the file.
+    """
+    with _cannot_write(file), _written_beside(file, data, durable) as temporary:
+        temporary.replace(file)
+
+
+def write_together(files: Mapping[Path, bytes], card: Path, about: bytes) -> None:
+    """Replace `files` and the `card` that names them, the old or the new ones all together.
+
+    Everything is written beside its place first, so a full disk leaves the old ones as they were.
+    Then all are renamed. A process that is killed in that moment leaves no card, never one that
+    names other files than those beside it.
+
+    Raises
+    ------
+    ProjectError
+        As :func:`write_atomically` does.
+    """
+    with contextlib.ExitStack() as stack:
+        ready = []
+        for file, data in (*files.items(), (card, about)):
+            stack.enter_context(_cannot_write(file))
+            ready.append((stack.enter_context(_written_beside(file, data, True)), file))
+        card.unlink(missing_ok=True)
+        for temporary, file in ready:
+            with _cannot_write(file):
+                temporary.replace(file)
+
+
+@contextlib.contextmanager
+def _written_beside(
+    file: Path, data: bytes | Iterable[bytes | memoryview], durable: bool
+) -> Iterator[Path]:
+    """`data` in a file beside `file`, to be renamed in the block; gone after it where it is not."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=file.parent, prefix=HALF_FILE)
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.writelines([data] if isinstance(data, bytes) else data)
+            if durable:
+                stream.flush()
+                os.fsync(stream.fileno())
+        temporary.chmod(0o644)
+        yield temporary
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _cannot_write(file: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as err:
+        reason = err.strerror or str(err)
+        raise ProjectError(
+            f"cannot write {file}: {reason}; free the space or rights it needs and run again"
+        ) from err
+
+
+def place_in(folder: Path, name: str) -> Path:
+    """As :meth:`Project.place`, for whoever knows no more than the project's folder."""
+    file = folder / name
+    inside = os.path.realpath(folder)
+    if os.path.commonpath([inside, os.path.realpath(file)]) != inside:
+        raise ProjectError(
+            f"{file} leads outside the project; remove the link or the table that names it"
+        )
+    return file
+
+
+class Project:
+    """A project folder, made by ``closeup run … --out FOLDER``.
+
+    Parameters
+    ----------
+    folder
+        A project, or a path where there is none yet (it is made by the first write).
+
+    Raises
+    ------
+    ProjectError
+        Where `folder` is a file, or a folder that holds something but is no project: nothing of
+        the user's is ever mixed with ours.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        if folder.exists() and not folder.is_dir():
+            raise ProjectError(f"{folder} is a file; give a folder to --out")
+        strange = folder.is_dir() and any(map(_is_foreign, folder.iterdir()))
+        if strange and not self.config_file.exists():
+            raise ProjectError(
+                f"{folder} holds files but no {CONFIG_FILE}, so it is no Closeup project; "
+                "give --out a new folder"
+            )
+
+    def place(self, name: str) -> Path:
+        """Where the file `name` of the project lies, whether it is there or not.
+
+        Raises
+        ------
+        ProjectError
+            Where that is outside the folder: by the name itself, or through a link. A project may
+            be a stranger's, and nothing outside it is ever written, removed or taken for its own.
+        """
+        return place_in(self.folder, name)
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Write alone until the block ends; what killed processes left half-written is removed.
+
+        Raises
+        ------
+        ProjectError
+            Where somebody else is writing: who is named.
+        """
+        with only_writer(self.folder):
+            sweep(self.folder)
+            yield
+
+    @property
+    def config_file(self) -> Path:
+        """Where the resolved configuration lies."""
+        return self.place(CONFIG_FILE)
+
+    def write_config(self, config: RunConfig) -> None:
+        """Write ``closeup.toml`` where it differs from what is there."""
+        text = to_toml(config).encode()
+        if not self.config_file.exists() or self.config_file.read_bytes() != text:
+            write_atomically(self.config_file, text)
+
+    @contextlib.contextmanager
+    def config_kept(self) -> Iterator[None]:
+        """Where the block refuses what was asked for, ``closeup.toml`` is as it was before.
+
+        Else a mistake in the call would be remembered, and repeated by every later one.
+        """
+        before = self.config_file.read_bytes() if self.config_file.exists() else None
+        try:
+            yield
+        except (UsageError, PhotosError, DatasetError):
+            if before is not None and self.config_file.read_bytes() != before:
+                with contextlib.suppress(ProjectError):  # what is refused matters more
+                    write_atomically(self.config_file, before)
+            raise
+
+    def config(self) -> RunConfig:
+        """The configuration of the last run.
+
+        Raises
+        ------
+        ProjectError
+            Where there is none (the folder is no project) or it cannot be used.
+        """
+        if not self.config_file.exists():
+            raise ProjectError(
+                f"{self.folder} is no Closeup project (no {CONFIG_FILE}); "
+                "make one with `closeup run PHOTOS --out FOLDER`"
+            )
+        try:
+            return resolve({}, self.config_file)
+        except UsageError as err:
+            raise ProjectError(f"{self.config_file}: {err}") from err
+
+    def read(self, name: str, row: type[R]) -> Table[R] | None:
+        """The table `name` as rows of the dataclass `row`, or None where there is none.
+
+        Raises
+        ------
+        ProjectError
+            Where the file is damaged, or of a later format.
+        """
+        file = self.place(f"{name}.parquet")
+        return read_table(file, row) if file.exists() else None
+
+    def write(
+        self, name: str, row: type[R], rows: Sequence[R], key: str, meta: Mapping[str, Any] = {}
+    ) -> Table[R]:
+        """Write `rows` as the table `name`, replacing the old one in one step."""
+        self.write_bytes(f"{name}.parquet", encode_table(row, rows, key, meta))
+        return Table(tuple(rows), key, dict(meta))
+
+    def stage(
+        self,
+        name: str,
+        row: type[R],
+        key: str,
+        compute: Callable[[Table[R] | None], Iterable[R]],
+        fits: Callable[[Sequence[R]], bool] = lambda _: True,
+    ) -> Table[R]:
+        """The table of a stage: read where its key is `key`, computed and written where not.
+
+        `compute` gets the old table (or None) and may reuse rows of it. Whoever looks its rows up
+        elsewhere says by `fits` whether they are there: a table of the right key may still be a
+        stranger's. One that does not fit is computed.
+        """
+        old = self.read(name, row)
+        if old is not None and old.key == key and fits(old.rows):
+            return old
+        return self.write(name, row, list(compute(old)), key)
+
+    def read_json(self, name: str) -> dict[str, Any] | None:
+        """The JSON object in the file `name`, or None where there is none or it is damaged."""
+        try:
+            value = json.loads(self.place(name).read_text(encoding="utf8"))
+        except (FileNotFoundError, ValueError, RecursionError):
+            return None
+        return value if isinstance(value, dict) else None
+
+    def write_json(self, name: str, value: Mapping[str, Any]) -> None:
+        """Write a JSON object in one step."""
+        self.write_bytes(name, (json.dumps(value, indent=1, sort_keys=True) + "\n").encode())
+
+    def write_bytes(
+        self, name: str, data: bytes | Iterable[bytes | memoryview], *, durable: bool = True
+    ) -> Path:
+        """Write a file below the project, in one step; returns where it lies.
+
+        Raises
+        ------
+        ProjectError
+            Where it cannot be written, or the name leads outside the project.
+        """
+        file = self.place(name)
+        write_atomically(file, data, durable=durable)
+        return file
+
+    def remove(self, names: Iterable[str]) -> None:
+        """Remove files that an earlier run of ours wrote below the project, if still there.
+
+        Folders that are empty then go with them: in an ImageFolder each stands for a label.
+        """
+        for name in names:
+            file = self.place(name)
+            file.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # not empty, or not there
+                for folder in file.relative_to(self.folder).parents[:-1]:
+                    (self.folder / folder).rmdir()
+
+    def remove_folder(self, name: str) -> None:
+        """Remove a folder of ours below the project with all it holds, if it is there."""
+        shutil.rmtree(self.place(name), ignore_errors=True)
+
+
+def _is_foreign(path: Path) -> bool:
+    """Whether something in a folder is not of ours, as a process killed at once leaves it."""
+    return path.name != LOCK_FILE and not path.name.startswith(HALF_FILE)

@@ -1,0 +1,172 @@
+"""Tables: rows of one dataclass in a Parquet file, with the key of the stage that made them.
+
+A table may be a stranger's, so it is checked column by column when it is read.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Generic, TypeVar, get_type_hints
+
+from closeup.core.errors import ProjectError
+from closeup.core.types import Box
+
+FORMAT = 1
+_BOX_FIELDS = ("x1", "y1", "x2", "y2")
+_ROWS_PER_BYTE = 8
+_UNPACKED = 1000
+_LITTLE = 10_000_000
+_BATCH = 4_096
+# What reading a file that is no table may raise beside Arrow's own.
+_NO_TABLE = (OSError, LookupError, ValueError, TypeError, ArithmeticError, RuntimeError)
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class Table(Generic[R]):
+    """Rows with the key of the stage that made them."""
+
+    rows: tuple[R, ...]
+    key: str
+    meta: dict[str, Any]
+
+
+def _fields(row: type) -> dict[str, type]:
+    hints = get_type_hints(row)
+    return {field.name: hints[field.name] for field in dataclasses.fields(row)}
+
+
+def encode_table(row: type[R], rows: Sequence[R], key: str, meta: Mapping[str, Any]) -> bytes:
+    """`rows` as the bytes of a Parquet file; a Box becomes ``box_x1`` … ``box_y2`` columns."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    kinds: dict[type, Any] = {str: pa.string(), int: pa.int64(), float: pa.float64()}
+    kinds[bool] = pa.bool_()
+    columns: dict[str, Any] = {}
+    for name, kind in _fields(row).items():
+        values = [getattr(item, name) for item in rows]
+        if kind is Box:
+            for place, corner in enumerate(_BOX_FIELDS):
+                column = pa.array([float(box[place]) for box in values], pa.float64())
+                columns[f"{name}_{corner}"] = column
+        elif issubclass(kind, StrEnum):
+            columns[name] = pa.array([str(value) for value in values], pa.string())
+        else:
+            columns[name] = pa.array(values, kinds[kind])
+    facts = {"format": FORMAT, "row": row.__name__, "key": key, "meta": dict(meta)}
+    table = pa.table(columns).replace_schema_metadata({"closeup": json.dumps(facts)})
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd")
+    return bytes(sink.getvalue())
+
+
+def read_table(file: Path, row: type[R]) -> Table[R]:
+    """Read what :func:`encode_table` wrote.
+
+    Raises
+    ------
+    ProjectError
+        Where the file is damaged, holds other rows, or is of a format that is not read.
+    """
+    import pyarrow as pa
+
+    again = "delete it and run again: it will be made anew"
+    try:
+        table = read_parquet(file)
+        facts = json.loads((table.schema.metadata or {})[b"closeup"])
+        found, kind, key = int(facts["format"]), str(facts["row"]), str(facts["key"])
+        meta = dict(facts["meta"])
+    except (pa.ArrowException, *_NO_TABLE) as err:
+        raise ProjectError(f"{file} is damaged or not Closeup's ({err}); {again}") from err
+    if found > FORMAT:
+        raise ProjectError(f"{file} has format {found}, this version reads {FORMAT}; upgrade")
+    if found < FORMAT:
+        raise ProjectError(f"{file} has format {found}, which was never in use; {again}")
+    try:
+        if kind != row.__name__:
+            raise KeyError(f"rows are {kind}, expected {row.__name__}")
+        _check_columns(table, row)
+        columns = table.to_pydict()
+        values = [_decode(columns, name, kind) for name, kind in _fields(row).items()]
+    except (pa.ArrowException, *_NO_TABLE) as err:
+        raise ProjectError(f"{file} does not hold {row.__name__} rows ({err}); {again}") from err
+    return Table(tuple(row(*items) for items in zip(*values, strict=True)), key, meta)
+
+
+def _check_columns(table: Any, row: type) -> None:
+    """Raise ValueError where a column is not of its type, or lacks a value or a finite one."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    for name, kind in _columns(row).items():
+        column = table.column(name)
+        if column.type != kind or column.null_count:
+            raise ValueError(f"{name} is {column.type} with {column.null_count} nulls, not {kind}")
+        if kind == pa.float64() and not pc.all(pc.is_finite(column), min_count=0).as_py():
+            raise ValueError(f"{name} holds numbers that are not finite")
+
+
+def _columns(row: type) -> dict[str, Any]:
+    """The columns of a table of such rows, with their Arrow types."""
+    import pyarrow as pa
+
+    kinds = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
+    found: dict[str, Any] = {}
+    for name, kind in _fields(row).items():
+        if kind is Box:
+            found |= {f"{name}_{corner}": pa.float64() for corner in _BOX_FIELDS}
+        else:
+            found[name] = pa.string() if issubclass(kind, StrEnum) else kinds[kind]
+    return found
+
+
+def read_parquet(file: Path) -> Any:
+    """All of a Parquet file, read by this thread alone and refused where it unpacks enormously.
+
+    ``pyarrow.parquet.read_table`` scans with threads that may still hold the file's Python bytes
+    when the interpreter ends; letting go of them then aborts the process. A column of one value
+    packs so well that a few kilobytes may hold billions of rows: no table of ours or of photos
+    has more than eight rows for each byte of its file, or unpacks to a thousand times its size.
+
+    Raises
+    ------
+    ValueError
+        Where it would unpack to more.
+    OSError, pyarrow.ArrowException
+        Where it cannot be read.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    data = file.read_bytes()
+    parquet = pq.ParquetFile(pa.BufferReader(data), pre_buffer=False)
+    if parquet.metadata.num_rows > _ROWS_PER_BYTE * len(data):
+        raise ValueError(
+            f"it says it has {parquet.metadata.num_rows:,} rows, too many for its size"
+        )
+    groups = (parquet.metadata.row_group(n) for n in range(parquet.metadata.num_row_groups))
+    batches, room = [], _UNPACKED * len(data) + _LITTLE
+    if sum(group.total_byte_size for group in groups) > room:
+        raise ValueError("it unpacks to more than a table of its size can hold")
+    for batch in parquet.iter_batches(_BATCH, use_threads=False):
+        room -= batch.nbytes
+        if room < 0:
+            raise ValueError("it unpacks to more than a table of its size can hold")
+        batches.append(batch)
+    return pa.Table.from_batches(batches, parquet.schema_arrow)
+
+
+def _decode(columns: dict[str, list[Any]], name: str, kind: type) -> list[Any]:
+    if kind is Box:
+        corners = [columns[f"{name}_{corner}"] for corner in _BOX_FIELDS]
+        return [Box(*values) for values in zip(*corners, strict=True)]
+    if issubclass(kind, StrEnum):
+        return [kind(value) for value in columns[name]]
+    return columns[name]

@@ -1,0 +1,1 @@
+"""Labels and groups to leak-free splits and folds."""

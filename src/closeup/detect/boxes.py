@@ -1,0 +1,330 @@
+"""The user's own boxes, from COCO JSON, YOLO text files or CSV -> detections.
+
+Boxes are taken to be drawn on the EXIF-upright photo, as every annotation tool shows it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from closeup.core.errors import PhotosError
+from closeup.core.types import (
+    Box,
+    Detection,
+    Photo,
+    PhotoState,
+)
+from closeup.photos.listing import read_table
+
+_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class BoxesFile:
+    """Boxes that were read, and sentences on what in the file could not be used."""
+
+    detections: list[Detection]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """One box as the file has it, for the photo named `name`.
+
+    `place` says where it stands. A `box` is in pixels, or, where `relative`, in shares of the
+    photo's size. `size` is the photo's width and height as the file states them, (0, 0) for
+    unstated.
+    """
+
+    name: str
+    place: str
+    category: str
+    score: float
+    box: Box
+    relative: bool = False
+    size: tuple[int, int] = (0, 0)
+
+
+def read_boxes(file: Path, photos: Sequence[Photo]) -> BoxesFile:
+    """Read boxes and match them to the photos.
+
+    Read are
+
+    - COCO JSON (``.json``): ``images``, ``annotations`` with ``bbox = [x, y, width, height]`` in
+      pixels, ``categories``; an annotation may have a ``score``.
+    - YOLO: a folder of ``.txt`` files that mirrors the photos' folders, one line
+      ``class cx cy width height [score]`` or ``class x1 y1 x2 y2 x3 y3 …`` (a polygon, of which
+      the bounds are taken) per box, in shares of the photo's size; names from ``classes.txt`` or
+      ``data.yaml`` in it.
+    - CSV, TSV or Parquet: ``path,x1,y1,x2,y2[,category][,score]`` in pixels.
+
+    A name is matched by the photo's path relative to its folder (or its absolute path), and by
+    the file name alone only where just one photo and one name in the file have it. A box without
+    a score counts as certain (1); one without a category suits every parent. Boxes are clipped to
+    the photo.
+
+    Returns
+    -------
+    boxes
+        Detections in the order of `photos`, ranked by falling score, and notes on names that match
+        no photo, on boxes outside the photo, and on photos whose size the file states differently
+        (their boxes are not used: they were drawn on another or a sideways picture).
+
+    Raises
+    ------
+    PhotosError
+        Where the file cannot be read or is malformed (the place is named), or matches no photo.
+    """
+    if file.is_dir():
+        given = list(_yolo(file))
+    elif not file.exists():
+        raise PhotosError(f"there is no boxes file {file}; check the path")
+    else:
+        given = list(_coco(file) if file.suffix.lower() == ".json" else _table(file))
+    if not given:
+        raise PhotosError(f"{file} holds no boxes; give COCO JSON, a YOLO folder or a CSV table")
+    matches, unmatched = _match({one.name for one in given}, photos, file)
+    if not matches:
+        raise PhotosError(
+            f"no name in {file} matches a photo: it has {_some(unmatched)}, the photos are "
+            f"{_some(photo.path for photo in photos)}; write paths relative to the photos' folder"
+        )
+    notes = []
+    if unmatched:
+        notes.append(
+            f"{file} has boxes for what is not (or not just one) photo: {_some(unmatched)}"
+        )
+    rows: dict[str, list[Detection]] = defaultdict(list)
+    resized: set[str] = set()
+    outside: set[str] = set()
+    for one in given:
+        photo = matches.get(one.name)
+        if photo is None or photo.state is not PhotoState.READABLE:
+            continue
+        if one.size not in ((0, 0), (photo.width, photo.height)):
+            resized.add(f"{photo.path} ({one.size[0]} x {one.size[1]} there, "
+                        f"{photo.width} x {photo.height} here)")  # fmt: skip
+            continue
+        box = _in_pixels(one, photo)
+        if box.area > 0:
+            rows[photo.id].append(Detection(photo.id, 0, one.category, one.score, box))
+        else:
+            outside.add(one.place)
+    if resized:
+        notes.append(f"boxes drawn on a picture of another size are not used: {_some(resized)}")
+    if outside:
+        notes.append(f"boxes without area inside the photo are not used: {_some(outside)}")
+    return BoxesFile([row for photo in photos for row in _ranked(rows[photo.id])], tuple(notes))
+
+
+def _in_pixels(given: _Given, photo: Photo) -> Box:
+    x1, y1, x2, y2 = given.box
+    if given.relative:
+        x1, x2, y1, y2 = x1 * photo.width, x2 * photo.width, y1 * photo.height, y2 * photo.height
+    return Box(x1, y1, x2, y2).clip(photo.width, photo.height)
+
+
+def _ranked(rows: Iterable[Detection]) -> list[Detection]:
+    ordered = sorted(rows, key=lambda row: -row.score)
+    return [replace(row, rank=rank) for rank, row in enumerate(ordered)]
+
+
+def _some(names: Iterable[str]) -> str:
+    ordered = sorted(names)
+    more = len(ordered) - _SHOWN
+    return ", ".join(ordered[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def _match(
+    names: set[str], photos: Sequence[Photo], file: Path
+) -> tuple[dict[str, Photo], list[str]]:
+    """The photo of each name, and the names that have none or more than one.
+
+    A name without a suffix (YOLO's) stands for the photo without its suffix.
+    """
+    by_path: dict[str, list[Photo]] = defaultdict(list)
+    by_file_name: dict[str, list[Photo]] = defaultdict(list)
+    strip = file.is_dir()
+    for photo in photos:
+        # Both the path in its folder and the place on disk, which are one for an absolute path.
+        for path in {photo.path, photo.file.as_posix()}:
+            by_path[_key(path, strip)].append(photo)
+        by_file_name[_key(Path(photo.path).name, strip)].append(photo)
+    same_name = Counter(PurePosixPath(name).name for name in names)
+    matches, unmatched = {}, []
+    for name in names:
+        last = PurePosixPath(name).name
+        on_disk = Path(os.path.normpath(file.absolute().parent / name)).as_posix()
+        found = by_path.get(name) or by_path.get(on_disk)
+        if not found and same_name[last] == 1:
+            found = by_file_name.get(last)
+        if found and len(found) == 1:
+            matches[name] = found[0]
+        else:
+            unmatched.append(name)
+    return matches, unmatched
+
+
+def _key(path: str, strip: bool) -> str:
+    """A path in the form in which names are compared."""
+    plain = PurePosixPath(os.path.normpath(path.replace("\\", "/")))
+    return (plain.with_suffix("") if strip and plain.name else plain).as_posix()
+
+
+def _coco(file: Path) -> Iterator[_Given]:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as err:
+        raise PhotosError(f"{file} is not readable JSON: {err}; export it anew") from err
+    if not isinstance(content, dict):
+        raise PhotosError(f"{file} is no COCO file: expected an object with images, annotations")
+    try:
+        images = {image["id"]: image for image in content["images"]}
+        categories = {c["id"]: str(c["name"]) for c in content.get("categories", ())}
+        for number, annotation in enumerate(content["annotations"]):
+            place = f"annotation {annotation.get('id', number)}"
+            image = images[annotation["image_id"]]
+            x, y, width, height = _numbers(annotation["bbox"], 4, file, place)
+            (score,) = _numbers([annotation.get("score", 1.0)], 1, file, place)
+            yield _Given(
+                name=_key(str(image["file_name"]), strip=False),
+                place=place,
+                category=categories.get(annotation.get("category_id"), ""),
+                score=_checked_score(score, file, place),
+                box=_checked_box(Box(x, y, x + width, y + height), file, place),
+                size=(int(image.get("width") or 0), int(image.get("height") or 0)),
+            )
+    except KeyError as err:
+        raise PhotosError(f"{file} lacks {err}, which COCO files have; export it anew") from err
+    except (TypeError, AttributeError, ValueError) as err:
+        raise PhotosError(f"{file} is not laid out as COCO JSON ({err}); export it anew") from err
+
+
+def _yolo(folder: Path) -> Iterator[_Given]:
+    root = folder / "labels" if (folder / "labels").is_dir() else folder
+    categories = _yolo_categories([folder, root])
+    for file in sorted(root.rglob("*.txt")):
+        if file.name == "classes.txt":
+            continue
+        name = _key(file.relative_to(root).as_posix(), strip=True)
+        try:
+            lines = file.read_text(encoding="utf-8-sig").splitlines()
+        except (OSError, UnicodeDecodeError) as err:
+            raise PhotosError(f"{file} cannot be read: {err}; export it anew") from err
+        for number, line in enumerate(lines, start=1):
+            if line.strip():
+                yield _yolo_box(line.split(), name, categories, (file, f"line {number}"))
+
+
+def _yolo_box(
+    cells: Sequence[str], name: str, categories: dict[int, str], at: tuple[Path, str]
+) -> _Given:
+    file, place = at
+    count = len(cells)
+    if count not in (5, 6) and (count < 7 or count % 2 == 0):
+        raise PhotosError(
+            f"{file}, {place}: {count} numbers, expected `class cx cy width height [score]` or a "
+            "polygon; mend this line"
+        )
+    number, *values = _numbers(cells, count, file, place)
+    score = values.pop() if count == 6 else 1.0
+    if not all(-0.5 <= value <= 1.5 for value in values):
+        raise PhotosError(
+            f"{file}, {place}: YOLO boxes are shares of the photo's size, 0 to 1; these look like "
+            "pixels: give them as CSV"
+        )
+    if len(values) == 4:
+        cx, cy, width, height = values
+        box = Box(cx - width / 2, cy - height / 2, cx + width / 2, cy + height / 2)
+    else:
+        xs, ys = values[::2], values[1::2]
+        box = Box(min(xs), min(ys), max(xs), max(ys))
+    return _Given(
+        name=name,
+        place=f"{file.name}, {place}",
+        category=categories.get(int(number), ""),
+        score=_checked_score(score, file, place),
+        box=_checked_box(box, file, place),
+        relative=True,
+    )
+
+
+def _yolo_categories(folders: Iterable[Path]) -> dict[int, str]:
+    """Category names by number; empty where no file names them."""
+    import yaml
+
+    for folder in folders:
+        plain, described = folder / "classes.txt", folder / "data.yaml"
+        try:
+            if plain.is_file():
+                lines = plain.read_text(encoding="utf-8-sig").splitlines()
+                return {number: line.strip() for number, line in enumerate(lines)}
+            if described.is_file():
+                content = yaml.safe_load(described.read_text(encoding="utf-8-sig"))
+                names = content["names"]
+                pairs = list(names.items() if isinstance(names, dict) else enumerate(names))
+                # A name that is a list may, through aliases, be endless when written out.
+                if not all(isinstance(name, str | int | float) for _, name in pairs):
+                    raise ValueError("a name is no text")
+                return {int(number): str(name) for number, name in pairs}
+        except (
+            OSError,
+            ValueError,
+            KeyError,
+            TypeError,
+            ArithmeticError,
+            AttributeError,
+            RecursionError,
+            yaml.YAMLError,
+        ) as err:
+            raise PhotosError(
+                f"the category names beside {folder} cannot be read ({type(err).__name__}: {err}); "
+                "mend or delete classes.txt or data.yaml"
+            ) from err
+    return {}
+
+
+def _table(file: Path) -> Iterator[_Given]:
+    for row in read_table(file, ("path", "x1", "y1", "x2", "y2")):
+        place = f"line {row.line}"
+        corners = [row.cells[name] for name in ("x1", "y1", "x2", "y2")]
+        (score,) = _numbers([row.cells.get("score") or 1.0], 1, file, place)
+        yield _Given(
+            name=_key(row.cells["path"], strip=False),
+            place=place,
+            category=row.cells.get("category", ""),
+            score=_checked_score(score, file, place),
+            box=_checked_box(Box(*_numbers(corners, 4, file, place)), file, place),
+        )
+
+
+def _numbers(cells: Any, count: int, file: Path, place: str) -> list[float]:
+    try:
+        numbers = [float(cell) for cell in cells]
+    except (TypeError, ValueError) as err:
+        raise PhotosError(f"{file}, {place}: {err}; a number was expected") from err
+    if len(numbers) != count or not all(map(math.isfinite, numbers)):
+        raise PhotosError(f"{file}, {place}: expected {count} finite numbers, found {cells}")
+    return numbers
+
+
+def _checked_score(score: float, file: Path, place: str) -> float:
+    if not 0 <= score <= 1:
+        raise PhotosError(f"{file}, {place}: the score {score:g} is not between 0 and 1")
+    return score
+
+
+def _checked_box(box: Box, file: Path, place: str) -> Box:
+    if box.width < 0 or box.height < 0:
+        raise PhotosError(
+            f"{file}, {place}: the box ends before it begins ({', '.join(f'{v:g}' for v in box)}); "
+            "give x1,y1 of the top left and x2,y2 of the bottom right corner"
+        )
+    return box

@@ -1,0 +1,374 @@
+"""Which of the detector's categories fire on these photos, per label: the choice of the parent."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from closeup.core.exact import chance_of_so_few
+from closeup.core.text import visible
+from closeup.core.types import (
+    Box,
+    Detection,
+    Floats,
+    Photo,
+    PhotoState,
+)
+
+HIT = 0.25
+"""Score from which a category counts as seen, in hit rates and coverage."""
+
+THRESHOLDS = (0.05, 0.1, 0.25, 0.5)
+"""Score thresholds that are compared, the lowest first."""
+
+_MIN_GAIN = 0.02  # share of the photos that a further category or a lower threshold must add
+_MOST = 3  # categories in a recommendation
+_SHOWN = 10  # categories in the text table
+_ENOUGH_PAIRS = 5  # photos with both boxes, from which their overlap is judged
+_SAME_OBJECT = 0.5  # median IoU from which two categories name one object
+_MARGIN = 0.10  # a label found this much less often than the rest matters in practice
+_SIGNIFICANCE = 0.01
+_USABLE = 0.5  # a parent that is found in a smaller share of the photos comes with a warning
+_FLOOR = 0.01  # scores below this say nothing
+# People hold, wear and stand beside what is photographed, so a person in most photos is weak
+# evidence that people are the subject.
+_BEARERS = frozenset({"person"})
+_BEARER_WEIGHT = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Category:
+    """How often one category is seen.
+
+    Attributes
+    ----------
+    hit_rate
+        Share of the readable photos with a box of a score of at least :data:`HIT`.
+    per_label
+        The same for each label.
+    median_area
+        Median share of the photo that its best box covers, over the photos where it is seen; 0
+        where it never is.
+    strength
+        How well it serves as the parent; see :func:`scout`.
+    """
+
+    name: str
+    hit_rate: float
+    per_label: dict[str, float]
+    median_area: float
+    strength: float
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A possible parent and the share of photos that it reaches at each of THRESHOLDS."""
+
+    categories: tuple[str, ...]
+    coverage: dict[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Scouting:
+    """What :func:`scout` found.
+
+    Attributes
+    ----------
+    photos, unreadable
+        Photos looked at, and how many of them could not be read; rates are over the others.
+    categories
+        Every category seen at least once, the strongest first.
+    recommended
+        The parent: one category or a few; empty where nothing was seen.
+    threshold
+        The recommended score threshold.
+    coverage
+        Share of the readable photos in which a recommended category is seen (score >= HIT).
+    choices
+        The recommendation, each strong category alone, and ``("any",)``.
+    warnings
+        Sentences on what to look at before going on.
+    """
+
+    photos: int
+    unreadable: int
+    categories: tuple[Category, ...]
+    recommended: tuple[str, ...]
+    threshold: float
+    coverage: float
+    choices: tuple[Choice, ...]
+    warnings: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, shares rounded to four digits; the form of ``closeup scout --json``."""
+        return {
+            "photos": self.photos,
+            "unreadable": self.unreadable,
+            "categories": [
+                {
+                    "name": c.name,
+                    "hit_rate": round(c.hit_rate, 4),
+                    "per_label": {label: round(rate, 4) for label, rate in c.per_label.items()},
+                    "median_area": round(c.median_area, 4),
+                }
+                for c in self.categories
+            ],
+            "recommended": list(self.recommended),
+            "threshold": self.threshold,
+            "coverage": round(self.coverage, 4),
+            "choices": [
+                {
+                    "parent": list(choice.categories),
+                    "coverage": {f"{t:g}": round(v, 4) for t, v in choice.coverage.items()},
+                }
+                for choice in self.choices
+            ],
+            "warnings": list(self.warnings),
+        }
+
+    def to_text(self) -> str:
+        """Tables for a person, plain text."""
+        readable = self.photos - self.unreadable
+        lines = [f"{readable} photos looked at" + (
+            f", {self.unreadable} more could not be read" if self.unreadable else "")]  # fmt: skip
+        lines += ["", f"{'category':<16}{'seen in':>9}{'area':>7}   fewest, most (by label)"]
+        for c in self.categories[:_SHOWN]:
+            low, high = (extreme(c.per_label.items(), key=itemgetter(1)) for extreme in (min, max))
+            lines.append(
+                f"{c.name:<16}{c.hit_rate:>9.1%}{c.median_area:>7.0%}   "
+                f"{low[0]} {low[1]:.0%}, {high[0]} {high[1]:.0%}"
+            )
+        lines += ["", f"{'parent':<24}" + "".join(f"{f'>= {t:g}':>9}" for t in THRESHOLDS)]
+        lines += [
+            f"{','.join(choice.categories):<24}"
+            + "".join(f"{choice.coverage[t]:>9.1%}" for t in THRESHOLDS)
+            for choice in self.choices
+        ]
+        lines += ["", *(f"Warning: {warning}" for warning in self.warnings)]
+        if self.recommended:
+            lines.append(
+                f"Recommended: parent {','.join(self.recommended)}, threshold {self.threshold:g}"
+            )
+        return "\n".join(map(visible, lines))
+
+
+def scout(photos: Sequence[Photo], detections: Iterable[Detection]) -> Scouting:
+    """Tabulate the categories that fire on the photos and recommend the parent.
+
+    The parent should be seen in most photos, surely, and in those of every label. So a category's
+    *strength* is the geometric mean over the labels of its mean best score (0 in photos without
+    it; hit rate times mean score): a category that one label lacks comes out weak, and large
+    labels do not outvote small ones. ``person`` counts half, for people hold and wear things;
+    nothing else tells an object from what is always around it, so look at the table as well.
+
+    The strongest category is recommended, and further ones are added greedily while each is seen
+    in at least 2 % of all photos in which those before reach no score above the lowest threshold
+    (judged by the lower end of its 95 % interval), and its boxes lie on theirs where both fire:
+    another name of the same object, not another object.
+
+    The recommended threshold is the highest of :data:`THRESHOLDS` that reaches all but 2 % of the
+    photos that the lowest one reaches. In labelled photos the object is known to be there, so a
+    lower threshold costs little, and each photo not reached loses its close-up.
+
+    Parameters
+    ----------
+    photos
+        The photos looked at; unreadable ones are counted but enter no rate.
+    detections
+        Of these photos, with scores from below the lowest threshold on; others are ignored.
+
+    Returns
+    -------
+    scouting
+        With nothing recommended and a warning where nothing was found or no photo is readable.
+    """
+    readable = [photo for photo in photos if photo.state is PhotoState.READABLE]
+    best = _best_boxes(readable, detections)
+    labels = np.array([photo.label for photo in readable])
+    categories = sorted(
+        (
+            category
+            for name, found in best.items()
+            if (category := _tabulate(name, found, readable, labels)).hit_rate > 0
+        ),
+        key=lambda c: (-c.strength, c.name),
+    )
+    recommended = _recommend([c.name for c in categories], best)
+    choices = _choices(recommended, categories, best, len(readable))
+    reached = choices[0].coverage if recommended else dict.fromkeys(THRESHOLDS, 0.0)
+    threshold = max(t for t in THRESHOLDS if reached[t] >= reached[THRESHOLDS[0]] - _MIN_GAIN)
+    if not recommended:
+        threshold = THRESHOLDS[0]
+    hits = _scores(recommended, best, len(readable)) >= threshold
+    return Scouting(
+        photos=len(photos),
+        unreadable=len(photos) - len(readable),
+        categories=tuple(categories),
+        recommended=recommended,
+        threshold=threshold,
+        coverage=reached[HIT],
+        choices=choices,
+        warnings=tuple(_warnings(recommended, categories, labels, hits, threshold)),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Best:
+    """A category's best box in each photo: ``(n,)`` scores, 0 where there is none, and boxes."""
+
+    scores: Floats
+    boxes: dict[int, Box]
+
+
+def _best_boxes(photos: Sequence[Photo], detections: Iterable[Detection]) -> dict[str, _Best]:
+    place = {photo.id: number for number, photo in enumerate(photos)}
+    best: dict[str, _Best] = {}
+    for detection in detections:
+        number = place.get(detection.photo_id)
+        if number is None:
+            continue
+        found = best.get(detection.category)
+        if found is None:
+            found = best[detection.category] = _Best(np.zeros(len(photos), np.float32), {})
+        if detection.score > found.scores[number]:
+            found.scores[number] = detection.score
+            found.boxes[number] = detection.box
+    return best
+
+
+def _tabulate(
+    name: str, found: _Best, photos: Sequence[Photo], labels: NDArray[np.str_]
+) -> Category:
+    hits = found.scores >= HIT
+    shares = [
+        found.boxes[i].area / (photos[i].width * photos[i].height)
+        for i in np.flatnonzero(hits).tolist()
+    ]
+    by_label = {str(label): labels == label for label in np.unique(labels)}
+    means = [max(_FLOOR, float(found.scores[mine].mean())) for mine in by_label.values()]
+    strength = math.exp(sum(map(math.log, means)) / len(means))
+    return Category(
+        name=name,
+        hit_rate=float(hits.mean()),
+        per_label={label: float(hits[mine].mean()) for label, mine in by_label.items()},
+        median_area=float(np.median(shares)) if shares else 0.0,
+        strength=strength * (_BEARER_WEIGHT if name in _BEARERS else 1.0),
+    )
+
+
+def _recommend(names: Sequence[str], best: Mapping[str, _Best]) -> tuple[str, ...]:
+    """The strongest category, and others that name the same object in photos it misses."""
+    chosen = list(names[:1])
+    while chosen and len(chosen) < _MOST:
+        n = len(best[chosen[0]].scores)
+        unreached = _scores(chosen, best, n) < THRESHOLDS[0]
+        gains = {
+            name: int((unreached & (best[name].scores >= HIT)).sum())
+            for name in names
+            if name not in chosen and _same_object(best[name], [best[c] for c in chosen])
+        }
+        name = max(gains, key=lambda name: gains[name], default="")
+        if not name or _lower_bound(gains[name], n) < _MIN_GAIN:
+            break
+        chosen.append(name)
+    return tuple(chosen)
+
+
+def _same_object(candidate: _Best, chosen: Sequence[_Best]) -> bool:
+    """Whether the boxes lie on one another where both fire; True where they hardly ever do."""
+    overlaps = [
+        candidate.boxes[i].iou(other.boxes[i])
+        for other in chosen
+        for i in candidate.boxes.keys() & other.boxes.keys()
+        if min(candidate.scores[i], other.scores[i]) >= THRESHOLDS[1]
+    ]
+    return len(overlaps) < _ENOUGH_PAIRS or float(np.median(overlaps)) >= _SAME_OBJECT
+
+
+def _lower_bound(hits: int, n: int) -> float:
+    """Lower end of the 95 % interval of a share (Wilson, 1927)."""
+    z = 1.96
+    share = hits / n
+    middle = share + z * z / (2 * n)
+    spread = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    return (middle - spread) / (1 + z * z / n)
+
+
+def _scores(names: Iterable[str], best: Mapping[str, _Best], n: int) -> Floats:
+    """The best score of any of the categories in each of `n` photos, ``(n,)``."""
+    found = [best[name].scores for name in names]
+    return np.max(found, axis=0) if found else np.zeros(n, np.float32)
+
+
+def _choices(
+    recommended: tuple[str, ...],
+    categories: Sequence[Category],
+    best: Mapping[str, _Best],
+    n: int,
+) -> tuple[Choice, ...]:
+    if not categories:
+        return ()
+    alone = [(c.name,) for c in categories[:_MOST] if (c.name,) != recommended]
+    named = [(names, names) for names in [recommended, *alone]]
+    choices = []
+    for shown, names in [*named, (("any",), tuple(best))]:
+        scores = _scores(names, best, n)
+        choices.append(Choice(shown, {t: float((scores >= t).mean()) for t in THRESHOLDS}))
+    return tuple(choices)
+
+
+def _warnings(
+    recommended: Sequence[str],
+    categories: Sequence[Category],
+    labels: NDArray[np.str_],
+    hits: NDArray[np.bool_],
+    threshold: float,
+) -> list[str]:
+    if not recommended:
+        why = "no category was seen" if len(labels) else "no photo could be read"
+        return [f"{why}, so none is recommended; try another detector, or your own boxes"]
+    parent = ",".join(recommended)
+    overall = float(hits.mean())
+    found = [
+        f"{parent} is found in only {overall:.0%} of the photos (score >= {threshold:g}), so it "
+        "may be no name of your object; try another detector, another parent, `--parent any`, or "
+        "your own boxes"
+    ] if overall < _USABLE else []  # fmt: skip
+    found += [
+        f"{parent} is found in {share:.0%} of the photos of {label} but in {rest:.0%} of the "
+        f"others (score >= {threshold:g}): what is left of {label} is a biased selection; keep "
+        "misses as whole photos, lower the threshold or take another detector"
+        for label, share, rest in _seldom(labels, hits)
+    ]
+    first = next(c for c in categories if c.name == recommended[0])
+    for other in categories:
+        if other.name not in recommended and other.strength >= 0.6 * first.strength:
+            found.append(
+                f"{other.name} is nearly as frequent as {first.name}; "
+                "make sure that you choose the one that is your object"
+            )
+    return found
+
+
+def _seldom(labels: NDArray[np.str_], hits: NDArray[np.bool_]) -> list[tuple[str, float, float]]:
+    """Labels found much less often than all others: ``(label, its rate, the others' rate)``.
+
+    Much less: by at least ten points, and by Fisher's exact test (one-sided, 1 %, Bonferroni over
+    the labels) not by chance.
+    """
+    names = [str(label) for label in np.unique(labels)]
+    seldom = []
+    for name in names if len(names) > 1 else ():
+        mine, others = hits[labels == name], hits[labels != name]
+        if others.mean() - mine.mean() < _MARGIN:
+            continue
+        chance = chance_of_so_few(int(mine.sum()), len(mine), int(others.sum()), len(others))
+        if chance < _SIGNIFICANCE / len(names):
+            seldom.append((name, float(mine.mean()), float(others.mean())))
+    return seldom

@@ -1,0 +1,1 @@
+"""What the answers are worth: scores, calibration, unknown photos, labels worth a look, checks."""

@@ -1,0 +1,110 @@
+"""Why an answer was given: what is most alike in training, and what the answer hangs on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from closeup.core.types import Floats, Pixels
+from closeup.learn.heads.head import Standardiser
+
+
+def nearest(
+    train: Floats, test: Floats, blocks: Sequence[int], count: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """The training rows with the largest cosine to each test row.
+
+    Both are standardised first as heads do it, by the mean and the blocks' scales of `train`, so
+    that what all close-ups share does not make them alike.
+
+    Parameters
+    ----------
+    train, test
+        ``(n, d)`` and ``(m, d)`` features; n and m may be 0.
+    blocks
+        Lengths of the parts of a feature vector; empty for one part.
+    count
+        How many neighbours; fewer where there are fewer rows.
+
+    Returns
+    -------
+    rows, cosines
+        ``(m, min(count, n))`` each, the most alike first, of equal ones the earlier row.
+    """
+    count = min(count, len(train))
+    if not count or not len(test):
+        empty = (len(test), count)
+        return np.zeros(empty, np.int64), np.zeros(empty)
+    standardise = Standardiser.of(train, blocks)
+    ours, theirs = _unit(standardise(train)), _unit(standardise(test))
+    cosines = (theirs @ ours.T).astype(np.float64)
+    rows = np.argsort(-cosines, axis=1, kind="stable")[:, :count]
+    return rows, np.take_along_axis(cosines, rows, axis=1)
+
+
+def _unit(rows: Floats) -> Floats:
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    unit: Floats = (rows / np.where(lengths > 0, lengths, 1)).astype(np.float32)
+    return unit
+
+
+def occlusion_map(
+    answer: Callable[[Iterable[Pixels]], NDArray[np.float64]], closeup: Pixels, grid: int = 8
+) -> NDArray[np.float64]:
+    """By how much the probability of the answer falls where the close-up is covered.
+
+    A grey patch of two cells a side is put over each cell in turn (Zeiler and Fergus 2014).
+
+    Parameters
+    ----------
+    answer
+        From n close-ups to the ``(n,)`` probabilities of the answer in question.
+    closeup
+        ``(h, w, 3)``, at least 1 x 1.
+    grid
+        Cells a side.
+
+    Returns
+    -------
+    drops
+        ``(grid, grid)``, from the top left; below 0 where covering makes the answer surer.
+    """
+    height, width = closeup.shape[:2]
+    grey = closeup.reshape(-1, 3).mean(axis=0).round().astype(np.uint8)
+
+    def views() -> Iterator[Pixels]:
+        yield closeup
+        for row, column in np.ndindex(grid, grid):
+            covered = closeup.copy()
+            top, bottom = _reach(row, grid, height)
+            left, right = _reach(column, grid, width)
+            covered[top:bottom, left:right] = grey
+            yield covered
+
+    shares = np.asarray(answer(views()), np.float64)
+    drops: NDArray[np.float64] = (shares[0] - shares[1:]).reshape(grid, grid)
+    return drops
+
+
+def _reach(cell: int, grid: int, side: int) -> tuple[int, int]:
+    """First and last pixel of a patch of two cells around the middle of one."""
+    middle, half = (cell + 0.5) * side / grid, side / grid
+    first = max(0, int(middle - half))
+    return first, min(side, max(first + 1, round(middle + half)))
+
+
+def overlay(closeup: Pixels, drops: NDArray[np.float64]) -> Pixels:
+    """The close-up, darkened but for the places that the answer hangs on.
+
+    Where no covering lowers the probability by 0.01, all of it is dark.
+    """
+    height, width = closeup.shape[:2]
+    top = float(drops.max())
+    heat = np.clip(drops / top, 0, 1) if top >= 0.01 else np.zeros_like(drops)
+    small = Image.fromarray((heat * 255).astype(np.uint8))
+    mask = np.asarray(small.resize((width, height), Image.Resampling.BICUBIC), np.float64) / 255
+    lit: Pixels = (closeup * (0.25 + 0.75 * mask[:, :, None])).round().astype(np.uint8)
+    return lit

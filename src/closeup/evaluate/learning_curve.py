@@ -1,0 +1,384 @@
+"""Would more photos help? The score against the number of photos, and where it is heading.
+
+Heads of the settings already chosen are fitted on growing shares of the training part, classes in
+proportion and groups whole, and judged by the photos of the fold that was held out; the test part
+is not touched. Through the macro-F1 at n photos a class goes a power law ``a - b * n ** -c``
+(Cortes et al. 1994; Hestness et al. 2017), which is drawn on a little way beyond what was measured.
+
+The interval comes from drawing repeats, whole groups and the weights of the sizes anew and fitting
+each time. It does not know that new photos may be of another kind, and nothing is claimed beyond
+four times the photos at hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from closeup.core.errors import UsageError
+from closeup.core.parallel import available_cpus, ordered_map
+from closeup.core.types import Floats
+from closeup.dataset.folds import grouped_folds
+from closeup.evaluate.predictions import resampled_sums
+from closeup.evaluate.scores import Interval
+from closeup.learn.heads.fitting import KINDS
+from closeup.learn.heads.head import Head, single_threaded
+from closeup.learn.heads.problem import Problem
+
+SHARES = (0.15, 0.25, 0.4, 0.65, 1.0)
+REPEATS = 4
+MANY = 3000
+"""From so many photos on half the repeats do: chance is smaller and fitting takes longer."""
+FOLDS = 5
+GAIN = 0.02
+RESAMPLES = 400
+REACH = 4.0
+"""How many times the photos at hand the curve is followed, at most."""
+
+_EXPONENTS = np.geomspace(0.1, 2.0, 40)
+_LOW, _HIGH = 2.5, 97.5
+
+Values = NDArray[np.float64]
+Rows = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """The training part, and the head whose settings are to be used.
+
+    Attributes
+    ----------
+    head
+        Fitted on these rows; only its kind and what it chose are used.
+    embeddings
+        ``(n, d)`` float32.
+    labels, groups
+        One of each per row; the labels are those of the head.
+    blocks
+        Lengths of the parts that an embedding is put together from; empty for one part.
+    """
+
+    head: Head
+    embeddings: Floats
+    labels: Sequence[str]
+    groups: Sequence[str]
+    blocks: Sequence[int] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """Macro-F1 with `photos` of each class (on average) to learn from."""
+
+    photos: float
+    score: Interval
+
+
+@dataclass(frozen=True, slots=True)
+class LearningCurve:
+    """The score against photos a class, and how many more a gain would take.
+
+    Attributes
+    ----------
+    measured
+        In rising number of photos; the last has the share of the folds that are not held out.
+    line
+        The fitted curve with its interval, up to `reach` times the photos of the training part.
+    a, b, c
+        Of ``a - b * photos ** -c``.
+    photos
+        A class, on average, in the training part.
+    gain
+        What is asked for, in macro-F1, over the fitted score at `photos`.
+    more
+        How many more photos a class that takes; None where it lies beyond the curve's reach.
+    more_low, more_high
+        Its 95 % interval; None where a bound lies beyond the reach.
+    rising
+        Whether the curve rises from `photos` to its end in all but 2.5 % of the draws.
+    """
+
+    measured: tuple[Point, ...]
+    line: tuple[Point, ...]
+    a: float
+    b: float
+    c: float
+    photos: float
+    gain: float
+    more: float | None
+    more_low: float | None
+    more_high: float | None
+    rising: bool
+
+    @property
+    def sentence(self) -> str:
+        """What to tell a person."""
+        points = f"+{100 * self.gain:g} points"
+        most = f"more than {_rounded((REACH - 1) * self.photos)}"
+        now = self.a - self.b * self.photos**-self.c
+        if now > 1 - self.gain:
+            return f"no number of photos gives {points}: the score is {now:.3f} already"
+        if not self.rising:
+            return (
+                f"how many more photos {points} would take cannot be said: the score does not "
+                f"clearly rise with more than about {_rounded(self.measured[0].photos)} a class"
+            )
+        if self.more_low is None:
+            return f"{most} more photos a class for {points}"
+        middle = most if self.more is None else f"about {_rounded(self.more)}"
+        high = most if self.more_high is None else str(_rounded(self.more_high))
+        low = str(_rounded(self.more_low))
+        return f"{middle} more photos a class for {points} (between {low} and {high})"
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> LearningCurve:
+        """Read what :meth:`to_json` gave.
+
+        Raises
+        ------
+        KeyError, TypeError
+            Where it is something else.
+        """
+        changed = {
+            name: tuple(Point(p["photos"], Interval(**p["score"])) for p in value[name])
+            for name in ("measured", "line")
+        }
+        return cls(**{**value, **changed})
+
+
+def learning_curve(
+    course: Course, *, gain: float = GAIN, repeats: int = 0, seed: int = 0
+) -> LearningCurve:
+    """Measure and extrapolate the score of heads that learn from growing shares.
+
+    Parameters
+    ----------
+    gain
+        The gain in macro-F1 whose price is asked for, above 0.
+    repeats
+        Each has folds and an order of groups of its own; at least 2, or 0 for 4 (2 from 3,000
+        photos on).
+    seed
+        The same input gives the same curve.
+
+    Raises
+    ------
+    UsageError
+        Where the lengths differ, the labels are not the head's, there are fewer than two
+        different groups of a label, or `gain` or `repeats` is out of range.
+    """
+    repeats = repeats or (REPEATS if len(course.labels) < MANY else REPEATS // 2)
+    problem = _problem(course, gain, repeats, seed)
+    k = len(problem.labels)
+    jobs = []
+    for repeat in range(repeats):
+        numbers = grouped_folds(list(course.labels), list(course.groups), FOLDS, seed + repeat)
+        order = _order(course.groups, seed + repeat)
+        jobs += [(share, numbers, order) for share in SHARES]
+    with single_threaded():
+        answered = list(
+            ordered_map(partial(_answers, course.head, problem), jobs, workers=available_cpus())
+        )
+    photos = np.array([used for used, _ in answered]).reshape(repeats, -1).mean(axis=0) / k
+    scores, drawn = _scores(problem.classes, [answers for _, answers in answered], course.groups,
+                            (repeats, seed))  # fmt: skip
+    return _extrapolate((photos, scores, drawn), len(course.labels) / k, gain)
+
+
+def _problem(course: Course, gain: float, repeats: int, seed: int) -> Problem:
+    n, labels = len(course.labels), tuple(sorted(set(course.labels)))
+    if course.embeddings.ndim != 2 or len(course.embeddings) != n or len(course.groups) != n:
+        raise UsageError(
+            f"embeddings {course.embeddings.shape} and {len(course.groups)} groups do not go with "
+            f"{n} labels"
+        )
+    if labels != course.head.labels:
+        raise UsageError("a learning curve needs the head that was fitted on just these rows")
+    pairs = set(zip(course.labels, course.groups, strict=True))
+    fewest = min(sum(label == name for name, _ in pairs) for label in labels)
+    if fewest < 2:
+        raise UsageError(
+            "a learning curve needs at least 2 different photos of each label in the training "
+            "part; add photos"
+        )
+    if not gain > 0 or repeats < 2:
+        raise UsageError(f"gain is above 0 and repeats at least 2, got {gain} and {repeats}")
+    classes = np.searchsorted(np.array(labels), np.array(course.labels)).astype(np.int64)
+    folds = np.zeros(n, np.int64)
+    return Problem(course.embeddings, labels, classes, folds, tuple(course.blocks), seed)
+
+
+def _order(groups: Sequence[str], seed: int) -> Values:
+    """``(n,)`` whose turn it is to take part: the groups in random order, their rows together."""
+    names, member = np.unique(np.asarray(groups), return_inverse=True)
+    turns: Values = np.random.default_rng(seed).permutation(len(names))[member].astype(np.float64)
+    return turns
+
+
+def _answers(
+    head: Head, problem: Problem, job: tuple[float, NDArray[np.int64], Values]
+) -> tuple[float, NDArray[np.int64]]:
+    """How many rows were learned from (mean over the folds), and the answer for every row."""
+    share, numbers, order = job
+    answers = np.zeros(len(problem.classes), np.int64)
+    used = []
+    for number in np.unique(numbers):
+        held = numbers == number
+        rows = ~held & _first(order, problem.classes, ~held, share)
+        used.append(int(rows.sum()))
+        part = replace(problem, folds=_two(rows)).only(rows)
+        fitted = KINDS[head.kind].refit(part, dict(head.chosen))
+        answers[held] = fitted.probabilities(problem.embeddings[held]).argmax(axis=1)
+    return float(np.mean(used)), answers
+
+
+def _first(order: Values, classes: NDArray[np.int64], free: Rows, share: float) -> Rows:
+    """The rows of the first `share` of the free groups of each class, at least one group."""
+    chosen = np.zeros(len(order), np.bool_)
+    for number in np.unique(classes[free]):
+        mine = free & (classes == number)
+        turns = np.unique(order[mine])
+        chosen |= mine & (order <= turns[max(1, round(share * len(turns))) - 1])
+    return chosen
+
+
+def _two(rows: Rows) -> NDArray[np.int64]:
+    """Fold numbers for heads that hold some rows out while they are fitted: every fifth."""
+    return (rows.cumsum() % 5 > 0).astype(np.int64)
+
+
+def _scores(
+    classes: NDArray[np.int64],
+    answers: Sequence[NDArray[np.int64]],
+    groups: Sequence[str],
+    draw: tuple[int, int],
+) -> tuple[Values, Values]:
+    """``(sizes,)`` macro-F1, the mean over the repeats, and ``(resamples, sizes)`` drawn ones."""
+    repeats, seed = draw
+    k = int(classes.max()) + 1
+    rows = np.arange(len(classes))
+    tallies = np.zeros((len(classes), len(answers), 3, k))
+    for place, answer in enumerate(answers):
+        tallies[rows, place, 0, classes] = answer == classes
+        tallies[rows, place, 1, classes] = 1
+        tallies[rows, place, 2, answer] = 1
+    flat = tallies.reshape(len(classes), -1)
+    point = _macro_f1(flat.sum(axis=0).reshape(len(answers), -1)).reshape(repeats, -1)
+    sums = resampled_sums(flat, groups, seed=seed, resamples=RESAMPLES)
+    drawn = _macro_f1(sums.reshape(RESAMPLES * len(answers), -1))
+    every = drawn.reshape(RESAMPLES, repeats, -1)
+    picked = np.random.default_rng(seed).integers(0, repeats, (RESAMPLES, repeats))
+    return point.mean(axis=0), np.take_along_axis(every, picked[:, :, None], axis=1).mean(axis=1)
+
+
+def _macro_f1(tallies: Values) -> Values:
+    """``(m,)`` of ``(m, 3 k)`` right answers, occurrences and answers of each class."""
+    right, occurs, answered = tallies.reshape(len(tallies), 3, -1).transpose(1, 0, 2)
+    f1 = 2 * right / np.maximum(occurs + answered, 1)
+    means: Values = (f1 * (occurs > 0)).sum(axis=1) / (occurs > 0).sum(axis=1)
+    return means
+
+
+def _extrapolate(data: tuple[Values, Values, Values], photos: float, gain: float) -> LearningCurve:
+    sizes, scores, drawn = data
+    # Random weights of the sizes (Rubin 1981) let the draws differ by how well the law fits, too.
+    weights = np.random.default_rng(len(drawn)).exponential(size=drawn.shape)
+    fits = np.vstack([fit_power_law(sizes, scores[None]), fit_power_law(sizes, drawn, weights)])
+    reach = REACH * photos
+    ends = _at(fits, np.array([photos, reach]))
+    more = _price(fits, ends, photos, gain)
+    low, high = np.percentile(more[1:], [_LOW, _HIGH], method="nearest")
+    along = np.geomspace(sizes[0], reach, 24)
+    a, b, c = fits[0]
+    return LearningCurve(
+        measured=_points(sizes, scores, drawn),
+        line=_points(along, _at(fits[:1], along)[0], _at(fits[1:], along)),
+        a=float(a), b=float(b), c=float(c), photos=photos, gain=gain,
+        more=_finite(more[0]), more_low=_finite(low), more_high=_finite(high),
+        rising=bool(np.percentile(ends[1:, 1] - ends[1:, 0], _LOW) > 1e-6),
+    )  # fmt: skip
+
+
+def fit_power_law(sizes: Values, scores: Values, weights: Values | None = None) -> Values:
+    """The least-squares ``a - b * n ** -c`` through each row of scores.
+
+    Parameters
+    ----------
+    sizes, scores
+        ``(s,)`` and ``(m, s)``, s at least 2.
+    weights
+        ``(m, s)`` how much each score counts, above 0; None for all alike.
+
+    Returns
+    -------
+    fits
+        ``(m, 3)``: a up to 1, b at least 0, and c from 0.1 to 2.
+    """
+    share = np.ones_like(scores) if weights is None else weights
+    share = share / share.sum(axis=1, keepdims=True)
+    middle = (share * scores).sum(axis=1)
+    best = np.full(len(scores), np.inf)
+    fits = np.zeros((len(scores), 3))
+    for exponent in _EXPONENTS:
+        x = sizes**-exponent
+        centre = share @ x
+        off = x - centre[:, None]
+        spread = np.maximum((share * off**2).sum(axis=1), 1e-12)
+        b = np.maximum(-(share * scores * off).sum(axis=1) / spread, 0)
+        a = middle + b * centre
+        # Nothing scores above 1: the best curve that ends there goes through it.
+        above = a > 1
+        b[above] = ((share * (1 - scores)) @ x / (share @ x**2))[above]
+        a[above] = 1
+        error = (share * (scores - a[:, None] + b[:, None] * x) ** 2).sum(axis=1)
+        better = error < best - 1e-15
+        best[better] = error[better]
+        fits[better] = np.column_stack([a, b, np.full(len(a), exponent)])[better]
+    return fits
+
+
+def _at(fits: Values, sizes: Values) -> Values:
+    """``(m, s)`` scores of the curves at so many photos."""
+    a, b, c = fits[:, :1], fits[:, 1:2], fits[:, 2:]
+    return a - b * sizes**-c
+
+
+def _price(fits: Values, ends: Values, photos: float, gain: float) -> Values:
+    """``(m,)`` more photos for the gain; infinite beyond the end of the curve."""
+    a, b, c = fits.T
+    wanted = ends[:, 0] + gain
+    within = wanted <= ends[:, 1]
+    left = np.where(within, a - wanted, b)
+    needed = np.full(len(fits), np.inf)
+    needed[within] = (b[within] / left[within]) ** (1 / c[within]) - photos
+    return needed
+
+
+def _points(sizes: Values, scores: Values, drawn: Values) -> tuple[Point, ...]:
+    low, high = np.percentile(drawn, [_LOW, _HIGH], axis=0)
+    return tuple(
+        Point(float(size), Interval(float(score), float(least), float(most)))
+        for size, score, least, most in zip(sizes, scores, low, high, strict=True)
+    )
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def _rounded(value: float) -> int:
+    """To two digits, as no more can be claimed.
+
+    >>> _rounded(1234.5), _rounded(7.4), _rounded(0.2)
+    (1200, 7, 1)
+    """
+    whole = max(1, round(value))
+    return int(float(f"{whole:.2g}"))

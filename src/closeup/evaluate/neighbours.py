@@ -1,0 +1,71 @@
+"""Which training close-ups an answer's photo is most alike to.
+
+A model keeps reduced embeddings of its training part to tell unknown photos
+(:mod:`closeup.evaluate.unknown`). This says which close-up each of them is, so that the nearest
+can be named; their pictures stay in the project.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from closeup.core.errors import ModelError
+from closeup.core.types import Example, Floats, Neighbour
+from closeup.evaluate.unknown import UnknownRule, reference_rows
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The close-ups behind a rule's references, in their order: ids and labels."""
+
+    crops: tuple[str, ...]
+    labels: tuple[str, ...]
+
+    def to_bytes(self) -> bytes:
+        """As a JSON file."""
+        return (json.dumps({"crops": self.crops, "labels": self.labels}) + "\n").encode()
+
+    @classmethod
+    def from_bytes(cls, data: bytes, count: int) -> Known:
+        """Read what :meth:`to_bytes` gave, for a rule with `count` references.
+
+        Raises
+        ------
+        ModelError
+            Where it is something else, or of another length.
+        """
+        try:
+            value = json.loads(data)
+            crops, labels = value["crops"], value["labels"]
+            fits = len(crops) == len(labels) == count
+            fits = fits and all(isinstance(name, str) for name in (*crops, *labels))
+        except (ValueError, KeyError, TypeError, RecursionError) as err:
+            raise ModelError(f"the list of training close-ups is damaged: {err!r}") from err
+        if not fits:
+            raise ModelError(f"the list of training close-ups is not that of {count} references")
+        return cls(tuple(crops), tuple(labels))
+
+
+def known_of(examples: Sequence[Example]) -> Known:
+    """The close-ups behind the references of a rule that was fitted on these, in this order."""
+    kept = [examples[row] for row in reference_rows(len(examples))]
+    return Known(tuple(e.crop_id for e in kept), tuple(e.label for e in kept))
+
+
+def neighbours(
+    rule: UnknownRule, known: Known, embedding: Floats, count: int
+) -> tuple[Neighbour, ...]:
+    """The `count` training close-ups most alike to a ``(d,)`` embedding, the nearest first.
+
+    Raises
+    ------
+    ModelError
+        As :meth:`UnknownRule.nearest`.
+    """
+    rows, cosines = rule.nearest(embedding, count)
+    return tuple(
+        Neighbour(known.crops[row], known.labels[row], float(cosine))
+        for row, cosine in zip(rows, cosines, strict=True)
+    )

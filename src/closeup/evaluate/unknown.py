@@ -1,0 +1,288 @@
+"""When to answer "I don't know", and what is gained by it.
+
+Two things are looked at. The calibrated probability of the answer tells apart what is easy and
+what is hard among the classes. The distance of the embedding from those of the training part tells
+whether the photo shows anything of the kind at all, of which a softmax knows nothing.
+
+The distance is one less the mean cosine to the nearest training embeddings (Sun et al. 2022,
+"Out-of-Distribution Detection with Deep Nearest Neighbors"), after the signed square root that
+evens out bursts in pooled features (Perronnin et al. 2010). Embeddings are not centred: whatever
+is unlike the training part lies in directions in which that part does not vary. For the same
+reason the Mahalanobis distance, the relative one of Ren et al. (2021) and cosines about the mean
+do worse (``python -m bench.distances`` compares them). Only the training embeddings are reduced to
+their principal directions; the length of a new one is that before reduction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from closeup.core.errors import ModelError, UsageError
+from closeup.core.parallel import ordered_map
+from closeup.core.types import Floats
+from closeup.evaluate.predictions import Judged, Probabilities
+from closeup.learn.heads.head import single_threaded
+
+ANSWERED = ""
+NOT_CONFIDENT = "not confident"
+UNLIKE = "unlike anything trained on"
+
+COVERAGE = 0.95
+NEIGHBOURS = 5
+DIRECTIONS = 128
+MAX_REFERENCES = 10_000
+_BASIS_ROWS = 2_000  # bounds the time of finding the principal directions
+_STEP = 1_000  # rows compared at a time, which bounds memory
+
+
+@dataclass(frozen=True, eq=False)
+class UnknownRule:
+    """Which answers to withhold.
+
+    Attributes
+    ----------
+    min_confidence
+        An answer of a lower probability is withheld.
+    max_distance
+        An answer on an embedding farther than this is withheld.
+    coverage
+        The share of the training part that was to be answered.
+    answered
+        The share that is, out of fold.
+    basis
+        ``(r, d)`` float32, orthonormal rows.
+    references
+        ``(m, r)`` float16: training embeddings in that basis, over their whole length.
+    """
+
+    min_confidence: float
+    max_distance: float
+    coverage: float
+    answered: float
+    basis: Floats
+    references: NDArray[np.float16]
+
+    def distances(self, embeddings: Floats) -> Floats:
+        """``(n,)`` distances of ``(n, d)`` embeddings from the training part, 0 to 2; n may be 0.
+
+        Raises
+        ------
+        ModelError
+            Where the embeddings are not of the length that the rule was fitted on.
+        """
+        self._check(embeddings)
+        return _distances(self.basis, self.references.astype(np.float32), embeddings)
+
+    def nearest(
+        self, embedding: Floats, count: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """The `count` references (or all) most alike to a ``(d,)`` embedding, and their cosines.
+
+        The most alike come first, of equal ones the earlier.
+
+        Raises
+        ------
+        ModelError
+            As :meth:`distances`.
+        """
+        self._check(embedding[None])
+        cosines = _cosines(self.basis, self.references.astype(np.float32), embedding[None])[0]
+        rows = np.argsort(-cosines, kind="stable")[:count]
+        return rows, cosines[rows]
+
+    def _check(self, embeddings: Floats) -> None:
+        dim = self.basis.shape[1]
+        if embeddings.ndim != 2 or embeddings.shape[1] != dim:
+            raise ModelError(
+                f"the rule for unknown photos expects embeddings of shape (n, {dim}), got "
+                f"{embeddings.shape}; use the backbone that the model was trained with"
+            )
+
+    def reasons(self, probabilities: Probabilities, embeddings: Floats) -> list[str]:
+        """Why each of n answers is withheld, ``""`` where it is given.
+
+        Parameters
+        ----------
+        probabilities
+            ``(n, k)``, calibrated as those that the rule was fitted on.
+        embeddings
+            ``(n, d)``.
+
+        Raises
+        ------
+        ModelError
+            As :meth:`distances`.
+        UsageError
+            Where the lengths differ.
+        """
+        if len(probabilities) != len(embeddings):
+            raise UsageError(
+                f"{len(probabilities)} probabilities do not go with {len(embeddings)} embeddings"
+            )
+        far = self.distances(embeddings) > self.max_distance
+        unsure = probabilities.max(axis=1, initial=0) < self.min_confidence
+        return [
+            UNLIKE if strange else NOT_CONFIDENT if weak else ANSWERED
+            for strange, weak in zip(far, unsure, strict=True)
+        ]
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """The arrays to keep: ``basis`` and ``references``."""
+        return {"basis": self.basis, "references": self.references}
+
+    def settings(self) -> dict[str, float]:
+        """What is not an array, as JSON values."""
+        return {
+            "min_confidence": self.min_confidence,
+            "max_distance": self.max_distance,
+            "coverage": self.coverage,
+            "answered": self.answered,
+        }
+
+
+def restore_rule(arrays: Mapping[str, NDArray[Any]], settings: Mapping[str, float]) -> UnknownRule:
+    """The rule whose ``arrays()`` and ``settings()`` these are.
+
+    Raises
+    ------
+    ModelError
+        Where they are not those of a rule.
+    """
+    expected = {"min_confidence", "max_distance", "coverage", "answered"}
+    if set(arrays) != {"basis", "references"} or set(settings) != expected:
+        raise ModelError(
+            f"the rule for unknown photos has arrays {sorted(arrays)} and settings "
+            f"{sorted(settings)}, expected basis, references and {sorted(expected)}; "
+            "train the model again"
+        )
+    basis, references = arrays["basis"], arrays["references"]
+    fits = (
+        basis.dtype == np.float32
+        and references.dtype == np.float16
+        and basis.ndim == references.ndim == 2
+        and min(basis.size, references.size) > 0
+        and references.shape[1] == basis.shape[0]
+        and bool(np.isfinite(basis).all() and np.isfinite(references).all())
+    )
+    if not fits or not all(np.isfinite(value) for value in settings.values()):
+        raise ModelError(
+            f"the rule for unknown photos has basis {basis.dtype} {basis.shape} and references "
+            f"{references.dtype} {references.shape}, which do not fit, or numbers that are not "
+            "finite; train the model again"
+        )
+    return UnknownRule(basis=basis, references=references, **settings)
+
+
+def fit_unknown(
+    embeddings: Floats, judged: Judged, folds: NDArray[np.int64], coverage: float = COVERAGE
+) -> UnknownRule:
+    """Choose both thresholds so that about `coverage` of the training part is answered.
+
+    Half of what is withheld goes to the distance, the rest to the confidence. Distances are
+    measured to the other folds, so that no photo, and no copy of it, is its own neighbour.
+
+    Parameters
+    ----------
+    embeddings
+        ``(n, d)`` of the training part.
+    judged
+        Its calibrated out-of-fold probabilities.
+    folds
+        ``(n,)`` fold number of each row, at least two different ones.
+    coverage
+        Above 0, up to 1 for thresholds that withhold nothing of the training part.
+
+    Raises
+    ------
+    UsageError
+        Where the lengths differ, there is one fold only, or `coverage` is out of range.
+    """
+    n = len(judged.truth)
+    if embeddings.ndim != 2 or len(embeddings) != n or folds.shape != (n,):
+        raise UsageError(
+            f"embeddings {embeddings.shape} and folds {folds.shape} do not go with {n} labels"
+        )
+    if not 0 < coverage <= 1:
+        raise UsageError(f"coverage is a share above 0 and up to 1, got {coverage}")
+    numbers = np.unique(folds)
+    if len(numbers) < 2:
+        raise UsageError("a distance out of fold needs at least 2 folds; add photos")
+    own = np.empty(n, np.float32)
+
+    def one(number: int) -> None:
+        held = folds == number
+        own[held] = _distances(*_reference(embeddings[~held]), embeddings[held])
+
+    with single_threaded():
+        for _ in ordered_map(one, numbers.tolist(), workers=min(8, len(numbers))):
+            pass
+        basis, references = _reference(embeddings)
+    farthest = float(np.quantile(own, (1 + coverage) / 2))
+    near = own <= farthest
+    least = _least_confidence(judged.confidence[near], int(np.ceil(coverage * n - 1e-9)))
+    answered = float((near & (judged.confidence >= least)).mean())
+    return UnknownRule(least, farthest, coverage, answered, basis, references.astype(np.float16))
+
+
+def _least_confidence(confidence: Probabilities, wanted: int) -> float:
+    """The threshold at which `wanted` of the confidences (at most all) are answered."""
+    place = max(0, len(confidence) - wanted)
+    return float(np.sort(confidence)[place])
+
+
+def _reference(embeddings: Floats) -> tuple[Floats, Floats]:
+    """The principal directions ``(r, d)`` about the origin, and the rows in them ``(m, r)``."""
+    from scipy.linalg import eigh
+
+    rows = _unit(_spread(embeddings, MAX_REFERENCES))
+    some = _spread(rows, _BASIS_ROWS)
+    n, d = some.shape
+    # The smaller of the two products of the rows with themselves: much quicker than an SVD.
+    product = (some @ some.T if n < d else some.T @ some).astype(np.float64)
+    last = [max(0, len(product) - DIRECTIONS), len(product) - 1]
+    squares, vectors = eigh(product, subset_by_index=last, overwrite_a=True, check_finite=False)
+    kept = np.flatnonzero(squares > max(squares[-1], 0.0) * 1e-9)[::-1][:DIRECTIONS]
+    kept = kept if kept.size else np.array([len(squares) - 1])
+    directions = vectors[:, kept]
+    if n < d:
+        directions = some.T @ directions / np.sqrt(np.maximum(squares[kept], 1e-30))
+    basis = np.ascontiguousarray(directions.T, np.float32)
+    return basis, rows @ basis.T
+
+
+def reference_rows(count: int, most: int = MAX_REFERENCES) -> NDArray[np.int64]:
+    """Which of `count` rows of the training part become references, at least one row."""
+    return np.linspace(0, count - 1, min(count, most)).round().astype(np.int64)
+
+
+def _spread(rows: Floats, most: int) -> Floats:
+    """At most so many of the rows, evenly spread over them."""
+    return rows[reference_rows(len(rows), most)]
+
+
+def _unit(embeddings: Floats) -> Floats:
+    """The signed square root of each number, each row divided by its length (0 stays 0)."""
+    roots = np.sign(embeddings) * np.sqrt(np.abs(embeddings))
+    lengths = np.linalg.norm(roots, axis=1, keepdims=True)
+    unit: Floats = (roots / np.where(lengths > 0, lengths, 1)).astype(np.float32)
+    return unit
+
+
+def _distances(basis: Floats, references: Floats, embeddings: Floats) -> Floats:
+    near = min(NEIGHBOURS, len(references))
+    result = np.empty(len(embeddings), np.float32)
+    for start in range(0, len(embeddings), _STEP):
+        part = slice(start, start + _STEP)
+        cosines = _cosines(basis, references, embeddings[part])
+        result[part] = 1 - np.partition(cosines, -near, axis=1)[:, -near:].mean(axis=1)
+    return result
+
+
+def _cosines(basis: Floats, references: Floats, embeddings: Floats) -> Floats:
+    found = (_unit(embeddings) @ basis.T) @ references.T
+    return np.asarray(found, np.float32)

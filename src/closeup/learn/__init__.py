@@ -1,0 +1,1 @@
+"""From close-ups to a classifier: embeddings, heads, fine-tuning."""

@@ -1,0 +1,224 @@
+"""Backbone -> embeddings, computed once and cached by what went in.
+
+Close-ups are cut from the original photos, never read back from the saved JPEG files, so training
+and prediction see the same pixels. An embedding is known by its *content key* (photo bytes and
+cut-out window), so new photos cost only themselves.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from closeup.core.config import EngineConfig
+from closeup.core.errors import NetworkDamaged
+from closeup.core.parallel import ordered_map
+from closeup.core.progress import Progress, silent, track
+from closeup.core.project import key_of
+from closeup.core.types import (
+    Box,
+    Crop,
+    Floats,
+    Photo,
+    Pixels,
+)
+from closeup.crops.cut import bounded, content_key, cut_covered, cut_out
+from closeup.networks import Network
+from closeup.networks.engine import (
+    Feeds,
+    Graph,
+    Results,
+    open_graph,
+    precision_for,
+    read_signature,
+)
+from closeup.networks.preprocess import InputSpec, prepare
+from closeup.photos.picture import Picture
+from closeup.photos.reading import read_picture_again
+
+VERSION = 4
+LEAST_FOR_RATE = 16
+"""With fewer close-ups at once, their number a second says nothing."""
+
+
+class Embedder:
+    """A backbone ready to run: close-ups in, embeddings out.
+
+    Parameters
+    ----------
+    network
+        A network of kind ``backbone``.
+    config
+        How its graph runs. It is opened when first needed.
+    many
+        Whether it is for many close-ups or for a few soon.
+    """
+
+    def __init__(self, network: Network, config: EngineConfig, *, many: bool = True) -> None:
+        self.card = network.card
+        self._open = partial(open_graph, network.file, config, many=many, spec=self.card.input)
+        self._precision = precision_for(network.file, config, self.card.input)
+        self._input = next(iter(read_signature(network.file).inputs))
+
+    @cached_property
+    def graph(self) -> Graph:
+        """Its graph; see :meth:`feed` and :meth:`read`."""
+        return self._open()
+
+    @property
+    def key(self) -> str:
+        """Changes with anything that changes the embedding of a given close-up."""
+        return key_of("embed", VERSION, self.card.sha256, self.card.input.model_dump(),
+                      self._precision)  # fmt: skip
+
+    def embed(self, closeups: Iterable[Pixels | Image.Image]) -> Iterator[Floats]:
+        """One ``(dim,)`` float32 embedding per close-up, in order.
+
+        Every close-up runs as a batch of one, so its embedding never depends on its neighbours.
+        """
+        return self.run(prepare(pixels, self.card.input)[0] for pixels in closeups)
+
+    def run(self, inputs: Iterable[Floats]) -> Iterator[Floats]:
+        """As :meth:`embed`, from ``(3, height, width)`` inputs that are prepared already."""
+        return map(self.read, self.graph.stream(map(self.feed, inputs)))
+
+    def feed(self, values: Floats) -> Feeds:
+        """What the graph is to be given for a close-up's prepared input."""
+        return {self._input: values[None]}
+
+    def read(self, outputs: Results) -> Floats:
+        """The ``(dim,)`` embedding, from what the graph gave."""
+        vector = np.asarray(next(iter(outputs.values())), np.float32).reshape(-1)
+        if vector.size != self.card.dim or not np.isfinite(vector).all():
+            raise NetworkDamaged(
+                f"{self.card.name} gave {vector.size} values (some perhaps not finite), "
+                f"expected {self.card.dim} finite ones; add the network again"
+            )
+        return vector
+
+
+@dataclass(frozen=True, slots=True)
+class Embeddings:
+    """Cached vectors: ``vectors[i]`` is the ``(dim,)`` embedding of the close-up ``keys[i]``.
+
+    `rate` is how many were made a second when they last were, decoding included; 0 where that is
+    not known.
+    """
+
+    keys: tuple[str, ...]
+    vectors: Floats
+    rate: float = 0.0
+
+    def as_mapping(self) -> dict[str, Floats]:
+        """Content key to embedding."""
+        return dict(zip(self.keys, self.vectors, strict=True))
+
+    def to_bytes(self) -> bytes:
+        """As a safetensors file; the keys are JSON in its metadata."""
+        from safetensors.numpy import save
+
+        data: bytes = save(
+            {"embeddings": self.vectors},
+            {"keys": json.dumps(self.keys), "rate": f"{self.rate:.1f}"},
+        )
+        return data
+
+    @classmethod
+    def read(cls, file: Path) -> Embeddings | None:
+        """Read what :meth:`to_bytes` wrote; None where it is absent or damaged: it is a cache."""
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(file, framework="numpy") as stored:
+                vectors = stored.get_tensor("embeddings")
+                facts = stored.metadata()
+                keys, rate = tuple(json.loads(facts["keys"])), float(facts.get("rate", 0))
+        except (SafetensorError, OSError, KeyError, ValueError, TypeError):
+            return None
+        whole = vectors.ndim == 2 and len(keys) == len(vectors) and vectors.dtype == np.float32
+        return cls(keys, vectors, rate) if whole else None
+
+
+def plain(picture: Picture, crop: Crop, _: InputSpec) -> Image.Image:
+    """The close-up itself."""
+    return cut_out(picture, crop.window, crop.side)
+
+
+def all_of(picture: Picture, spec: InputSpec, covered: Box | None = None) -> Image.Image:
+    """The whole photo on a grey square, as the view ``photo`` shows it to the network of `spec`.
+
+    A large photo is taken from its smaller copy, where that has as many pixels as the input.
+
+    Parameters
+    ----------
+    covered
+        Painted over as :func:`closeup.crops.cut.cut_covered` does, in pixels of the photo.
+    """
+    small, factor = picture.small
+    if factor > 1 and max(small.size) >= max(spec.width, spec.height):
+        picture = Picture(small)
+    else:
+        factor = 1
+    whole = Box(0, 0, *picture.size)
+    side = bounded(whole, max(picture.size))
+    if covered is None:
+        return cut_out(picture, whole, side)
+    return cut_covered(picture, Box(*(value / factor for value in covered)), whole, side)
+
+
+def embed_crops(
+    photos: Mapping[str, Photo],
+    crops: Sequence[Crop],
+    embedder: Embedder,
+    known: Mapping[str, Floats],
+    progress: Progress = silent,
+    look: Callable[[Picture, Crop, InputSpec], Pixels | Image.Image] = plain,
+) -> Embeddings:
+    """The embeddings of all `crops`, reusing the `known` ones; each photo is decoded once.
+
+    Parameters
+    ----------
+    photos
+        By id; every crop's photo is among them.
+    crops
+        Those with pixels (``side > 0``).
+    look
+        What is embedded of a photo for a crop of it.
+
+    Raises
+    ------
+    ProjectError
+        Where a photo has changed or vanished since it was listed.
+    """
+    wanted: dict[str, dict[str, Crop]] = {}
+    for crop in crops:
+        key = content_key(photos[crop.photo_id], crop)
+        if key not in known:
+            wanted.setdefault(crop.photo_id, {}).setdefault(key, crop)
+    missing = {key: None for by_key in wanted.values() for key in by_key}
+
+    def inputs_of(photo_id: str) -> list[Floats]:
+        picture = read_picture_again(photos[photo_id])
+        spec = embedder.card.input
+        closeups = (look(picture, crop, spec) for crop in wanted[photo_id].values())
+        return [prepare(closeup, spec)[0] for closeup in closeups]
+
+    stream = (values for many in ordered_map(inputs_of, wanted) for values in many)
+    start = time.perf_counter()
+    vectors = list(track(embedder.run(stream), "embed", sum(map(len, wanted.values())), progress))
+    taken = max(time.perf_counter() - start, 1e-9)
+    rate = len(vectors) / taken if len(vectors) >= LEAST_FOR_RATE else 0.0
+    fresh = dict(zip((key for by_key in wanted.values() for key in by_key), vectors, strict=True))
+    keys = [content_key(photos[crop.photo_id], crop) for crop in crops]
+    ordered = tuple(dict.fromkeys(keys))
+    matrix = np.stack([fresh[k] if k in missing else known[k] for k in ordered]) if ordered else (
+        np.zeros((0, embedder.card.dim), np.float32)
+    )  # fmt: skip
+    return Embeddings(ordered, matrix, rate)

@@ -1,0 +1,8 @@
+"""Train a whole network on close-ups: a better backbone and its head, used like a frozen one."""
+
+from closeup.learn.finetune.config import FinetuneConfig
+from closeup.learn.finetune.fine import TrainingPart, finetune
+from closeup.learn.finetune.pictures import Closeup, closeups_of
+from closeup.learn.finetune.result import Finetuned
+
+__all__ = ["Closeup", "FinetuneConfig", "Finetuned", "TrainingPart", "closeups_of", "finetune"]

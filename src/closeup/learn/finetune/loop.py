@@ -1,0 +1,258 @@
+"""Epoch after epoch: train, judge on the held-out rows, keep the best."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from closeup.core.errors import DatasetError
+from closeup.core.parallel import ordered_map
+from closeup.core.progress import Progress
+from closeup.core.types import Floats, Pixels
+from closeup.learn.finetune import checkpoint
+from closeup.learn.finetune.checkpoint import Course
+from closeup.learn.finetune.config import FinetuneConfig
+from closeup.learn.finetune.module import (
+    CLIP,
+    Training,
+    autocast,
+    follow,
+    set_rates,
+    to_input,
+)
+from closeup.learn.finetune.pictures import Pictures
+from closeup.learn.heads.problem import macro_f1
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+WORKERS = 2
+"""Threads that prepare pictures; PyTorch's own do the rest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What is trained on.
+
+    Attributes
+    ----------
+    classes
+        ``(n,)`` class of each picture.
+    weights
+        ``(k,)`` weight of each class in the loss.
+    held_out
+        ``(n,)``, which rows are held out; none where everything is trained on.
+    file, key
+        The checkpoint, and what it must be of.
+    """
+
+    pictures: Pictures
+    classes: NDArray[np.int64]
+    weights: NDArray[np.float64]
+    held_out: NDArray[np.bool_]
+    file: Path
+    key: str
+
+    @property
+    def train(self) -> NDArray[np.int64]:
+        """The rows to train on."""
+        return np.flatnonzero(~self.held_out)
+
+    @property
+    def held(self) -> NDArray[np.int64]:
+        """The rows held out."""
+        return np.flatnonzero(self.held_out)
+
+
+def run(training: Training, work: Work, config: FinetuneConfig, progress: Progress) -> Course:
+    """Train to the end, going on from the checkpoint if there is one.
+
+    Returns
+    -------
+    course
+        ``course.best`` holds the weights to keep.
+
+    Raises
+    ------
+    DatasetError
+        Where the loss is no number any more.
+    """
+    course = checkpoint.restore(work.file, work.key, training)
+    batches = max(1, round(len(work.train) / config.batch))
+    progress("finetune", course.epoch * batches, config.epochs * batches)
+    while course.epoch < config.epochs and not is_over(course, config):
+        loss, rate = _epoch(training, work, config, course.epoch, progress)
+        course.epoch += 1
+        line = {"epoch": course.epoch, "loss": loss, "rate": rate}
+        if len(work.held):
+            line |= judge(training, work)
+        course.table.append(line)
+        _keep_best(training, course, line)
+        checkpoint.save(work.file, work.key, training, course)
+    if not course.best:
+        course.best, course.best_epoch = training.shadow.state_dict(), course.epoch
+    return course
+
+
+def is_over(course: Course, config: FinetuneConfig) -> bool:
+    """Whether neither loss nor macro-F1 has become better in the last epochs."""
+    lines = course.table
+    if not course.best:
+        return False
+    lowest = min(range(len(lines)), key=lambda n: lines[n]["validation_loss"])
+    return len(lines) - 1 - max(lowest, course.best_epoch - 1) >= config.patience
+
+
+def _keep_best(training: Training, course: Course, line: dict[str, float]) -> None:
+    """The best is of the highest macro-F1, of equals the lowest loss.
+
+    Towards the end, answers still become better while their loss, which minds a few sure and
+    wrong ones most, does not.
+    """
+    if "validation_loss" not in line:
+        return
+    score = (line["validation_macro_f1"], -line["validation_loss"])
+    if not course.best or score > course.best_score:
+        course.best_score, course.best_epoch = score, course.epoch
+        course.best = {name: value.detach().clone()
+                       for name, value in training.shadow.state_dict().items()}  # fmt: skip
+
+
+def _epoch(
+    training: Training, work: Work, config: FinetuneConfig, epoch: int, progress: Progress
+) -> tuple[float, float]:
+    """Every row once; the mean loss as it was met, and the share of the top rate at the end."""
+    import torch
+
+    # All chance comes from the seed and the epoch, so a resumed training is the same one.
+    torch.manual_seed(config.seed * 10_007 + epoch)
+    rng = np.random.default_rng([config.seed, epoch])
+    count = max(1, round(len(work.train) / config.batch))
+    batches = np.array_split(rng.permutation(work.train), count)
+    training.begin_epoch()
+    total, share = 0.0, 0.0
+    for number, (rows, pictures) in enumerate(_augmented(work.pictures, config, epoch, batches)):
+        step = epoch * count + number
+        share = set_rates(training.optimiser, step, config.epochs * count)
+        loss = _loss(training, work, config, rows, pictures, rng)
+        training.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(training.model.parameters(), CLIP)
+        training.optimiser.step()
+        follow(training, config.average, step)
+        total += float(loss.detach()) * len(rows)
+        if not np.isfinite(total):
+            raise DatasetError(
+                f"training went astray in epoch {epoch + 1} (the loss is no number); "
+                "lower the learning rates, or use precision fp32"
+            )
+        progress("finetune", step + 1, config.epochs * count)
+    return total / len(work.train), share
+
+
+def _augmented(
+    pictures: Pictures, config: FinetuneConfig, epoch: int, batches: Sequence[NDArray[np.int64]]
+) -> Iterator[tuple[NDArray[np.int64], list[Pixels]]]:
+    """The batches with their pictures, prepared a little ahead of the training."""
+
+    def one(row: int) -> Pixels:
+        rng = np.random.default_rng([config.seed, epoch, row])
+        return pictures.augmented(row, rng, config)
+
+    rows = (int(row) for batch in batches for row in batch)
+    made = ordered_map(one, rows, workers=WORKERS, ahead=2 * config.batch)
+    for batch in batches:
+        yield batch, [next(made) for _ in batch]
+
+
+def _loss(
+    training: Training,
+    work: Work,
+    config: FinetuneConfig,
+    rows: NDArray[np.int64],
+    pictures: list[Pixels],
+    rng: np.random.Generator,
+) -> Tensor:
+    """Cross-entropy with smoothed labels, of mixed pictures (Zhang et al. 2018) if so wished."""
+    import torch
+    from torch.nn import functional
+
+    values = to_input(pictures, work.pictures.spec, training.device)
+    truth = torch.from_numpy(work.classes[rows]).to(training.device)
+    k = len(work.weights)
+    target = functional.one_hot(truth, k).float()
+    if config.mixup:
+        share = rng.beta(config.mixup, config.mixup)
+        other = torch.from_numpy(rng.permutation(len(rows))).to(training.device)
+        values = share * values + (1 - share) * values[other]
+        target = share * target + (1 - share) * target[other]
+    target = target * (1 - config.label_smoothing) + config.label_smoothing / k
+    with autocast(training):
+        logits = training.model(values)
+    weights = torch.from_numpy(work.weights).float().to(training.device)
+    losses = -(target * weights * functional.log_softmax(logits.float(), dim=1)).sum(dim=1)
+    return losses.mean()
+
+
+def adapt_norms(
+    body: nn.Module, pictures: Pictures, rows: NDArray[np.int64], config: FinetuneConfig
+) -> None:
+    """Measure the batch norms' statistics anew on close-ups (Li et al. 2017, "AdaBN").
+
+    Those of the photos that the backbone was trained on are off for a new kind of picture.
+    Training norms by each batch, so a head fitted on embeddings by the old statistics would begin
+    with a jump.
+    """
+    import torch
+
+    norms = [layer for layer in body.modules() if hasattr(layer, "num_batches_tracked")
+             and layer.track_running_stats]  # fmt: skip
+    if not norms:
+        return
+    momenta = [layer.momentum for layer in norms]
+    for layer in norms:
+        layer.reset_running_stats()
+        layer.momentum = None  # the plain mean over all batches
+        layer.train()
+    order = np.random.default_rng(config.seed).permutation(rows)
+    batches = np.array_split(order, max(1, round(len(order) / config.batch)))
+    with torch.no_grad():
+        for _, made in _augmented(pictures, config, config.epochs, batches):
+            body(to_input(made, pictures.spec, "cpu"))
+    for layer, momentum in zip(norms, momenta, strict=True):
+        layer.momentum = momentum
+        layer.eval()
+
+
+def judge(training: Training, work: Work) -> dict[str, float]:
+    """Loss, accuracy and macro-F1 of the average on the held-out rows, at least one."""
+    logits = answers(training.shadow, training.device, work.pictures, work.held)
+    truth = work.classes[work.held]
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    log_p = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    found = logits.argmax(axis=1)
+    return {
+        "validation_loss": -float(log_p[np.arange(len(truth)), truth].mean()),
+        "validation_accuracy": float((found == truth).mean()),
+        "validation_macro_f1": macro_f1(truth, found),
+    }
+
+
+def answers(module: nn.Module, device: str, pictures: Pictures, rows: NDArray[np.int64]) -> Floats:
+    """``(n, m)`` float32: what `module` gives for pictures as they are, in full precision."""
+    import torch
+
+    module.eval()
+    plain = ordered_map(pictures.plain, (int(row) for row in rows), workers=WORKERS)
+    found: list[Floats] = []
+    with torch.no_grad():
+        for start in range(0, len(rows), 32):
+            batch = [next(plain) for _ in rows[start : start + 32]]
+            found.append(module(to_input(batch, pictures.spec, device)).cpu().numpy())
+    result: Floats = np.concatenate(found).astype(np.float32)
+    return result

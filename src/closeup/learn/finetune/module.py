@@ -1,0 +1,225 @@
+"""The network being trained: a backbone with a linear head, its optimiser, its average.
+
+PyTorch is imported inside the functions.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from closeup.core.errors import UsageError
+from closeup.core.types import Pixels
+from closeup.learn.finetune.config import FinetuneConfig
+from closeup.learn.heads import Head
+from closeup.networks.preprocess import InputSpec
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn, optim
+
+WARM_UP = 0.1
+"""Share of the steps over which the learning rates rise."""
+CLIP = 5.0
+"""The gradient's norm is cut to this, so that one odd batch cannot undo the rest."""
+
+
+@dataclass
+class Training:
+    """All that changes while training.
+
+    Attributes
+    ----------
+    model
+        ``body``, ``drop`` and ``head`` in a row: from normalised pixels to logits.
+    shadow
+        The running average of `model`, or `model` itself where none is kept.
+    frozen
+        Layers of `model` that stay as they are.
+    """
+
+    model: nn.Sequential
+    shadow: nn.Sequential
+    frozen: tuple[nn.Module, ...]
+    optimiser: optim.Optimizer
+    device: str
+    precision: str
+
+    def begin_epoch(self) -> None:
+        """Put the layers into training mode, but for the frozen ones."""
+        self.model.train()
+        for layer in self.frozen:
+            layer.eval()
+
+
+def make_training(body: nn.Module, head: Head, config: FinetuneConfig, spec: InputSpec) -> Training:
+    """The network ready to be trained, on the GPU if there is one."""
+    import torch
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    frozen = early_layers(body, spec, config.frozen_stride)
+    for layer in frozen:
+        layer.requires_grad_(False)
+    model = with_head(body, head, config.dropout)
+    model = model.to(device, memory_format=torch.channels_last)
+    shadow = copy.deepcopy(model) if config.average else model
+    optimiser = torch.optim.AdamW(_groups(model, config), lr=0.0)
+    return Training(model, shadow, frozen, optimiser, device, _precision(config, device))
+
+
+def early_layers(body: nn.Module, spec: InputSpec, stride: int) -> tuple[nn.Module, ...]:
+    """The layers that run before the first feature map of the picture divided by `stride`."""
+    import torch
+
+    if not stride:
+        return ()
+    shapes: list[tuple[nn.Module, tuple[int, ...]]] = []
+
+    def note(layer: nn.Module, _: object, output: object) -> None:
+        if isinstance(output, torch.Tensor):
+            shapes.append((layer, tuple(output.shape)))
+
+    leaves = [layer for layer in body.modules() if not list(layer.children())]
+    hooks = [layer.register_forward_hook(note) for layer in leaves]
+    with torch.no_grad():
+        body.eval()(torch.zeros(1, 3, spec.height, spec.width))
+    for hook in hooks:
+        hook.remove()
+    early: list[nn.Module] = []
+    for layer, shape in shapes:
+        if len(shape) != 4 or shape[2] <= -(-spec.height // stride):
+            return tuple(early)
+        early.append(layer)
+    return ()
+
+
+def with_head(body: nn.Module, head: Head, dropout: float) -> nn.Sequential:
+    """`body`, dropout and the one layer of `head` in a row.
+
+    Raises
+    ------
+    UsageError
+        Where the head has several layers.
+    """
+    from collections import OrderedDict
+
+    import torch
+    from torch import nn
+
+    if len(head.layers) != 1:
+        raise UsageError(
+            f"fine-tuning starts from a head of one layer, {head.kind} has {len(head.layers)}; "
+            "fit a logistic one"
+        )
+    weights, bias = head.layers[0]
+    linear = nn.Linear(weights.shape[1], weights.shape[0])
+    with torch.no_grad():
+        linear.weight.copy_(torch.from_numpy(weights))
+        linear.bias.copy_(torch.from_numpy(bias))
+    parts = OrderedDict(body=body, drop=nn.Dropout(dropout), head=linear)
+    return nn.Sequential(parts)
+
+
+def _precision(config: FinetuneConfig, device: str) -> str:
+    import torch
+
+    if config.precision != "auto":
+        return config.precision
+    # On processors the many small conversions cost what the faster products save.
+    return "bf16" if device == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
+
+
+def _groups(model: nn.Sequential, config: FinetuneConfig) -> list[dict[str, object]]:
+    """Parameters by part, and by whether they decay; ``top`` is a group's largest rate."""
+    groups = []
+    for part, top in (("body", config.backbone_rate), ("head", config.head_rate)):
+        trained = [p for p in model.get_submodule(part).parameters() if p.requires_grad]
+        for decays in (True, False):
+            chosen = [p for p in trained if (p.ndim > 1) is decays]
+            decay = config.weight_decay if decays else 0.0
+            if chosen:
+                groups.append({"params": chosen, "weight_decay": decay, "top": top})
+    return groups
+
+
+def set_rates(optimiser: optim.Optimizer, step: int, steps: int) -> float:
+    """Set the rates of step number `step` (from 0) of `steps`; returns their share of the top."""
+    rise = max(1, round(WARM_UP * steps))
+    if step < rise:
+        share = (step + 1) / rise
+    else:
+        share = (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise))) / 2
+    for group in optimiser.param_groups:
+        group["lr"] = group["top"] * share
+    return share
+
+
+def to_input(pictures: Sequence[Pixels], spec: InputSpec, device: str) -> Tensor:
+    """``(n, 3, h, w)`` float32, as :func:`closeup.networks.preprocess.prepare` would give them.
+
+    Parameters
+    ----------
+    pictures
+        ``(h, w, 3)`` uint8 RGB of the network's size.
+    """
+    import torch
+
+    values = torch.from_numpy(np.stack(pictures)).to(device).permute(0, 3, 1, 2)
+    if spec.color == "bgr":
+        values = values.flip(1)
+    mean, std = (torch.tensor(v, device=device).view(1, 3, 1, 1) for v in (spec.mean, spec.std))
+    unit = 255.0 if spec.scale == "unit" else 1.0
+    return (values.float() / (unit * std) - mean / std).contiguous(
+        memory_format=torch.channels_last
+    )
+
+
+@contextmanager
+def autocast(training: Training) -> Iterator[None]:
+    """Convolutions and products in bf16 where that is wanted."""
+    import torch
+
+    with torch.autocast(training.device, torch.bfloat16, enabled=training.precision == "bf16"):
+        yield
+
+
+def follow(training: Training, decay: float, step: int) -> None:
+    """Move the average towards the model; at first faster, for its start says little."""
+    import torch
+
+    if training.shadow is training.model:
+        return
+    share = 1 - min(decay, (1 + step) / (10 + step))
+    with torch.no_grad():
+        pairs = zip(training.shadow.state_dict().values(),
+                    training.model.state_dict().values(), strict=True)  # fmt: skip
+        for average, value in pairs:
+            if average.dtype.is_floating_point:
+                average.lerp_(value, share)
+            else:  # batch norm's counter
+                average.copy_(value)
+
+
+def embed_both_ways(body: nn.Module) -> nn.Module:
+    """A module that gives the mean of `body`'s embeddings of a picture and of its mirror image.
+
+    For a network that was trained on mirrored pictures too.
+    """
+    from torch import nn
+
+    class BothWays(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = body
+
+        def forward(self, pictures: Tensor) -> Tensor:
+            plain: Tensor = self.body(pictures)
+            mirrored: Tensor = self.body(pictures.flip(3))
+            return (plain + mirrored) / 2
+
+    return BothWays().eval()

@@ -1,0 +1,191 @@
+"""Close-ups for training: cut once, kept small, changed a little differently every time.
+
+Answers are judged on exactly what :func:`closeup.networks.preprocess.prepare` gives; only
+what is trained on is augmented.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from closeup.core.parallel import ordered_map
+from closeup.core.progress import Progress, silent, track
+from closeup.core.types import Crop, Photo, Pixels
+from closeup.crops.cut import cut
+from closeup.learn.finetune.config import FinetuneConfig
+from closeup.networks.preprocess import InputSpec, prepare
+from closeup.photos.reading import read_picture_again
+
+Closeup = Callable[[], Pixels]
+"""Gives the ``(h, w, 3)`` uint8 RGB pixels of one close-up, the same whenever it is called."""
+
+SPARE = 1.25
+"""What is kept to cut from is larger than the network's input by this factor, if the photo is."""
+KEPT_BYTES = 2 << 30
+_LUMA = np.array([0.299, 0.587, 0.114])
+_FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+
+
+def closeups_of(photos: Mapping[str, Photo], crops: Sequence[Crop]) -> list[Closeup]:
+    """The close-up of each crop, to be cut from its photo when asked for.
+
+    Parameters
+    ----------
+    photos
+        By id; every crop's photo is among them.
+    crops
+        Those with pixels (``side > 0``).
+    """
+
+    def one(crop: Crop) -> Closeup:
+        return lambda: cut(read_picture_again(photos[crop.photo_id]), crop.window, crop.side)
+
+    return [one(crop) for crop in crops]
+
+
+@dataclass(frozen=True, slots=True)
+class Pictures:
+    """Close-ups on canvases of about the network's size.
+
+    Attributes
+    ----------
+    canvases
+        ``(h, w, 3)`` uint8 each, of the input's shape: exactly the network's size where answers
+        are judged on them, up to :data:`SPARE` times as large where they are trained on. None
+        where it has to be made again each time, to bound memory.
+    digest
+        A hash over all of them.
+    """
+
+    closeups: tuple[Closeup, ...]
+    spec: InputSpec
+    exact: tuple[bool, ...]
+    canvases: tuple[Pixels | None, ...]
+    digest: str
+
+    @classmethod
+    def load(
+        cls,
+        closeups: Sequence[Closeup],
+        spec: InputSpec,
+        exact: Sequence[bool],
+        progress: Progress = silent,
+        kept_bytes: int = KEPT_BYTES,
+    ) -> Pictures:
+        """Ask for every close-up once.
+
+        Parameters
+        ----------
+        exact
+            For each close-up, whether answers are judged on it.
+        kept_bytes
+            Bytes to keep at most; close-ups beyond are asked for again whenever they are needed.
+        """
+        digest = hashlib.sha256()
+        kept: list[Pixels | None] = []
+        room = kept_bytes
+        pairs = list(zip(closeups, exact, strict=True))
+        made = ordered_map(lambda pair: _canvas(pair[0](), spec, pair[1]), pairs)
+        for canvas in track(made, "read", len(pairs), progress):
+            digest.update(repr(canvas.shape).encode())
+            digest.update(canvas.tobytes())
+            room -= canvas.nbytes
+            kept.append(canvas if room >= 0 else None)
+        return cls(tuple(closeups), spec, tuple(exact), tuple(kept), digest.hexdigest())
+
+    def canvas(self, row: int) -> Pixels:
+        """The canvas of one close-up."""
+        canvas = self.canvases[row]
+        if canvas is None:
+            canvas = _canvas(self.closeups[row](), self.spec, self.exact[row])
+        return canvas
+
+    def plain(self, row: int) -> Pixels:
+        """One close-up as it is, ``(height, width, 3)`` uint8 of the network's size."""
+        return _canvas(self.canvas(row), self.spec, exact=True)
+
+    def augmented(self, row: int, rng: np.random.Generator, config: FinetuneConfig) -> Pixels:
+        """One close-up changed at random, ``(height, width, 3)`` uint8 of the network's size."""
+        return augment(self.canvas(row), self.spec, rng, config)
+
+
+def _canvas(pixels: Pixels, spec: InputSpec, exact: bool) -> Pixels:
+    """`pixels` letterboxed or stretched as `spec` says, at the network's size or somewhat more."""
+    longer, wanted = max(pixels.shape[:2]), max(spec.width, spec.height)
+    factor = 1.0 if exact else min(SPARE, longer / wanted)
+    size = {"width": max(8, round(spec.width * factor)),
+            "height": max(8, round(spec.height * factor))}  # fmt: skip
+    raw = {"color": "rgb", "scale": "byte", "mean": (0.0,) * 3, "std": (1.0,) * 3}
+    values, _ = prepare(pixels, spec.model_copy(update={**size, **raw}))
+    return np.ascontiguousarray(values.transpose(1, 2, 0).astype(np.uint8))
+
+
+def augment(
+    canvas: Pixels, spec: InputSpec, rng: np.random.Generator, config: FinetuneConfig
+) -> Pixels:
+    """Cut, turn, mirror and tint a canvas at random.
+
+    One resampling does all of the geometry and one matrix all of the colour, so that little
+    sharpness and no time is lost.
+
+    Returns
+    -------
+    pixels
+        ``(spec.height, spec.width, 3)`` uint8.
+    """
+    picture = Image.fromarray(canvas).transform(
+        (spec.width, spec.height),
+        Image.Transform.AFFINE,
+        _geometry(canvas.shape[1], canvas.shape[0], spec, rng, config),
+        _FILTERS[spec.interpolation],
+        fillcolor=spec.pad,
+    )
+    if config.colour:
+        picture = picture.convert("RGB", _tint(float(canvas.mean()), rng, config.colour))
+    pixels = np.array(picture)
+    if rng.random() < config.erase:
+        _erase(pixels, rng, spec.pad)
+    return pixels
+
+
+def _geometry(
+    width: int, height: int, spec: InputSpec, rng: np.random.Generator, config: FinetuneConfig
+) -> tuple[float, ...]:
+    """Where in the canvas each pixel is taken from, as the six numbers that Pillow wants."""
+    squeeze = min(0.1, 1 - config.least_area)
+    area, shape = rng.uniform(config.least_area, 1), math.exp(rng.uniform(-squeeze, squeeze))
+    cut_w = min(1.0, math.sqrt(area * shape)) * width
+    cut_h = min(1.0, math.sqrt(area / shape)) * height
+    centre_x = rng.uniform(cut_w / 2, width - cut_w / 2)
+    centre_y = rng.uniform(cut_h / 2, height - cut_h / 2)
+    angle = math.radians(rng.uniform(-config.rotation, config.rotation))
+    mirrored = config.flip and rng.random() < 0.5
+    step_x, step_y = cut_w / spec.width * (-1 if mirrored else 1), cut_h / spec.height
+    a, b = math.cos(angle) * step_x, -math.sin(angle) * step_y
+    d, e = math.sin(angle) * step_x, math.cos(angle) * step_y
+    half_w, half_h = spec.width / 2, spec.height / 2
+    return (a, b, centre_x - a * half_w - b * half_h, d, e, centre_y - d * half_w - e * half_h)
+
+
+def _tint(mean: float, rng: np.random.Generator, most: float) -> tuple[float, ...]:
+    """Brightness, contrast about `mean` and saturation as one 3 x 4 matrix, row by row."""
+    bright, contrast, saturation = 1 + rng.uniform(-most, most, 3)
+    mix = saturation * np.eye(3) + (1 - saturation) * _LUMA
+    shift = np.full((3, 1), bright * (1 - contrast) * mean)
+    return tuple(np.hstack([bright * contrast * mix, shift]).ravel().tolist())
+
+
+def _erase(pixels: Pixels, rng: np.random.Generator, fill: tuple[int, int, int]) -> None:
+    """Blank a rectangle of 2 to 20 % of the picture (Zhong et al. 2020)."""
+    height, width = pixels.shape[:2]
+    area, shape = rng.uniform(0.02, 0.2), math.exp(rng.uniform(-1, 1))
+    w = min(width, max(1, round(width * math.sqrt(area * shape))))
+    h = min(height, max(1, round(height * math.sqrt(area / shape))))
+    x, y = rng.integers(0, width - w + 1), rng.integers(0, height - h + 1)
+    pixels[y : y + h, x : x + w] = fill

@@ -1,0 +1,167 @@
+"""Multinomial logistic regression, its strength of regularisation chosen by cross-validation."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from closeup.core.parallel import ordered_map
+from closeup.core.types import Floats
+from closeup.learn.heads.head import (
+    Dense,
+    Fitted,
+    Head,
+    single_threaded,
+)
+from closeup.learn.heads.problem import Problem, macro_f1
+
+GRID: tuple[float, ...] = tuple(float(f"{10 ** (e / 2):.2g}") for e in range(-7, 2))
+"""The C to choose from: 0.00032 to 3.2 in half decades, ascending."""
+DEFAULT_C = 0.01
+"""For too few photos to choose."""
+
+MAX_ITERATIONS = 300
+"""A bound on time, not an aim: on real embeddings about 100 are enough."""
+
+
+def fit_logistic(problem: Problem) -> Fitted:
+    """Choose C and class weights by macro-F1 over the folds (of equals the smaller C), then fit.
+
+    See :func:`closeup.learn.heads.fit`. The solver is deterministic.
+    """
+    chosen: dict[str, Any] = {"c": DEFAULT_C, "class_weight": "none"}
+    table: list[dict[str, Any]] = []
+    with single_threaded():
+        if problem.can_hold_out:
+            chosen, table = _choose(problem)
+        head, iterations = _fit(problem, chosen)
+    log = {
+        "kind": "logistic",
+        **chosen,
+        "folds": len(np.unique(problem.folds)) if problem.can_hold_out else 0,
+        "iterations": iterations,
+        "converged": iterations < MAX_ITERATIONS,
+        "table": table,
+    }
+    return Fitted(head, log)
+
+
+def refit_logistic(problem: Problem, chosen: dict[str, Any]) -> Head:
+    """The head of the given settings, fitted on all rows."""
+    return _fit(problem, chosen)[0]
+
+
+def _fit(problem: Problem, chosen: dict[str, Any]) -> tuple[Head, int]:
+    standardise = problem.standardiser()
+    rows, back = _row_space(standardise(problem.embeddings))
+    weights = problem.row_weights(chosen["class_weight"] == "balanced")
+    present = np.unique(problem.classes)
+    k = len(problem.labels)
+    if len(present) == 1:  # the solver refuses to learn that
+        bias = np.where(np.arange(k) == present[0], 0.0, -1e4)
+        layer = standardise.fold_into(np.zeros((k, problem.embeddings.shape[1])), bias)
+        return Head("logistic", problem.labels, (layer,), chosen), 0
+    with _quiet():
+        model = _model(chosen["c"]).fit(rows, problem.classes, sample_weight=weights)
+    found, bias = _layer(model)
+    full, full_bias = np.zeros((k, rows.shape[1])), np.full(k, -1e4)
+    full[present], full_bias[present] = found, bias
+    layer = standardise.fold_into(full if back is None else full @ back, full_bias)
+    return Head("logistic", problem.labels, (layer,), chosen), int(model.n_iter_.max())
+
+
+def _choose(problem: Problem) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    masks = list(problem.held_out())
+    best: tuple[float, dict[str, Any], list[dict[str, Any]]] | None = None
+    for balanced in problem.weightings:
+
+        def score(held: NDArray[np.bool_], balanced: bool = balanced) -> list[float]:
+            return _scores_along_grid(problem, held, balanced)
+
+        with _quiet():
+            by_fold = np.array(list(ordered_map(score, masks, workers=min(8, len(masks)))))
+        # Sums of floats differ in the last bit where the scores are the same.
+        means = by_fold.mean(axis=0).round(12)
+        errors = by_fold.std(axis=0, ddof=1) / np.sqrt(len(masks))
+        place = int(np.argmax(means))
+        if best is None or means[place] > best[0]:
+            chosen = {"c": GRID[place], "class_weight": "balanced" if balanced else "none"}
+            table = [
+                {"c": C, "macro_f1": float(mean), "error": float(error)}
+                for C, mean, error in zip(GRID, means, errors, strict=True)
+            ]
+            best = means[place], chosen, table
+    assert best is not None
+    return best[1], best[2]
+
+
+def _model(C: float) -> Any:
+    from sklearn.linear_model import LogisticRegression
+
+    return LogisticRegression(C=C, max_iter=MAX_ITERATIONS, warm_start=True)
+
+
+def _scores_along_grid(problem: Problem, held: NDArray[np.bool_], balanced: bool) -> list[float]:
+    """Macro-F1 on the held rows for each C, over the classes they have.
+
+    Each fit starts from the solution for the C before, which takes half the time.
+    """
+    rest = problem.only(~held)
+    standardise = rest.standardiser()
+    train, back = _row_space(standardise(rest.embeddings))
+    test = standardise(problem.embeddings[held])
+    test = test if back is None else test @ back.T
+    weights, truth = rest.row_weights(balanced), problem.classes[held]
+    if np.ptp(rest.classes) == 0:  # one class is left, and the solver refuses to learn that
+        return [macro_f1(truth, np.full(len(truth), rest.classes[0]))] * len(GRID)
+    model = _model(GRID[0])
+    scores = []
+    for C in GRID:
+        model.set_params(C=C).fit(train, rest.classes, sample_weight=weights)
+        scores.append(macro_f1(truth, model.predict(test)))
+    return scores
+
+
+def _row_space(values: Floats) -> tuple[Floats, Floats | None]:
+    """``(n, r)`` coordinates of the rows and the ``(r, d)`` orthonormal directions they go by.
+
+    The regression's weights lie in the space of the rows, so nothing is lost; with more numbers
+    than photos, there is much less to do. None where there are not.
+    """
+    n, d = values.shape
+    if n >= d:
+        return values, None
+    spectrum, vectors = np.linalg.eigh((values @ values.T).astype(np.float64))
+    kept = spectrum > max(spectrum[-1], 0.0) * 1e-7
+    root = np.sqrt(spectrum[kept])
+    if not root.size:  # all rows are equal
+        return np.zeros((n, 1), np.float32), np.eye(1, d, dtype=np.float32)
+    directions = ((vectors[:, kept] / root).T @ values).astype(np.float32)
+    return (vectors[:, kept] * root).astype(np.float32), directions
+
+
+def _layer(model: Any) -> Dense:
+    """The weights ``(k, d)`` and bias ``(k,)`` of a softmax; two classes have only one row."""
+    weights, bias = model.coef_, model.intercept_
+    if len(weights) == 1:
+        weights, bias = np.concatenate([-weights, weights]) / 2, np.concatenate([-bias, bias]) / 2
+    return Dense(weights, bias)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No warning where a fit is stopped by the bound on iterations: the log says so.
+
+    It is used as it is: stopping early only regularises further, and cross-validation has judged
+    just that.
+    """
+    from sklearn.exceptions import ConvergenceWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        yield

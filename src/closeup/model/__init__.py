@@ -1,0 +1,1 @@
+"""The model folder: its card, loading it, and its answers."""

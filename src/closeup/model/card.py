@@ -1,0 +1,167 @@
+"""The card of a model folder, and whether the folder holds what it says and nothing else.
+
+A model folder may come from a stranger. Its hashes show that it is whole, not that it is honest;
+so whatever is read is a plain file inside the folder that the card gives a hash for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from closeup.core.config import CropConfig, DetectConfig, View
+from closeup.core.errors import ModelError
+
+FORMAT = 2
+OLDEST = 1
+"""The earliest format that is still read."""
+CARD_FILE = "model.json"
+HEAD_FILE = "head.safetensors"
+UNKNOWN_FILE = "unknown.safetensors"
+LARGEST = 64_000_000
+"""Bytes of a card, at most: a million labels need a third of it."""
+
+
+class ModelCard(BaseModel):
+    """What a model folder says of itself, in ``model.json``.
+
+    Attributes
+    ----------
+    labels
+        The classes, in the order of the head's probabilities.
+    detect, crop
+        The recipe by which the close-up is found and cut.
+    detector
+        Name of the detector, ``""`` where the model has none and takes every photo whole.
+    view
+        What the backbone looks at: the close-up, the whole photo, or both beside each other.
+    head, head_settings
+        Kind of head and its settings that are not arrays.
+    unknown
+        Thresholds of the rule for unknown photos; None where there were too few photos for one.
+    likely
+        The rule for sets of labels, ``Conformal.to_json()``; None likewise.
+    scores, counts
+        What was measured on the test part when the model was made, and from how many photos.
+    files
+        sha256 of every other file of the folder, by relative name.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: int = FORMAT
+    closeup: str
+    key: str
+    labels: tuple[str, ...]
+    detect: DetectConfig
+    crop: CropConfig
+    detector: str
+    backbone: str
+    view: View = "closeup"
+    head: str
+    head_settings: dict[str, Any]
+    unknown: dict[str, float] | None = None
+    likely: dict[str, int | float] | None = None
+    scores: dict[str, Any]
+    counts: dict[str, int]
+    files: dict[str, str]
+
+
+def read_card(folder: Path) -> ModelCard:
+    """The card of a model folder.
+
+    Raises
+    ------
+    ModelError
+        Where `folder` is no model folder, or of a later format.
+    """
+    file = folder / CARD_FILE
+    if not file.is_file():
+        hint = f"; did you mean {folder / 'model'}?" if (folder / "model").is_dir() else ""
+        raise ModelError(f"{folder} is no model folder (no {CARD_FILE}){hint}")
+    check_inside(folder, CARD_FILE)
+    if file.stat().st_size > LARGEST:
+        raise ModelError(f"{file} is larger than {LARGEST:,} bytes, so it is no card of Closeup's")
+    try:
+        value = json.loads(file.read_text(encoding="utf8"))
+        found = value.get("format") if isinstance(value, dict) else None
+        if isinstance(found, int):
+            _check_format(file, found)
+        return ModelCard.model_validate(value)
+    except ValidationError as err:
+        first = err.errors(include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])[:200] or "the file"
+        raise ModelError(
+            f"{file} is damaged: {where}: {first['msg']}; train the model again"
+        ) from err
+    except (OSError, ValueError, RecursionError) as err:
+        raise ModelError(f"{file} is damaged: {err}; train the model again") from err
+
+
+def _check_format(file: Path, found: int) -> None:
+    if found > FORMAT:
+        raise ModelError(f"{file} has format {found}, this version reads {FORMAT}; upgrade")
+    if found < OLDEST:
+        raise ModelError(
+            f"{file} has format {found}, this version reads {OLDEST} to {FORMAT}; "
+            "train the model again"
+        )
+
+
+def check_files(folder: Path, card: ModelCard) -> None:
+    """Check that the folder holds every file of the card, unchanged, and all that is needed.
+
+    Raises
+    ------
+    ModelError
+        Where a file is missing, changed, outside the folder or without a hash; it is named.
+    """
+    for name, expected in card.files.items():
+        _check_file(folder, name, expected)
+    needed = [HEAD_FILE, "backbone/card.json", "backbone/graph.onnx"]
+    if card.detector:
+        needed += ["detector/card.json", "detector/graph.onnx"]
+    if card.unknown is not None:
+        needed.append(UNKNOWN_FILE)
+    for name in needed:
+        if name not in card.files:
+            raise ModelError(
+                f"{folder / CARD_FILE} has no hash for {name}, which the model needs; "
+                "train the model again"
+            )
+
+
+def check_inside(folder: Path, name: str) -> None:
+    """Raise ModelError where `name` leads out of the folder, by itself or through a link."""
+    inside = os.path.realpath(folder)
+    try:
+        outside = os.path.commonpath([inside, os.path.realpath(folder / name)]) != inside
+    except ValueError:  # a name that no file can have
+        outside = True
+    if outside:
+        raise ModelError(
+            f"{folder / CARD_FILE} names {name}, which lies outside the folder; get the model "
+            "folder again from where it was made"
+        )
+
+
+def _check_file(folder: Path, name: str, expected: str) -> None:
+    file = folder / name
+    check_inside(folder, name)
+    try:
+        if not file.is_file():
+            raise ModelError(f"{file} is missing; copy the whole model folder, or train again")
+        with file.open("rb") as stream:
+            found = hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as err:
+        raise ModelError(f"{file} cannot be read: {err.strerror or err}") from err
+    if found != expected:
+        raise ModelError(
+            f"{file} is not what {CARD_FILE} says (sha256 {found[:12]}…, expected "
+            f"{expected[:12]}…); copy the model folder again, or train again"
+        )

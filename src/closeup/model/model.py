@@ -1,0 +1,338 @@
+"""The model folder: one self-sufficient folder that answers for a whole photo.
+
+::
+
+    model/
+      model.json           the card: labels, crop recipe, head, measured scores, file hashes
+      head.safetensors     the head's arrays
+      unknown.safetensors  what the rule for unknown photos compares with (absent without one)
+      references.json      which training close-ups these are
+      detector/            card.json and graph.onnx (absent where boxes were the user's own)
+      backbone/            card.json and graph.onnx
+
+Prediction goes through the very functions that training used: the same decoding, the same choice
+of box, the same cut, the same preparation, the same graphs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from closeup.core.config import EngineConfig
+from closeup.core.errors import ModelError, NetworkError, PhotoError
+from closeup.core.parallel import one_blas_thread, ordered_map
+from closeup.core.project import write_together
+from closeup.core.types import (
+    UNKNOWN,
+    Answer,
+    Crop,
+    CropState,
+    Detection,
+    Floats,
+    Neighbour,
+    Photo,
+    PhotoState,
+    Pixels,
+    Prediction,
+)
+from closeup.crops.cut import cut_out, find_crops
+from closeup.detect import Detector
+from closeup.detect.stage import FLOOR, as_rows
+from closeup.evaluate.conformal import Conformal, prediction_sets
+from closeup.evaluate.neighbours import Known, neighbours
+from closeup.evaluate.unknown import UnknownRule, restore_rule
+from closeup.learn.embed import Embedder, all_of
+from closeup.learn.heads import Head, restore
+from closeup.model.card import (
+    CARD_FILE,
+    HEAD_FILE,
+    UNKNOWN_FILE,
+    ModelCard,
+    check_files,
+    check_inside,
+    read_card,
+)
+from closeup.networks import Network, load
+from closeup.photos.picture import Picture
+from closeup.photos.reading import read_photo, read_picture
+
+GRAPH_FILE = "graph.onnx"
+KNOWN_FILE = "references.json"
+CHUNK = 16
+"""Photos held in memory at once while predicting on many."""
+
+Source = Path | str | bytes | Image.Image | NDArray[np.uint8] | Picture
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a model is made of."""
+
+    detector: Network | None
+    backbone: Network
+    head: Head
+    rule: UnknownRule | None = None
+    known: Known | None = None
+
+
+def save_model(folder: Path, card: ModelCard, parts: Parts) -> Path:
+    """Write a model folder; `card.files` is filled in here. All of it is replaced together.
+
+    Raises
+    ------
+    ProjectError
+        Where the folder cannot be written.
+    """
+    from safetensors.numpy import save
+
+    contents = {HEAD_FILE: save(parts.head.arrays())}
+    if parts.rule is not None:
+        contents[UNKNOWN_FILE] = save(parts.rule.arrays())
+    if parts.known is not None:
+        contents[KNOWN_FILE] = parts.known.to_bytes()
+    for name, network in (("detector", parts.detector), ("backbone", parts.backbone)):
+        check_inside(folder, name)
+        if network is None:
+            continue
+        card_text = network.card.model_copy(update={"graph": GRAPH_FILE}).model_dump_json(indent=1)
+        contents[f"{name}/card.json"] = card_text.encode()
+        contents[f"{name}/{GRAPH_FILE}"] = network.file.read_bytes()
+    hashes = {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}
+    full = card.model_copy(update={"files": hashes})
+    files = {folder / name: data for name, data in contents.items()}
+    about = (full.model_dump_json(indent=1) + "\n").encode()
+    write_together(files, folder / CARD_FILE, about)
+    if parts.detector is None:
+        shutil.rmtree(folder / "detector", ignore_errors=True)
+    return folder
+
+
+class Model:
+    """A trained model, ready to answer.
+
+    Use :func:`load` to get one. `predict` takes a path, the bytes of a file, a PIL image, or an
+    array (``(h, w, 3)`` uint8 RGB, upright).
+
+    Attributes
+    ----------
+    card
+        What the folder says of itself.
+    """
+
+    def __init__(
+        self, card: ModelCard, parts: Parts, engine: EngineConfig, *, many: bool = True
+    ) -> None:
+        self.card = card
+        self._head = parts.head
+        self._rule, self._known = parts.rule, parts.known
+        self._likely = None if card.likely is None else Conformal.from_json(card.likely)
+        self._embedder = Embedder(parts.backbone, engine, many=many)
+        self._detector = (
+            None if parts.detector is None else Detector(parts.detector, engine, many=many)
+        )
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The classes, in the order of the probabilities."""
+        return self.card.labels
+
+    def predict(
+        self, photo: Source, *, top_k: int = 5, always: bool = False, nearest: int = 0
+    ) -> Prediction:
+        """The answer for one photo; a broken one gives a Prediction with an error, no exception.
+
+        Parameters
+        ----------
+        top_k
+            How many labels :attr:`Answer.top` holds at most.
+        always
+            Give the most probable label also where the rule for unknown photos withholds it.
+        nearest
+            How many training close-ups :attr:`Answer.alike` names at most.
+        """
+        return next(self.predict_many([photo], top_k=top_k, always=always, nearest=nearest))
+
+    def predict_many(
+        self, photos: Iterable[Source], *, top_k: int = 5, always: bool = False, nearest: int = 0
+    ) -> Iterator[Prediction]:
+        """One answer per photo, in order; memory does not grow with their number."""
+        sources = iter(photos)
+        while chunk := list(islice(sources, CHUNK)):
+            with one_blas_thread():
+                answers = list(self._predict_chunk(chunk, _Wish(top_k, always, nearest)))
+            yield from answers
+
+    def _predict_chunk(self, chunk: Sequence[Source], wish: _Wish) -> Iterator[Prediction]:
+        read = list(ordered_map(_read, chunk))
+        rows = [_row(place, item) for place, item in enumerate(read)]
+        pictures = {row.id: item for row, item in zip(rows, read, strict=True)
+                    if not isinstance(item, PhotoError)}  # fmt: skip
+        crops = find_crops(rows, self._detections(pictures), self.card.crop, self.card.detect)
+        by_photo: dict[str, list[Crop]] = {row.id: [] for row in rows}
+        for crop in crops:
+            by_photo[crop.photo_id].append(crop)
+        cuts = [crop for crop in crops if crop.side > 0]
+        vectors = self._features(cuts, {row.id: row for row in rows}, pictures)
+        given = (self._answer(crop, vector, wish)
+                 for crop, vector in zip(cuts, vectors, strict=True))  # fmt: skip
+        answers = {crop.id: answer for crop, answer in zip(cuts, given, strict=True)}
+        for source, row, item in zip(chunk, rows, read, strict=True):
+            name = str(source) if isinstance(source, str | Path) else ""
+            if isinstance(item, PhotoError):
+                yield Prediction(name, False, (), item.code, item.message)
+                continue
+            mine = [crop for crop in by_photo[row.id] if crop.side > 0]
+            found = any(crop.state is CropState.CROPPED for crop in mine)
+            yield Prediction(name, found, tuple(answers[c.id] for c in mine))
+
+    def answers_for(
+        self, photo: Picture, label: str
+    ) -> Callable[[Iterable[Pixels]], NDArray[np.float64]]:
+        """From close-ups of `photo`, changed at will, to the ``(n,)`` probabilities of `label`.
+
+        Where the model looks at the whole photo too, that stays as it is.
+        """
+        place = self.labels.index(label)
+        whole = []
+        if self.card.view != "closeup":
+            whole = list(self._embedder.embed([all_of(photo, self._embedder.card.input)]))
+
+        def answer(closeups: Iterable[Pixels]) -> NDArray[np.float64]:
+            seen = list(self._embedder.embed(closeups)) if self.card.view != "photo" else [
+                np.zeros(0, np.float32) for _ in closeups]  # fmt: skip
+            rows = np.stack([np.concatenate([vector, *whole]) for vector in seen])
+            return self._head.probabilities(rows)[:, place]
+
+        return answer
+
+    def _features(
+        self, crops: Sequence[Crop], rows: dict[str, Photo], pictures: dict[str, Picture]
+    ) -> Iterator[Floats]:
+        """The features of each crop, as training made them; a whole photo is embedded once."""
+        wanted: dict[tuple[str, str], Crop] = {}
+        for crop in crops:
+            if self.card.view != "photo":
+                wanted[crop.id, "closeup"] = crop
+            if self.card.view != "closeup":
+                wanted[crop.photo_id, "photo"] = crop
+        vectors = self._embedder.embed(
+            cut_out(pictures[crop.photo_id], crop.window, crop.side)
+            if view == "closeup"
+            else all_of(pictures[crop.photo_id], self._embedder.card.input)
+            for (_, view), crop in wanted.items()
+        )
+        found = dict(zip(wanted, vectors, strict=True))
+        for crop in crops:
+            places = ((crop.id, "closeup"), (crop.photo_id, "photo"))
+            yield np.concatenate([found[place] for place in places if place in found])
+
+    def _detections(self, pictures: dict[str, Picture]) -> dict[str, list[Detection]]:
+        if self._detector is None:
+            return {}
+        found = self._detector.detect(pictures.values(), floor=FLOOR)
+        return {name: as_rows(name, many) for name, many in zip(pictures, found, strict=True)}
+
+    def _answer(self, crop: Crop, vector: Floats, wish: _Wish) -> Answer:
+        shares = self._head.probabilities(vector[None])
+        row = shares[0]
+        order = np.argsort(-row, kind="stable")
+        top = tuple((self.labels[i], float(row[i])) for i in order[: wish.top_k])
+        (reason,) = [""] if self._rule is None else self._rule.reasons(shares, vector[None])
+        likely: tuple[str, ...] = ()
+        if self._likely is not None:
+            among = prediction_sets(shares, self._likely)[0]
+            likely = tuple(self.labels[i] for i in order if among[i])
+        alike: tuple[Neighbour, ...] = ()
+        if wish.nearest and self._rule is not None and self._known is not None:
+            alike = neighbours(self._rule, self._known, vector, wish.nearest)
+        reason = "" if wish.always else reason
+        label = UNKNOWN if reason else top[0][0]
+        return Answer(crop.box, crop.category, crop.score, label, float(row[order[0]]), top,
+                      reason, likely, alike)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """What an answer is to hold."""
+
+    top_k: int
+    always: bool
+    nearest: int
+
+
+def _read(source: Source) -> Picture | PhotoError:
+    if isinstance(source, Picture):
+        return source
+    try:
+        if isinstance(source, np.ndarray):
+            return Picture.of(read_photo(source))
+        return read_picture(Path(source) if isinstance(source, str) else source)
+    except PhotoError as err:
+        return err
+
+
+def _row(place: int, item: Picture | PhotoError) -> Photo:
+    """A photo row for a picture that need not be a file."""
+    name = str(place)
+    if isinstance(item, PhotoError):
+        return Photo(name, "", "", "", "", "", PhotoState.UNREADABLE, item.code, item.message,
+                     0, 0, 0, 0, "")  # fmt: skip
+    width, height = item.size
+    return Photo(name, "", "", "", "", "", PhotoState.READABLE, "", "", width, height, 0, 0, "")
+
+
+def load_model(
+    folder: Path | str, engine: EngineConfig | None = None, *, many: bool = True
+) -> Model:
+    """Load a model folder, checking every file against the hash on the card.
+
+    Parameters
+    ----------
+    many
+        Whether it is for many photos at once or for a few soon: how its networks are opened. The
+        answers are the same but for the last digits.
+
+    Raises
+    ------
+    ModelError
+        Where the folder is no model, damaged, or of a later format; the file is named.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    folder = Path(folder)
+    card = read_card(folder)
+    check_files(folder, card)
+    try:
+        detector = _network(folder, "detector") if card.detector else None
+        backbone = _network(folder, "backbone")
+        head = restore(card.head, card.labels, load_file(folder / HEAD_FILE), card.head_settings)
+        rule = (None if card.unknown is None
+                else restore_rule(load_file(folder / UNKNOWN_FILE), card.unknown))  # fmt: skip
+        known = (Known.from_bytes((folder / KNOWN_FILE).read_bytes(), len(rule.references))
+                 if rule is not None and KNOWN_FILE in card.files else None)  # fmt: skip
+        parts = Parts(detector, backbone, head, rule, known)
+        return Model(card, parts, engine or EngineConfig(), many=many)
+    except (NetworkError, SafetensorError, OSError, LookupError, TypeError, ValueError) as err:
+        raise ModelError(f"{folder} cannot be loaded: {err}; train the model again") from err
+
+
+def _network(folder: Path, kind: Literal["detector", "backbone"]) -> Network:
+    """A network of the model; its graph is the file whose hash has been checked."""
+    network = load(folder / kind, verify=False)
+    if network.card.kind != kind or network.card.graph != GRAPH_FILE:
+        raise ModelError(
+            f"{folder / kind} holds a {network.card.kind} in {network.card.graph}, expected a "
+            f"{kind} in {GRAPH_FILE}; train the model again"
+        )
+    return network

@@ -1,0 +1,36 @@
+"""Networks by name: an ONNX graph with a typed card, in the cache or in the package."""
+
+from closeup.networks.add import add_checkpoint, add_onnx, class_names
+from closeup.networks.cache import (
+    Network,
+    file_hash,
+    installed,
+    load,
+    networks_folder,
+    save,
+)
+from closeup.networks.card import Card
+from closeup.networks.coco import COCO80, COCO91
+from closeup.networks.engine import cache_folder
+from closeup.networks.inputs import InputOverrides
+from closeup.networks.known import known
+from closeup.networks.lookup import find
+
+__all__ = [
+    "COCO80",
+    "COCO91",
+    "Card",
+    "InputOverrides",
+    "Network",
+    "add_checkpoint",
+    "add_onnx",
+    "cache_folder",
+    "class_names",
+    "file_hash",
+    "find",
+    "installed",
+    "known",
+    "load",
+    "networks_folder",
+    "save",
+]

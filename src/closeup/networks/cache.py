@@ -1,0 +1,204 @@
+"""Networks on disk: a folder with ``card.json`` and ``graph.onnx``.
+
+The same two files make up a network in the cache (``CACHE/networks/NAME``), in the package
+(``networks/builtin/NAME``) and in a model folder. In the cache the weights that a backbone's graph
+was made of lie beside them, for training it further.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from closeup.core.errors import NetworkDamaged, NetworkError, NetworkMissing
+from closeup.core.lock import work_folder
+from closeup.networks.card import CARD_FORMAT, Card
+from closeup.networks.engine import cache_folder, content_hash
+
+CARD_FILE = "card.json"
+LARGEST_CARD = 64_000_000
+"""Bytes, at most."""
+_BUILTIN = Path(__file__).parent / "builtin"
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """A network on disk: its card, and the folder that card and graph lie in."""
+
+    card: Card
+    folder: Path
+
+    @property
+    def file(self) -> Path:
+        """The ONNX graph."""
+        return self.folder / self.card.graph
+
+    @property
+    def weights(self) -> Path | None:
+        """The weights to train further from, None where there are none."""
+        if self.card.origin is None:
+            return None
+        file = self.folder / self.card.origin.weights
+        return file if file.is_file() else None
+
+
+def networks_folder() -> Path:
+    """Where the cache keeps its networks; it may not exist yet."""
+    return cache_folder() / "networks"
+
+
+def file_hash(file: Path) -> str:
+    """SHA-256 of a file's bytes, 64 hexadecimal digits; see ``engine.content_hash``."""
+    return content_hash(file)
+
+
+def load(folder: Path, *, verify: bool = True) -> Network:
+    """The network in `folder`.
+
+    Parameters
+    ----------
+    verify
+        Check the graph's hash too, not only its size.
+
+    Raises
+    ------
+    NetworkMissing
+        Where the folder holds no card.
+    NetworkDamaged
+        Where the card cannot be read, or the graph is not the one it describes.
+    """
+    file = folder / CARD_FILE
+    try:
+        if file.stat().st_size > LARGEST_CARD:
+            raise NetworkDamaged(f"{file} is larger than {LARGEST_CARD:,} bytes; {_MEND}")
+        card = Card.model_validate_json(file.read_bytes())
+    except FileNotFoundError as err:
+        raise NetworkMissing(f"{folder} holds no network: {CARD_FILE} is not there") from err
+    except OSError as err:
+        raise NetworkError(f"{file} cannot be read: {err.strerror or err}") from err
+    except ValidationError as err:
+        first = err.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise NetworkDamaged(f"{file}: {where}: {first['msg']}; {_MEND}") from err
+    if card.format > CARD_FORMAT:
+        raise NetworkDamaged(
+            f"{file} is of format {card.format}, this version reads up to {CARD_FORMAT}: "
+            "update closeup"
+        )
+    if card.format < 1:
+        raise NetworkDamaged(f"{file} is of format {card.format}, which was never in use; {_MEND}")
+    if Path(card.graph).name != card.graph:  # a card from elsewhere must not point outside
+        raise NetworkDamaged(f"{file}: graph {card.graph!r} is not a plain file name; {_MEND}")
+    network = Network(card, folder)
+    _check_graph(network, verify)
+    return network
+
+
+_MEND = "delete the folder and add or pull the network again"
+
+
+def _check_graph(network: Network, verify: bool) -> None:
+    card, file = network.card, network.file
+    try:
+        size = file.stat().st_size
+        if size != card.bytes:
+            raise NetworkDamaged(f"{file} has {size} bytes, its card says {card.bytes}; {_MEND}")
+        found = file_hash(file) if verify else card.sha256
+    except FileNotFoundError as err:
+        raise NetworkDamaged(f"{file} is missing, though its card is there; {_MEND}") from err
+    except OSError as err:
+        raise NetworkError(f"{file} cannot be read: {err.strerror or err}") from err
+    if found != card.sha256:
+        raise NetworkDamaged(
+            f"{file} is not the file its card describes: expected SHA-256 {card.sha256}, "
+            f"found {found}; {_MEND}"
+        )
+
+
+def save(card: Card, graph_file: Path, folder: Path) -> Network:
+    """Write a network's folder: a copy of `graph_file`, the card, and the weights if it has some.
+
+    Weights are taken from beside `graph_file`, where they lie under the name that the card's
+    origin gives; without them the network can be used, but not trained further.
+
+    The folder appears whole or not at all. It replaces one that is there, unless that is the very
+    same network: what another process is reading then stays in place. The card's `sha256` and
+    `bytes` must be those of `graph_file`.
+
+    Raises
+    ------
+    NetworkDamaged
+        Where the card's hash is not the file's.
+    NetworkError
+        Where the folder cannot be written.
+    """
+    network = Network(card, folder)
+    try:
+        with work_folder(folder.parent, ".new-") as work:
+            new = work / "new"
+            new.mkdir()
+            shutil.copyfile(graph_file, new / card.graph)
+            _check_graph(Network(card, new), verify=True)
+            beside = Network(card, graph_file.parent).weights
+            if beside is not None:
+                shutil.copyfile(beside, new / beside.name)
+            (new / CARD_FILE).write_text(card.model_dump_json(indent=2) + "\n", encoding="utf8")
+            if not _is_whole(network) or (beside is not None and network.weights is None):
+                _swap(new, folder, work)
+    except OSError as err:
+        raise NetworkError(f"{folder} cannot be written: {err.strerror or err}") from err
+    return network
+
+
+def _is_whole(network: Network) -> bool:
+    """Whether exactly this network lies in its folder, undamaged."""
+    try:
+        return load(network.folder) == network
+    except NetworkError:
+        return False
+
+
+def _swap(new: Path, folder: Path, work: Path) -> None:
+    """Rename `new` to `folder`; one that is there is renamed into `work` first."""
+    for attempt in range(10):
+        try:
+            new.rename(folder)
+            return
+        except OSError:
+            if not folder.exists() and attempt:
+                raise
+        try:
+            folder.rename(work / f"old{attempt}")
+        except FileNotFoundError:  # another process has just moved it away
+            continue
+    raise OSError(f"{folder} is being replaced by other processes all the time")
+
+
+def builtin(name: str) -> Path:
+    """Where the package itself would keep the network `name`."""
+    return _BUILTIN / name
+
+
+def installed() -> list[Network]:
+    """The networks that need no download, by name: those in the cache, then the package's own.
+
+    A name in the cache hides one of the package's. A damaged folder is left out and logged;
+    hashes are not checked.
+    """
+    found: dict[str, Network] = {}
+    for base in (networks_folder(), _BUILTIN):
+        for file in sorted(base.glob(f"*/{CARD_FILE}")):
+            if file.parent.name.startswith("."):  # half-written by another process
+                continue
+            try:
+                network = load(file.parent, verify=False)
+            except NetworkError as err:
+                _log.warning("%s", err)
+                continue
+            found.setdefault(file.parent.name, network)
+    return [found[name] for name in sorted(found)]

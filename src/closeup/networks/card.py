@@ -1,0 +1,86 @@
+"""The typed card that lies beside every ONNX graph."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from closeup.networks.preprocess import InputSpec
+
+CARD_FORMAT = 1
+
+Family = Literal["yolox", "picodet", "detr", "rcnn", "embedding"]
+
+
+class Origin(BaseModel):
+    """The PyTorch module that a backbone's graph was made of, so that it can be trained further.
+
+    Attributes
+    ----------
+    framework, architecture, args
+        What built it.
+    weights, sha256
+        Its state dict beside the graph, classifier left out, and that file's hash. A folder that
+        only predicts (a model's) does without it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    framework: Literal["timm", "torchvision"]
+    architecture: str
+    args: dict[str, Any] = {}
+    weights: str = Field(default="weights.safetensors", pattern=r"^[A-Za-z0-9_-]+\.safetensors$")
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
+class Card(BaseModel):
+    """What a frozen network is, wants and gives.
+
+    Attributes
+    ----------
+    name
+        How the user calls it; also its folder in the cache.
+    family
+        How its outputs are read: a detector family, or ``embedding`` for a backbone, whose one
+        output is ``(n, dim)`` float32.
+    graph, sha256, bytes
+        The ONNX file beside the card, its hash and size.
+    input, batch
+        What to feed; `batch` is the graph's fixed batch size, or 0 where it is free.
+    classes
+        A detector's category names in its own order; ``""`` marks an unused number.
+    dim, blocks
+        Length of a backbone's embedding, and of the parts it is put together from, in order;
+        empty where it is one piece.
+    licence, source, trained_on
+        Of the weights, as their makers state them.
+    scores
+        Measured figures, name to value.
+    made_with
+        Versions and the command that made the graph.
+    origin
+        The PyTorch module behind a backbone; None where there is none.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: int = CARD_FORMAT
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@-]*$", max_length=120)
+    kind: Literal["detector", "backbone"]
+    family: Family
+    graph: str = "graph.onnx"
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    bytes: int = Field(ge=1)
+    input: InputSpec
+    batch: int = Field(default=0, ge=0)
+    classes: tuple[str, ...] = ()
+    dim: int = Field(default=0, ge=0)
+    blocks: tuple[int, ...] = ()
+    description: str = ""
+    licence: str = "unknown"
+    source: str = ""
+    trained_on: tuple[str, ...] = ()
+    scores: dict[str, float] = {}
+    made_with: dict[str, str] = {}
+    origin: Origin | None = None

@@ -1,0 +1,369 @@
+"""Turn a PyTorch backbone into an ONNX graph with its card.
+
+PyTorch, timm and torchvision are imported inside the functions.
+"""
+
+from __future__ import annotations
+
+import pickle
+import struct
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from closeup.core.config import EngineConfig
+from closeup.core.errors import NetworkDamaged, NetworkError, UsageError
+from closeup.networks.cache import file_hash
+from closeup.networks.card import Card, Origin
+from closeup.networks.convert.onnx_export import OPSET, export_onnx, require_agreement
+from closeup.networks.engine import open_graph
+from closeup.networks.inputs import InputOverrides
+from closeup.networks.preprocess import InputSpec
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+Framework = Literal["timm", "torchvision"]
+GRAPH_FILE = "graph.onnx"
+WEIGHTS_FILE = "weights.safetensors"
+# What PyTorch's careful reader raises where the bytes are not a checkpoint of tensors.
+_NO_CHECKPOINT = (
+    *(pickle.UnpicklingError, struct.error, EOFError, RuntimeError, AssertionError),
+    *(AttributeError, LookupError, TypeError, ValueError),
+)
+_HEADS = ("classifier", "fc", "head", "heads")  # torchvision's names for the classifying part
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """A network of a framework: its name there, and keyword arguments for building it."""
+
+    framework: Framework
+    name: str
+    args: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Backbone:
+    """A PyTorch module from pixels to pooled features, and what it wants.
+
+    `spec` holds the arguments of its :class:`InputSpec`; `head` the prefixes of the classifier's
+    keys, which a state dict may have or lack. `architecture` is what :func:`build` built.
+    """
+
+    module: nn.Module
+    spec: dict[str, Any]
+    head: tuple[str, ...]
+    licence: str = "unknown"
+    trained_on: tuple[str, ...] = ()
+    architecture: Architecture | None = None
+
+
+def build(architecture: Architecture, overrides: InputOverrides) -> Backbone:
+    """A backbone with random weights, without its classifier.
+
+    Raises
+    ------
+    UsageError
+        Where the framework has no such network, or it does not take these arguments.
+    """
+    backbone = _BUILDERS[architecture.framework](architecture, overrides)
+    return replace(backbone, architecture=architecture)
+
+
+def _build_timm(architecture: Architecture, overrides: InputOverrides) -> Backbone:
+    import timm
+
+    name, args = architecture.name, dict(architecture.args)
+    if not timm.is_model(name):
+        near = ", ".join(timm.list_models(f"*{name.split('_')[0]}*")[:5])
+        raise UsageError(f"timm has no architecture {name!r}" + (f"; it has {near}" * bool(near)))
+    config = timm.get_pretrained_cfg(name)
+    if overrides.size and config is not None and config.fixed_input_size:
+        args.setdefault("img_size", (overrides.size[1], overrides.size[0]))
+    try:
+        module = timm.create_model(name, pretrained=False, **{"num_classes": 0, **args})
+    except (TypeError, ValueError, RuntimeError, AssertionError) as err:
+        raise UsageError(f"timm cannot build {name} with {args}: {err}") from err
+    wants = timm.data.resolve_model_data_config(module)
+    height, width = wants["input_size"][1:]
+    if size := args.get("img_size"):
+        height, width = (size, size) if isinstance(size, int) else size
+    spec = {
+        **{"width": width, "height": height, "mean": wants["mean"], "std": wants["std"]},
+        "interpolation": "bilinear" if wants["interpolation"] == "bilinear" else "bicubic",
+    }
+    cfg = module.pretrained_cfg
+    heads = cfg.get("classifier") or ()
+    return Backbone(
+        module,
+        spec,
+        (heads,) if isinstance(heads, str) else tuple(heads),
+        cfg.get("license") or "unknown",
+        _data_sets(cfg.get("tag") or ""),
+    )
+
+
+def _data_sets(tag: str) -> tuple[str, ...]:
+    """What the tag of timm's weights says they were trained on."""
+    names = {
+        "in1k": "ImageNet-1k",
+        "in12k": "ImageNet-12k",
+        "in21k": "ImageNet-21k",
+        "in22k": "ImageNet-22k",
+        "lvd142m": "LVD-142M",
+        "laion2b": "LAION-2B",
+    }
+    return tuple(name for mark, name in names.items() if mark in tag)
+
+
+def _build_torchvision(architecture: Architecture, overrides: InputOverrides) -> Backbone:
+    from torch import nn
+    from torchvision import models
+
+    name, args = architecture.name, dict(architecture.args)
+    if name not in models.list_models(module=models):
+        raise UsageError(
+            f"torchvision has no classification network {name!r}; "
+            f"it has {', '.join(models.list_models(module=models))}"
+        )
+    try:
+        module = models.get_model(name, weights=None, **args)
+    except (TypeError, ValueError) as err:
+        raise UsageError(f"torchvision cannot build {name} with {args}: {err}") from err
+    head = next((attribute for attribute in _HEADS if hasattr(module, attribute)), None)
+    if head is None:
+        raise UsageError(f"{name} has no classifier that can be taken off; use a timm network")
+    convolutional = any(isinstance(part, nn.Conv2d) for part in getattr(module, head).modules())
+    pool = nn.AdaptiveAvgPool2d(1)
+    setattr(module, head, pool if convolutional else _before_first_linear(getattr(module, head)))
+    if hasattr(module, "avgpool"):  # VGG and AlexNet pool to 6 or 7 pixels, others to 1 anyway
+        module.avgpool = pool
+    # Trained with these weights' own transforms, which state the size, mean and filter.
+    wants = models.get_model_weights(name).DEFAULT.transforms()
+    spec = {
+        **{"width": wants.crop_size[0], "height": wants.crop_size[0]},
+        **{"mean": tuple(wants.mean), "std": tuple(wants.std)},
+        "interpolation": "bicubic" if wants.interpolation.value == "bicubic" else "bilinear",
+    }
+    return Backbone(module, spec, (head,))
+
+
+def _before_first_linear(head: nn.Module) -> nn.Module:
+    """The layers that a head puts before its first linear one (ConvNeXt's norm), dropout aside."""
+    from torch import nn
+
+    kept: list[nn.Module] = []
+    for layer in head.children():
+        if isinstance(layer, nn.Linear | nn.Dropout):
+            break
+        kept.append(layer)
+    return nn.Sequential(*kept)
+
+
+_BUILDERS = {"timm": _build_timm, "torchvision": _build_torchvision}
+
+
+def read_weights(file: Path) -> dict[str, Tensor]:
+    """The state dict in a ``.safetensors`` file or a PyTorch checkpoint.
+
+    A checkpoint may keep it under ``state_dict_ema``, ``model_ema``, ``state_dict`` or ``model``.
+    Nothing in the file is ever run: PyTorch reads it with ``weights_only=True``.
+
+    Raises
+    ------
+    NetworkDamaged
+        Where the file holds no plain weights.
+    NetworkError
+        Where it cannot be opened.
+    """
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        if file.suffix == ".safetensors":
+            return dict(load_file(file))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the pickle's age; what matters is raised
+            found = torch.load(file, map_location="cpu", weights_only=True)
+    except SafetensorError as err:
+        raise NetworkDamaged(f"{file} is not a whole safetensors file: {err}") from err
+    except OSError as err:
+        raise NetworkError(f"{file} cannot be opened: {err.strerror or err}") from err
+    except _NO_CHECKPOINT as err:
+        first = str(err).splitlines() or [type(err).__name__]
+        raise NetworkDamaged(
+            f"{file} is not a checkpoint of plain weights ({first[0]}); save the state dict alone, "
+            "best as safetensors"
+        ) from err
+    for key in ("state_dict_ema", "model_ema", "state_dict", "model"):
+        if isinstance(found, dict) and isinstance(found.get(key), dict):
+            found = found[key]
+    if not isinstance(found, dict) or not found or not all(map(torch.is_tensor, found.values())):
+        raise NetworkDamaged(f"{file} holds no state dict; save the model's state_dict() alone")
+    return {str(key).removeprefix("module."): value for key, value in found.items()}
+
+
+def load_weights(backbone: Backbone, weights: dict[str, Tensor], file: Path) -> None:
+    """Put `weights` (read from `file`) into the backbone; all but its classifier must fit.
+
+    Raises
+    ------
+    NetworkDamaged
+        Where keys are missing, left over, or of another shape.
+    """
+    import sys
+
+    module = backbone.module
+    # timm's own rule for the older key names and position tables of some architectures.
+    convert = getattr(sys.modules[type(module).__module__], "checkpoint_filter_fn", None)
+    what = f"{file} does not hold the weights of {type(module).__name__}"
+    try:
+        found = convert(weights, module) if convert else weights
+        result = module.load_state_dict(found, strict=False)
+    except (RuntimeError, KeyError) as err:
+        lines = [line.strip() for line in str(err).splitlines()]
+        raise NetworkDamaged(f"{what}: {' '.join(lines[:2])}; name its own architecture") from err
+    heads = tuple(f"{head}." for head in backbone.head)
+    # BatchNorm's counter of steps is of no use for inference, and often not saved.
+    missing = [key for key in result.missing_keys if not key.endswith("num_batches_tracked")]
+    spare = [key for key in result.unexpected_keys if not (heads and key.startswith(heads))]
+    if missing or spare:
+        faults = [
+            f"{len(keys)} keys {how} ({', '.join(keys[:3])}{', …' if len(keys) > 3 else ''})"
+            for how, keys in (("missing", missing), ("left over", spare))
+            if keys
+        ]
+        raise NetworkDamaged(f"{what}: {' and '.join(faults)}; name its own architecture")
+
+
+def export_backbone(
+    backbone: Backbone, folder: Path, name: str, overrides: InputOverrides, about: Mapping[str, Any]
+) -> Card:
+    """Write ``graph.onnx`` and the weights into `folder` and return the card.
+
+    The graph's input is ``image`` ``(n, 3, height, width)``, its output ``embedding``
+    ``(n, dim)``. It is run on random pixels and must agree with PyTorch to 1e-3 relative.
+
+    Raises
+    ------
+    NetworkError
+        Where the export fails or the graph gives something else than PyTorch.
+    """
+    import torch
+
+    # Close-ups are square; what is not keeps its shape, in the middle.
+    spec = overrides.apply({**backbone.spec, "resize": "letterbox", "anchor": "centre"})
+    module = backbone.module.eval()
+    pixels = torch.rand(3, 3, spec.height, spec.width, generator=torch.Generator().manual_seed(0))
+    pixels = (pixels - 0.5) * 4  # about the range that mean and std give
+    expected = _embed(module, pixels, name)
+    file = folder / GRAPH_FILE
+    export_onnx(
+        module,
+        (pixels[:2],),
+        file,
+        input_names=("image",),
+        output_names=("embedding",),
+        dynamic_batch=True,
+    )
+    # ONNX Runtime, because OpenVINO would leave a compiled copy of this temporary file behind.
+    graph = open_graph(file, EngineConfig(engine="onnxruntime"))
+    batched = graph.run({"image": pixels.numpy()})
+    require_agreement(name, {"embedding": expected.numpy()}, batched)
+    single = graph.run({"image": pixels[:1].numpy()})
+    require_agreement(name, {"embedding": expected[:1].numpy()}, single)
+    return _card(backbone, file, name, spec, expected.shape[1], about)
+
+
+def _embed(module: nn.Module, pixels: Tensor, name: str) -> Tensor:
+    import torch
+
+    try:
+        with torch.no_grad():
+            features: Tensor = module(pixels)
+    except (RuntimeError, AssertionError, ValueError) as err:
+        raise UsageError(
+            f"{name} does not take {pixels.shape[3]}x{pixels.shape[2]} pixels: {err}; "
+            "give another size"
+        ) from err
+    if features.ndim != 2:
+        raise UsageError(
+            f"{name} gives features of shape {tuple(features.shape)} instead of one row per "
+            "picture; leave its pooling on"
+        )
+    return features
+
+
+def _card(
+    backbone: Backbone,
+    file: Path,
+    name: str,
+    spec: InputSpec,
+    dim: int,
+    about: Mapping[str, Any],
+) -> Card:
+    import torch
+
+    from closeup._version import __version__
+
+    return Card(
+        name=name,
+        kind="backbone",
+        family="embedding",
+        sha256=file_hash(file),
+        bytes=file.stat().st_size,
+        input=spec,
+        dim=dim,
+        origin=_save_origin(backbone, file.parent),
+        **{"licence": backbone.licence, "trained_on": backbone.trained_on, **about},
+        made_with={
+            "closeup": __version__,
+            "torch": str(torch.__version__),
+            "opset": str(OPSET),
+        },
+    )
+
+
+def _save_origin(backbone: Backbone, folder: Path) -> Origin | None:
+    """Write the weights into `folder`; the graph's own have batch norm folded into them."""
+    from safetensors.torch import save_file
+
+    made = backbone.architecture
+    if made is None:
+        return None
+    # Copies, because a file of safetensors holds no tensor that shares memory with another.
+    weights = {key: value.detach().cpu().clone().contiguous()
+               for key, value in backbone.module.state_dict().items()}  # fmt: skip
+    save_file(weights, folder / WEIGHTS_FILE)
+    origin = Origin(
+        framework=made.framework, architecture=made.name, args=dict(made.args),
+        weights=WEIGHTS_FILE, sha256=file_hash(folder / WEIGHTS_FILE),
+    )  # fmt: skip
+    # As it will be read back: a tuple among the arguments becomes a list.
+    return Origin.model_validate_json(origin.model_dump_json())
+
+
+def parse_args(pairs: Sequence[str]) -> dict[str, Any]:
+    """``["pad_type=same", "img_size=224"]`` as keyword arguments; numbers and booleans are read.
+
+    Raises
+    ------
+    UsageError
+        Where a pair has no ``=``.
+    """
+    import ast
+
+    args: dict[str, Any] = {}
+    for pair in pairs:
+        key, found, value = pair.partition("=")
+        if not found or not key:
+            raise UsageError(f"{pair!r} is no KEY=VALUE")
+        try:
+            args[key] = ast.literal_eval(value)
+        except (ValueError, SyntaxError):  # a bare word
+            args[key] = value
+    return args

@@ -1,0 +1,101 @@
+"""A backbone in the cache -> the PyTorch module that its graph was made of."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from closeup.core.errors import NetworkDamaged, NetworkError
+from closeup.networks import InputOverrides, Network, file_hash
+from closeup.networks.convert.onnx_export import need_torch
+
+if TYPE_CHECKING:
+    from closeup.networks.convert.backbones import Backbone
+
+
+USUAL_SIDE = 192
+"""Pixels enough for close-ups, which are small; each step up costs time by its square."""
+
+
+def side_of(network: Network, size: int) -> int:
+    """The side of the input to train with: `size`, or the usual one where that is 0.
+
+    Returns
+    -------
+    side
+        0 for the network's own size.
+    """
+    spec, origin = network.card.input, network.card.origin
+    if size or origin is None or spec.width != spec.height or spec.width <= USUAL_SIDE:
+        return size
+    if origin.framework == "torchvision":
+        fixed = origin.architecture.startswith(("vit_", "maxvit"))
+    else:
+        need_torch(f"fine-tuning {network.card.name}")
+        import timm
+
+        config = timm.get_pretrained_cfg(origin.architecture)
+        fixed = "img_size" in origin.args or bool(config and config.fixed_input_size)
+    return 0 if fixed else USUAL_SIDE
+
+
+def overrides_of(network: Network, size: int) -> InputOverrides:
+    """The network's input as overrides, so that what is made of it wants the same pixels.
+
+    Parameters
+    ----------
+    size
+        Side of the input in pixels, 0 for the network's own.
+    """
+    spec = network.card.input
+    return InputOverrides(
+        size=(size, size) if size else (spec.width, spec.height),
+        color=spec.color, scale=spec.scale, mean=spec.mean, std=spec.std,
+        resize=spec.resize, interpolation=spec.interpolation,
+    )  # fmt: skip
+
+
+def rebuild(network: Network, size: int = 0) -> Backbone:
+    """The module with its weights, in evaluation mode; its classifier is off.
+
+    Parameters
+    ----------
+    size
+        Side of the input in pixels that it is to take, 0 for the network's own.
+
+    Raises
+    ------
+    NetworkError
+        Where nothing is known of how the graph was made, or its weights are not there.
+    NetworkDamaged
+        Where the weights are not those that the graph was made of.
+    NetworkMissing
+        Where PyTorch is absent.
+    UsageError
+        Where the framework cannot build it any more.
+    """
+    name = network.card.name
+    origin, weights = network.card.origin, network.weights
+    if "base" in network.card.made_with:
+        raise NetworkError(
+            f"{name} is a variant and cannot be fine-tuned; take {name.partition('@')[0]}, "
+            "with the size you want"
+        )
+    if origin is None or weights is None:
+        raise NetworkError(
+            f"{name} cannot be fine-tuned: only its ONNX graph is here. Add it from its weights "
+            "with `closeup models add FILE --name NAME --timm ARCHITECTURE` (or --torchvision), "
+            "or name a timm network, such as mobilenetv2"
+        )
+    need_torch(f"fine-tuning {name}")
+    from closeup.networks.convert import backbones as export
+
+    if (found := file_hash(weights)) != origin.sha256:
+        raise NetworkDamaged(
+            f"{weights} is not the file the network's card describes: expected SHA-256 "
+            f"{origin.sha256}, found {found}; delete the folder and add the network again"
+        )
+    architecture = export.Architecture(origin.framework, origin.architecture, origin.args)
+    backbone = export.build(architecture, overrides_of(network, size))
+    export.load_weights(backbone, export.read_weights(weights), weights)
+    backbone.module.eval()
+    return backbone

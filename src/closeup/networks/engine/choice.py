@@ -1,0 +1,198 @@
+"""Which engine and which precision suit a graph on this machine: tried once, then remembered."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from closeup.core.errors import NetworkError
+from closeup.core.types import Pixels
+from closeup.networks.engine.graph import Feeds, Graph
+from closeup.networks.engine.machine import cache_folder
+from closeup.networks.engine.onnx_file import Signature
+from closeup.networks.engine.quiet import import_openvino
+from closeup.networks.engine.unchanged import content_hash
+from closeup.networks.preprocess import InputSpec, prepare
+
+CHOICES_FILE = "engines.json"
+ALIKE = 0.9998
+"""Least cosine of the embeddings of probes in bf16 and in fp32 for bf16 to be taken. Close-ups
+differ more than probes do, and theirs are to stay above 0.999 (see ``bench/precision.py``)."""
+FASTER = 1.5
+"""ONNX Runtime is taken where it is faster than OpenVINO by this factor. Less is lost again: unlike
+OpenVINO's, its threads wait for the interpreter between two runs."""
+LEAST_BYTES = 100_000
+"""Graphs of fewer bytes are quick anyway."""
+_PROBES = 8
+_ROUNDS = 3
+_ROUND_SECONDS = 0.15
+_LEAST_RATE = 4.0
+"""Runs a second below which trying would take longer than it is worth."""
+
+
+def probe(seed: int, side: int = 256) -> Pixels:
+    """A ``(side, side, 3)`` picture of clouds, whose spectrum is about that of photos.
+
+    Field (1987), "Relations between the statistics of natural images and the response properties
+    of cortical cells": amplitudes fall with the frequency.
+    """
+    rng = np.random.default_rng(seed)
+    frequency = np.hypot(*np.meshgrid(np.fft.fftfreq(side), np.fft.fftfreq(side)))
+    frequency[0, 0] = 1
+    waves = rng.standard_normal((2, 3, side, side))
+    values = np.fft.ifft2((waves[0] + 1j * waves[1]) / frequency**1.2).real
+    values = (values - values.mean((1, 2), keepdims=True)) / values.std((1, 2), keepdims=True)
+    grey = values.mean(axis=0)
+    shades = 0.4 * values + 0.8 * grey
+    return np.ascontiguousarray(
+        (128 + 50 * shades).clip(0, 255).astype(np.uint8).transpose(1, 2, 0)
+    )
+
+
+def bf16_is_safe(signature: Signature, spec: InputSpec, compare: Callable[[str], Graph]) -> bool:
+    """Whether a backbone gives about the same embeddings in bf16, and the processor is made for it.
+
+    Parameters
+    ----------
+    spec
+        How pictures become its input.
+    compare
+        Opens the graph in the precision named.
+    """
+    if signature.file.stat().st_size < LEAST_BYTES or not _has_bf16():
+        return False
+
+    def tried() -> dict[str, Any]:
+        name = next(iter(signature.inputs))
+        feeds = [{name: prepare(probe(seed), spec)[0][None]} for seed in range(_PROBES)]
+        plain, quick = (_embeddings(compare(precision), feeds) for precision in ("fp32", "bf16"))
+        lengths = np.linalg.norm(plain, axis=1) * np.linalg.norm(quick, axis=1)
+        cosines = (plain * quick).sum(axis=1) / np.maximum(lengths, 1e-30)
+        return {"cosine": round(float(cosines.min()), 6)}
+
+    found = _remembered(signature, f"bf16 {spec.model_dump_json()}", tried)
+    return bool(found["cosine"] >= ALIKE)
+
+
+def faster_engine(signature: Signature, threads: int, opened: Callable[[str], Graph]) -> str:
+    """``"openvino"`` or ``"onnxruntime"``, whichever runs a stream of feeds faster.
+
+    Parameters
+    ----------
+    opened
+        Opens the graph on the engine named, for streams, or raises NetworkError.
+    """
+    if signature.file.stat().st_size < LEAST_BYTES:
+        return "openvino"
+
+    def tried() -> dict[str, Any]:
+        feeds = _noise(signature)
+        try:
+            graphs = {"openvino": opened("openvino")}
+            if _rate(graphs["openvino"], feeds, 0) < _LEAST_RATE:
+                return {"openvino": 1.0, "onnxruntime": 0.0}
+            graphs["onnxruntime"] = opened("onnxruntime")
+            rates = dict.fromkeys(graphs, 0.0)
+            for _ in range(_ROUNDS):
+                for name, graph in graphs.items():
+                    rates[name] = max(rates[name], _rate(graph, feeds, threads))
+        except NetworkError:
+            return {"openvino": 1.0, "onnxruntime": 0.0}
+        return {name: round(rate, 2) for name, rate in rates.items()}
+
+    rates = _remembered(signature, f"rate {threads}", tried)
+    return "onnxruntime" if rates["onnxruntime"] > FASTER * rates["openvino"] else "openvino"
+
+
+def _embeddings(graph: Graph, feeds: list[dict[str, NDArray[Any]]]) -> NDArray[np.float64]:
+    return np.stack([
+        np.asarray(next(iter(outputs.values())), np.float64).reshape(-1)
+        for outputs in graph.stream(feeds)
+    ])  # fmt: skip
+
+
+def _noise(signature: Signature) -> Feeds:
+    """One feed of the right shapes; where an axis is free, a picture of 224 pixels."""
+    rng = np.random.default_rng(0)
+    feed: dict[str, NDArray[Any]] = {}
+    for name, shape in signature.inputs.items():
+        free = [1] + [224] * (len(shape) - 1)
+        sizes = [known or free[axis] for axis, known in enumerate(shape)]
+        dtype = signature.dtypes[name]
+        values = rng.random(sizes, np.float32) if dtype.kind == "f" else np.full(sizes, 224)
+        feed[name] = values.astype(dtype)
+    return feed
+
+
+def _rate(graph: Graph, feed: Feeds, threads: int) -> float:
+    """Feeds a second, measured for a moment, over two for each thread at least; for 0 over one."""
+    count = 0
+    start = time.perf_counter()
+
+    def feeds() -> Iterator[Feeds]:
+        nonlocal count
+        while count < max(1, 2 * threads) or (
+            threads and time.perf_counter() - start < _ROUND_SECONDS
+        ):
+            count += 1
+            yield feed
+
+    for _ in graph.stream(feeds()):
+        pass
+    return count / (time.perf_counter() - start)
+
+
+def _remembered(
+    signature: Signature, question: str, find: Callable[[], dict[str, Any]]
+) -> dict[str, Any]:
+    """The answer to a question about a graph on this machine, found at most once."""
+    content = content_hash(signature.file)
+    key = hashlib.sha256(f"{content} {_machine()} {question}".encode()).hexdigest()[:32]
+    file = cache_folder() / CHOICES_FILE
+    known = _read(file)
+    if isinstance(known.get(key), dict):
+        return dict(known[key])
+    answer = find()
+    with contextlib.suppress(OSError):  # a read-only home: tried again next time, nothing else
+        file.parent.mkdir(parents=True, exist_ok=True)
+        temporary = file.with_name(f".{file.name}-{key[:8]}")
+        about = {"graph": str(signature.file), "question": question.partition(" ")[0]}
+        text = json.dumps({**_read(file), key: {**about, **answer}}, indent=1, sort_keys=True)
+        temporary.write_text(text, encoding="utf8")
+        temporary.replace(file)
+    return answer
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(file.read_text(encoding="utf8"))
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+@cache
+def _machine() -> str:
+    """Processor and engines: what an answer depends on beside the graph."""
+    openvino = import_openvino()
+
+    name = openvino.Core().get_property("CPU", "FULL_DEVICE_NAME")
+    return f"{name} openvino {version('openvino')} onnxruntime {version('onnxruntime')}"
+
+
+@cache
+def _has_bf16() -> bool:
+    """Whether the processor multiplies in bf16; elsewhere OpenVINO would emulate it."""
+    openvino = import_openvino()
+
+    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")

@@ -1,0 +1,299 @@
+"""A stronger backbone out of one at hand: more stages, larger pictures, mirrored views.
+
+``NAME@stages-320-flip`` is the backbone `NAME` with each feature map's average beside its
+embedding, on pictures of 320 x 320 pixels, averaged with its answer for the mirrored picture. Any
+of the three may be left out. The result is an ONNX graph with a card like any other, so that
+whatever runs, caches and ships a backbone needs to know nothing of it.
+
+Needs the ``onnx`` package, which the PyTorch extra brings.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from itertools import chain, count
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from closeup.core.config import EngineConfig
+from closeup.core.errors import NetworkError, NetworkMissing, UsageError
+from closeup.core.lock import work_folder
+from closeup.networks.cache import (
+    Network,
+    file_hash,
+    load,
+    networks_folder,
+    save,
+)
+from closeup.networks.engine import open_graph
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+    from closeup.networks.card import Card
+
+_SIZE = re.compile(r"[1-9][0-9]{1,3}")
+_LEAST_SIDE = 2
+"""A feature map of one cell is no picture any more: it is the embedding on its way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """What is changed of a backbone; `size` is the side of its input in pixels, 0 for its own."""
+
+    stages: bool = False
+    size: int = 0
+    flip: bool = False
+
+    def __str__(self) -> str:
+        parts = ("stages" * self.stages, str(self.size) * bool(self.size), "flip" * self.flip)
+        return "-".join(part for part in parts if part)
+
+
+def split_name(name: str) -> tuple[str, Variant | None]:
+    """The base name and the variant of ``BASE@VARIANT``; None where there is none.
+
+    >>> split_name("mobilenetv2@stages-320")
+    ('mobilenetv2', Variant(stages=True, size=320, flip=False))
+    >>> split_name("mobilenetv2")
+    ('mobilenetv2', None)
+
+    Raises
+    ------
+    UsageError
+        Where what follows the ``@`` is no variant.
+    """
+    base, found, text = name.partition("@")
+    if not found:
+        return name, None
+    words = text.split("-")
+    sizes = [int(word) for word in words if _SIZE.fullmatch(word)]
+    flags = [word for word in words if word in ("stages", "flip")]
+    if len(sizes) + len(flags) != len(words) or len(sizes) > 1 or len(flags) > len(set(flags)):
+        raise UsageError(
+            f"{name}: expected NAME@ and then `stages`, a size in pixels, `flip`, joined by `-` "
+            "(as in mobilenetv2@stages-320-flip)"
+        )
+    return base, Variant("stages" in flags, sizes[0] if sizes else 0, "flip" in flags)
+
+
+def derive(base: Network, variant: Variant) -> Network:
+    """The variant of a backbone, from the cache where it was made of this very `base` before.
+
+    Raises
+    ------
+    UsageError
+        Where `base` is no backbone, has no feature maps, or does not take the size.
+    NetworkMissing
+        Where the ``onnx`` package is absent.
+    """
+    name = f"{base.card.name}@{variant}"
+    folder = networks_folder() / name
+    if folder.is_dir():
+        network = load(folder)
+        if network.card.made_with.get("base") == base.card.sha256:
+            return network
+    if base.card.kind != "backbone":
+        raise UsageError(f"{base.card.name} is a {base.card.kind}; only a backbone has variants")
+    model, blocks = _change(base, variant)
+    spec = base.card.input
+    if variant.size:
+        spec = spec.model_copy(update={"width": variant.size, "height": variant.size})
+    with work_folder(networks_folder(), ".making-") as work:
+        file = work / "graph.onnx"
+        file.write_bytes(model.SerializeToString())
+        card = base.card.model_copy(
+            update={
+                "name": name, "graph": "graph.onnx", "sha256": file_hash(file),
+                "bytes": file.stat().st_size, "input": spec, "dim": sum(blocks),
+                "blocks": blocks, "scores": {},
+                "made_with": {**base.card.made_with, "base": base.card.sha256},
+            }
+        )  # fmt: skip
+        _try(name, file, spec.width, spec.height, sum(blocks))
+        return save(card, file, folder)
+
+
+def _change(base: Network, variant: Variant) -> tuple[ModelProto, tuple[int, ...]]:
+    """The changed graph, and the lengths of the parts of its output."""
+    try:
+        import onnx
+    except ImportError as err:
+        raise NetworkMissing(
+            f"making a variant of {base.card.name} needs the onnx package: "
+            "pip install 'closeup[torch]'"
+        ) from err
+    model = onnx.load(base.file)
+    if variant.size:
+        _resize(model, variant.size)
+    blocks: tuple[int, ...] = (base.card.dim,)
+    output = model.graph.output[0].name
+    if variant.stages:
+        output, blocks = _add_stages(base.card.name, model, output, base.card.dim)
+    if variant.flip:
+        output = _add_flip(model, output)
+    _finish(model, output, sum(blocks))
+    return model, blocks
+
+
+def mirror(model: ModelProto, dim: int) -> None:
+    """Let a backbone's graph give the mean of its embeddings of a picture and its mirror image.
+
+    Parameters
+    ----------
+    model
+        With one input ``(n, 3, height, width)`` and one output ``(n, dim)``; it is changed.
+    """
+    _finish(model, _add_flip(model, model.graph.output[0].name), dim)
+
+
+def mirrored(card: Card, file: Path) -> Card:
+    """Rewrite the backbone's graph `file` as :func:`mirror` does, and give the card that fits."""
+    import onnx
+
+    model = onnx.load(file)
+    mirror(model, card.dim)
+    file.write_bytes(model.SerializeToString())
+    _try(card.name, file, card.input.width, card.input.height, card.dim)
+    return card.model_copy(update={
+        "sha256": file_hash(file), "bytes": file.stat().st_size,
+        "made_with": {**card.made_with, "flip": "mean"},
+    })  # fmt: skip
+
+
+def _finish(model: ModelProto, output: str, dim: int) -> None:
+    """Make the tensor `output` the graph's one output, called ``embedding``."""
+    import onnx
+
+    value = onnx.helper.make_tensor_value_info("embedding", onnx.TensorProto.FLOAT, ["n", dim])
+    _rename(model, output, "embedding")
+    del model.graph.output[:]
+    model.graph.output.append(value)
+    # What was known of the shapes inside holds no longer.
+    del model.graph.value_info[:]
+    onnx.checker.check_model(model)
+
+
+def _resize(model: ModelProto, size: int) -> None:
+    dims = model.graph.input[0].type.tensor_type.shape.dim
+    dims[2].dim_value = dims[3].dim_value = size
+    del model.graph.value_info[:]
+
+
+def _add_stages(name: str, model: ModelProto, output: str, dim: int) -> tuple[str, tuple[int, ...]]:
+    """Put the mean of the last feature map of each resolution but the smallest before `output`.
+
+    The smallest one's is, in nearly every network, what the embedding is made of.
+    """
+    import onnx
+    from onnx import helper
+
+    maps = _feature_maps(onnx.shape_inference.infer_shapes(model))
+    if len(maps) < 2:
+        raise UsageError(f"{name} has no feature maps of several sizes; leave `stages` out")
+    pooled = []
+    for place, tensor in enumerate(list(maps)[:-1]):
+        means = _free(model, f"closeup_stage{place}_map")
+        flat = _free(model, f"closeup_stage{place}")
+        model.graph.node.append(helper.make_node("GlobalAveragePool", [tensor], [means]))
+        model.graph.node.append(helper.make_node("Flatten", [means], [flat], axis=1))
+        pooled.append(flat)
+    joined = _free(model, "closeup_stages")
+    model.graph.node.append(helper.make_node("Concat", [*pooled, output], [joined], axis=1))
+    return joined, (*list(maps.values())[:-1], dim)
+
+
+def _feature_maps(model: ModelProto) -> dict[str, int]:
+    """The last feature map of each resolution, in the graph's order, with its channels."""
+    shapes: dict[str, list[int]] = {
+        value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim]
+        for value in model.graph.value_info
+    }
+    computed = {tensor.name for tensor in model.graph.initializer}
+    found: dict[tuple[int, int], tuple[str, int]] = {}
+    for node in model.graph.node:
+        from_pixels = any(name and name not in computed for name in node.input)
+        for name in node.output:
+            if not from_pixels:  # a weight on its way to another type
+                computed.add(name)
+                continue
+            shape = shapes.get(name, [])
+            if len(shape) == 4 and min(shape[1:]) >= _LEAST_SIDE and shape[0] == 0:
+                side = (shape[2], shape[3])
+                found.pop(side, None)
+                found[side] = (name, shape[1])
+    return dict(found.values())
+
+
+def _add_flip(model: ModelProto, output: str) -> str:
+    """Run the mirrored picture along with the picture, and give the mean of both."""
+    import numpy as np
+    from onnx import helper, numpy_helper
+
+    image = model.graph.input[0].name
+    inner, mirrored, plain, flipped, mean = (
+        _free(model, f"closeup_{word}") for word in ("both", "mirrored", "plain", "flipped", "mean")
+    )
+    for node in model.graph.node:
+        for place, name in enumerate(node.input):
+            if name == image:
+                node.input[place] = inner
+    numbers = {"starts": [-1], "ends": [-(2**31)], "axes": [3], "steps": [-1]}
+    constants: dict[str, str] = {}
+    for key, values in numbers.items():
+        constants[key] = _free(model, f"closeup_{key}")
+        model.graph.initializer.append(
+            numpy_helper.from_array(np.array(values, np.int64), constants[key])
+        )
+    first = [
+        helper.make_node(
+            "Slice", [image, *(constants[k] for k in ("starts", "ends", "axes", "steps"))],
+            [mirrored],
+        ),
+        helper.make_node("Concat", [image, mirrored], [inner], axis=0),
+    ]  # fmt: skip
+    opset = max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=0)
+    halves = {"num_outputs": 2} if opset >= 18 else {}
+    last = [
+        helper.make_node("Split", [output], [plain, flipped], axis=0, **halves),
+        helper.make_node("Mean", [plain, flipped], [mean]),
+    ]
+    nodes = [*first, *model.graph.node, *last]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    return mean
+
+
+def _rename(model: ModelProto, old: str, new: str) -> None:
+    """Call the tensor `old` `new`; another that bears the name already gets out of the way."""
+    if old == new:
+        return
+    names = {new: _free(model, new), old: new}
+    for node in model.graph.node:
+        for field in (node.input, node.output):
+            for place, name in enumerate(field):
+                field[place] = names.get(name, name)
+
+
+def _free(model: ModelProto, name: str) -> str:
+    """`name`, with a number where a tensor of the graph has it."""
+    taken = {one for node in model.graph.node for one in (*node.input, *node.output)}
+    taken |= {tensor.name for tensor in model.graph.initializer}
+    others = (f"{name}_{number}" for number in count(1))
+    return next(one for one in chain([name], others) if one not in taken)
+
+
+def _try(name: str, file: Path, width: int, height: int, dim: int) -> None:
+    import numpy as np
+
+    picture: Any = np.zeros((1, 3, height, width), np.float32)
+    try:
+        graph = open_graph(file, EngineConfig(engine="onnxruntime"))
+        (answer,) = graph.run({next(iter(graph.inputs)): picture}).values()
+    except NetworkError as err:
+        raise UsageError(
+            f"{name} cannot be made: {err}; try another size, or leave `stages` out"
+        ) from err
+    if answer.shape != (1, dim):
+        raise UsageError(f"{name} gives {answer.shape} instead of (1, {dim}); try another size")

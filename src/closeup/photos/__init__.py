@@ -1,0 +1,1 @@
+"""List, read and check photos; the decoded picture."""

@@ -1,0 +1,393 @@
+"""Decode a photo once: any format Pillow reads, upright, RGB, within a size limit.
+
+Embedded ICC profiles are ignored: pixels are taken as sRGB, which is what the networks were
+trained on and what nearly every phone and web photo is.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import io
+import os
+import struct
+import threading
+import warnings
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from functools import cache
+from pathlib import Path
+from types import MappingProxyType
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, UnidentifiedImageError
+
+from closeup.core.errors import PhotoError, ProjectError
+from closeup.core.types import Photo, Pixels
+from closeup.photos.picture import Picture
+from closeup.photos.rgb import to_rgb
+
+CODES: Mapping[str, str] = MappingProxyType(
+    {
+        "missing": "there is no such file",
+        "not_a_file": "a folder, pipe or device, not a file",
+        "no_permission": "the file may not be opened",
+        "bad_name": "the file's name is not valid text",
+        "io_error": "the disk or network drive failed while reading",
+        "empty": "the file or array holds nothing",
+        "not_an_image": "no known picture format",
+        "damaged": "a picture whose contents are broken",
+        "truncated": "a picture whose end is missing",
+        "too_large": "more pixels than allowed",
+        "unsupported": "a kind of picture that cannot be used",
+    }
+)
+"""Every code a :class:`~closeup.core.errors.PhotoError` may carry, with its meaning."""
+
+Source = Path | str | bytes | Image.Image | NDArray[Any]
+"""What :func:`read_photo` takes: a path, a file's content, a PIL image or an array."""
+
+AT_ONCE = 64 << 20
+"""Bytes of a file that are held in memory at once while it is decoded, at most."""
+
+# Pillow opens these as well, but they are documents, films or measurements, and some (EPS) start
+# another program.
+_NOT_PHOTOS = frozenset(
+    {"BUFR", "EPS", "FITS", "FLI", "FTEX", "GBR", "GRIB", "HDF5", "IPTC", "MCIDAS", "MIC", "MPEG"}
+    | {"PALM", "PDF", "SPIDER", "WMF", "XVTHUMB"}
+)
+# Counted as photos even where Pillow has no decoder for them, so that they are not passed over.
+_APPLE = frozenset({".heic", ".heif", ".hif"})
+_HEIF_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
+
+# What Pillow's decoders raise on broken files. Its own reader treats the first four as "not this
+# format" and lets the others through.
+_HEADER_ERRORS = (SyntaxError, IndexError, TypeError, struct.error)
+_BROKEN = (
+    *_HEADER_ERRORS,
+    OSError,
+    ValueError,
+    KeyError,
+    OverflowError,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    MemoryError,
+    zlib.error,
+)
+
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def read_photo(source: Source, *, max_pixels: int = 200_000_000) -> Pixels:
+    """One photo as upright RGB pixels.
+
+    Parameters
+    ----------
+    source
+        A path, the bytes of a picture file, a PIL image, or a uint8 array of shape ``(h, w)``,
+        ``(h, w, 1)``, ``(h, w, 3)`` RGB or ``(h, w, 4)`` RGBA. EXIF orientation is applied once
+        to files, bytes and PIL images; an array is taken to be upright. Of an animation the first
+        frame is read.
+    max_pixels
+        The most pixels (width x height) to decode; checked from the header before decoding.
+        GIF, WebP and tiled TIFF are also bound by Pillow's own limit of 179 million.
+
+    Returns
+    -------
+    pixels
+        ``(height, width, 3)`` uint8, possibly read-only or sharing memory with `source`.
+        Transparency is laid on white. 16-bit greys keep their upper 8 bits; 32-bit and float
+        greys are scaled as :func:`closeup.photos.rgb.to_rgb` says.
+
+    Raises
+    ------
+    PhotoError
+        With one of :data:`CODES`; the message does not repeat the path.
+    """
+    if isinstance(source, np.ndarray):
+        return _from_array(source, max_pixels)
+    return read_picture(source, max_pixels=max_pixels).pixels()
+
+
+def read_picture(
+    source: Path | str | bytes | Image.Image, *, max_pixels: int = 200_000_000
+) -> Picture:
+    """As :func:`read_photo`, of which parts and a smaller copy can be had sooner than all of it."""
+    with _quiet():
+        if isinstance(source, Image.Image):
+            return _decode(source, max_pixels, own=False)
+        if isinstance(source, bytes):
+            return _decode_stream(io.BytesIO(source), max_pixels)
+        with open_photo(Path(source)) as stream:
+            return _decode_stream(stream, max_pixels)
+
+
+def read_and_hash(path: Path, stream: IO[bytes], max_pixels: int) -> tuple[Picture, str]:
+    """A photo and the SHA-256 of its file, which is open in `stream`.
+
+    Both are of the very same bytes, except of files that grow or have more than :data:`AT_ONCE`
+    bytes, which are read twice.
+
+    Raises
+    ------
+    PhotoError
+        As :func:`read_photo` and :func:`hash_file`.
+    """
+    size = os.fstat(stream.fileno()).st_size
+    try:
+        data = stream.read(min(size, AT_ONCE) + 1)
+    except OSError as err:
+        raise PhotoError("io_error", f"the file could not be read: {err}") from err
+    if len(data) > size or size > AT_ONCE:
+        return read_picture(path, max_pixels=max_pixels), hash_file(path)
+    return read_picture(data, max_pixels=max_pixels), hashlib.sha256(data).hexdigest()
+
+
+def read_picture_again(photo: Photo) -> Picture:
+    """A listed photo, of ``photo.width`` x ``photo.height`` pixels.
+
+    Raises
+    ------
+    ProjectError
+        Where the file has changed or vanished since it was listed.
+    """
+    try:
+        picture = read_picture(photo.file, max_pixels=photo.width * photo.height)
+        same = _holds_what_it_did(photo)
+    except PhotoError as err:
+        raise _changed(photo, err.message) from err
+    width, height = picture.size
+    if not same or (width, height) != (photo.width, photo.height):
+        raise _changed(photo, f"it is now another one of {width} x {height}")
+    return picture
+
+
+def _holds_what_it_did(photo: Photo) -> bool:
+    """Whether the file is as it was listed: by its size and time, else by its bytes."""
+    with suppress(OSError):  # which reading its bytes tells of
+        status = photo.file.stat()
+        if (status.st_size, status.st_mtime_ns) == (photo.bytes, photo.mtime_ns):
+            return True
+    return hash_file(photo.file) == photo.sha256
+
+
+def _changed(photo: Photo, found: str) -> ProjectError:
+    return ProjectError(
+        f"{photo.file} was a readable photo of {photo.width} x {photo.height} when the photos were "
+        f"listed, but has changed since: {found}; run the command again"
+    )
+
+
+def open_photo(path: Path) -> io.BufferedReader:
+    """Open a regular file for reading.
+
+    Raises
+    ------
+    PhotoError
+        ``missing``, ``not_a_file`` (pipes included: opening one would wait for ever),
+        ``no_permission`` or ``io_error``.
+    """
+    try:
+        if path.exists() and not path.is_file():
+            raise PhotoError("not_a_file", "this is a folder, pipe or device, not a picture file")
+        return path.open("rb")
+    except PermissionError as err:
+        raise PhotoError("no_permission", "no permission to read the file; check its mode") from err
+    except FileNotFoundError as err:
+        raise PhotoError("missing", "there is no such file; check the path") from err
+    except ValueError as err:
+        raise PhotoError("missing", f"this is no possible path: {err}") from err
+    except OSError as err:
+        if err.errno in (errno.ENAMETOOLONG, errno.ENOTDIR, errno.ELOOP):
+            raise PhotoError(
+                "missing", f"no file can be here: {err.strerror}; mend the link or the name"
+            ) from err
+        raise PhotoError("io_error", f"the file could not be opened: {err}") from err
+
+
+def hash_file(path: Path) -> str:
+    """SHA-256 of a file's bytes, 64 hex digits.
+
+    Raises
+    ------
+    PhotoError
+        As :func:`open_photo`, and ``io_error`` where reading fails.
+    """
+    with open_photo(path) as stream:
+        try:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+        except OSError as err:
+            raise PhotoError("io_error", f"the file could not be read: {err}") from err
+
+
+@cache
+def photo_suffixes() -> frozenset[str]:
+    """Lower-case suffixes (with the dot) that are taken for photos in a folder.
+
+    All that Pillow registers, without documents, films and measurements, and HEIC.
+    """
+    Image.init()
+    known = {s for s, name in Image.registered_extensions().items() if name not in _NOT_PHOTOS}
+    return frozenset(known | _APPLE)
+
+
+def _decode_stream(stream: IO[bytes], max_pixels: int) -> Picture:
+    try:
+        prefix = stream.read(16)
+        if not prefix:
+            raise PhotoError("empty", "the file is empty (0 bytes)")
+        with _open(stream, prefix) as image:
+            return _decode(image, max_pixels)
+    except UnidentifiedImageError as err:
+        raise PhotoError("not_an_image", "this is not a picture in any known format") from err
+    except Image.DecompressionBombError as err:
+        raise PhotoError("too_large", f"too many pixels for its format: {err}") from err
+    except _BROKEN as err:
+        raise _broken(err) from err
+
+
+def _open(stream: IO[bytes], prefix: bytes) -> Image.Image:
+    """Find the format and read the header, as ``Image.open`` does for photo formats only.
+
+    ``Image.open`` cannot be used: it refuses what exceeds a process-wide limit, which lies below
+    today's 200-megapixel phone photos and which is not ours to change.
+    """
+    Image.init()
+    begun = unavailable = ""
+    for name in Image.ID:
+        if name in _NOT_PHOTOS:
+            continue
+        factory, accept = Image.OPEN[name]
+        claimed = accept is not None and accept(prefix.ljust(16, b"\0"))
+        if isinstance(claimed, str):
+            unavailable = claimed
+        if accept is not None and claimed is not True:
+            continue
+        stream.seek(0)
+        try:
+            return factory(stream, "")
+        except _HEADER_ERRORS:
+            if claimed:
+                begun = begun or name
+    if prefix[4:8] == b"ftyp" and prefix[8:12] in _HEIF_BRANDS:
+        raise PhotoError(
+            "unsupported", "this is a HEIC photo, which Pillow cannot read here; save it as JPEG"
+        )
+    if unavailable:
+        raise PhotoError("unsupported", f"Pillow cannot read this here: {unavailable}")
+    if begun:
+        raise PhotoError("damaged", f"this begins like a {begun} file but its header is broken")
+    raise UnidentifiedImageError
+
+
+def _decode(image: Image.Image, max_pixels: int, *, own: bool = True) -> Picture:
+    _check_size(*image.size, max_pixels)
+    try:
+        image.load()
+        # TIFF turns itself while loading, and then no longer carries the tag: so look after it.
+        turn, rgb = _turn_of(image), to_rgb(image)
+        if rgb is image and not own:
+            rgb = image.copy()
+        # Comments and the like would go into whatever is saved of it, where they may be too long.
+        rgb.info = {}
+        return Picture(rgb, turn)
+    except Image.DecompressionBombError as err:
+        raise PhotoError("too_large", f"too many pixels for its format: {err}") from err
+    except _BROKEN as err:
+        raise _broken(err) from err
+
+
+def _check_size(width: int, height: int, max_pixels: int) -> None:
+    if width < 1 or height < 1:
+        raise PhotoError("empty", f"the picture has no pixels ({width} x {height})")
+    if width * height > max_pixels:
+        raise PhotoError(
+            "too_large",
+            f"the picture is {width} x {height} = {width * height:,} pixels, more than the "
+            f"{max_pixels:,} allowed; shrink it, or raise max_pixels (serve: --max-megapixels)",
+        )
+
+
+def _broken(err: BaseException) -> PhotoError:
+    detail = str(err) or type(err).__name__
+    if isinstance(err, MemoryError):
+        return PhotoError("too_large", "there is not enough memory to decode the picture")
+    if isinstance(err, OSError) and err.errno is not None:
+        return PhotoError("io_error", f"the file could not be read: {detail}")
+    missing_end = ("truncat", "not enough", "not large enough", "unexpected end", "no more data")
+    if isinstance(err, EOFError) or any(words in detail.lower() for words in missing_end):
+        return PhotoError("truncated", f"the end of the picture is missing ({detail})")
+    return PhotoError("damaged", f"the picture is damaged ({detail})")
+
+
+def _turn_of(image: Image.Image) -> Image.Transpose | None:
+    """What EXIF says makes it upright; None where it says nothing that can be read."""
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation)
+    except _BROKEN:
+        return None
+    return _TURNS.get(orientation) if isinstance(orientation, int) else None
+
+
+def _from_array(array: NDArray[Any], max_pixels: int) -> Pixels:
+    shape = array.shape
+    if array.dtype != np.uint8 or len(shape) not in (2, 3) or (len(shape) == 3 and shape[2] == 2):
+        raise _unsupported_array(array)
+    _check_size(shape[1], shape[0], max_pixels)
+    channels = shape[2] if len(shape) == 3 else 1
+    if channels == 1:
+        return np.repeat(array.reshape(*shape[:2], 1), 3, axis=2)
+    if channels == 3:
+        return np.ascontiguousarray(array)
+    if channels == 4:
+        return np.asarray(to_rgb(Image.fromarray(np.ascontiguousarray(array))))
+    raise _unsupported_array(array)
+
+
+def _unsupported_array(array: NDArray[Any]) -> PhotoError:
+    return PhotoError(
+        "unsupported",
+        f"an array must be uint8 of shape (h, w), (h, w, 3) or (h, w, 4), not {array.dtype} "
+        f"{array.shape}; scale it to 0-255 and convert it first, for its range is not guessed",
+    )
+
+
+_quiet_lock = threading.Lock()
+_quiet_users = 0
+_quiet_filters: warnings.catch_warnings[None] | None = None
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence Pillow's warnings about odd metadata while any thread decodes.
+
+    ``warnings.catch_warnings`` swaps process-wide filters, so threads that overlap would restore
+    them in the wrong order: the first one in swaps, the last one out restores.
+    """
+    global _quiet_users, _quiet_filters  # noqa: PLW0603
+    with _quiet_lock:
+        _quiet_users += 1
+        if _quiet_users == 1:
+            _quiet_filters = warnings.catch_warnings()
+            _quiet_filters.__enter__()
+            warnings.filterwarnings("ignore", module=r"PIL\.")
+    try:
+        yield
+    finally:
+        with _quiet_lock:
+            _quiet_users -= 1
+            if _quiet_users == 0 and _quiet_filters is not None:
+                _quiet_filters.__exit__(None, None, None)
+                _quiet_filters = None

@@ -1,0 +1,197 @@
+"""Fine-tuning from end to end: what is refused, what is learnt, what is kept."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from closeup.core.config import EngineConfig
+from closeup.core.errors import (
+    DatasetError,
+    NetworkDamaged,
+    NetworkError,
+    UsageError,
+)
+from closeup.learn.embed import Embedder
+from closeup.learn.finetune import (
+    FinetuneConfig,
+    Finetuned,
+    TrainingPart,
+    finetune,
+)
+from closeup.learn.heads import Head
+from closeup.learn.heads.head import Dense
+from closeup.networks import Network, find, load
+from closeup.networks.convert.rebuild import rebuild
+from tests import tiny
+from tests.learn.finetune.parts import SIZE, make_network, make_part
+
+torch = pytest.importorskip("torch", reason="fine-tuning needs the torch extra")
+pytest.importorskip("timm")
+
+CONFIG = FinetuneConfig(
+    epochs=5, batch=9, backbone_rate=2e-3, head_rate=1e-2, average=0.5, dropout=0, threads=1
+)
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> Network:
+    folder = tmp_path_factory.mktemp("networks")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CLOSEUP_CACHE", str(folder))
+        return make_network(folder)
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("work")
+
+
+@pytest.fixture(scope="module")
+def found(network: Network, work: Path) -> Finetuned:
+    return finetune(network, make_part(), CONFIG, work)
+
+
+def no_training(stage: str, done: int, total: int) -> None:
+    assert stage != "finetune", "trained again"
+
+
+def test_nothing_to_train_on(network: Network, tmp_path: Path) -> None:
+    empty = TrainingPart([], [], np.zeros(0, np.int64))
+    with pytest.raises(DatasetError, match="at least 2 labels"):
+        finetune(network, empty, CONFIG, tmp_path)
+    with pytest.raises(DatasetError, match="at least 2 labels"):
+        finetune(network, make_part(labels=1), CONFIG, tmp_path)
+    with pytest.raises(UsageError, match="do not go with"):
+        finetune(network, replace(make_part(), labels=["a"]), CONFIG, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_onnx_graph_alone_cannot_be_trained(tmp_path: Path) -> None:
+    tiny.need_onnx()
+    with pytest.raises(NetworkError, match=r"only its ONNX graph.*closeup models add"):
+        finetune(load(tiny.make_backbone(tmp_path)), make_part(), CONFIG, tmp_path / "work")
+
+
+def test_a_built_in_backbone_cannot_be_trained() -> None:
+    with pytest.raises(NetworkError, match="only its ONNX graph"):
+        rebuild(find("nano-embed", "backbone"))
+
+
+def test_a_variant_names_what_to_take(network: Network) -> None:
+    card = network.card.model_copy(update={"name": "tiny@64", "made_with": {"base": "0" * 64}})
+    with pytest.raises(NetworkError, match="take tiny, with the size"):
+        rebuild(replace(network, card=card))
+
+
+def test_weights_of_another_file_are_refused(network: Network) -> None:
+    assert network.card.origin is not None
+    origin = network.card.origin.model_copy(update={"sha256": "0" * 64})
+    card = network.card.model_copy(update={"origin": origin})
+    with pytest.raises(NetworkDamaged, match="add the network again"):
+        rebuild(replace(network, card=card))
+
+
+def test_a_start_of_other_labels_or_length(network: Network, tmp_path: Path) -> None:
+    layer = Dense(np.zeros((3, 7), np.float32), np.zeros(3, np.float32))
+    short = Head("logistic", ("a", "b", "c"), (layer,), {})
+    with pytest.raises(UsageError, match="takes 7 numbers"):
+        finetune(network, make_part(), CONFIG, tmp_path, start=short)
+    other = Head("logistic", ("a", "b", "d"), (layer,), {})
+    with pytest.raises(UsageError, match="has the labels"):
+        finetune(network, make_part(), CONFIG, tmp_path, start=other)
+
+
+def test_it_learns_and_says_how(found: Finetuned) -> None:
+    table = found.log["table"]
+    assert [line["epoch"] for line in table] == list(range(1, len(table) + 1))
+    scores = [(line["validation_macro_f1"], -line["validation_loss"]) for line in table]
+    assert found.log["best_epoch"] == 1 + scores.index(max(scores))
+    best = table[found.log["best_epoch"] - 1]
+    assert best["validation_macro_f1"] > 0.8
+    assert table[-1]["loss"] < table[0]["loss"]
+    assert (found.log["train"], found.log["validation"]) == (27, 9)
+    json.dumps(found.log, allow_nan=False)
+
+
+def test_it_is_used_like_any_backbone(found: Finetuned) -> None:
+    """Graph and head answer for the rows held out just what PyTorch answered."""
+    card, part = found.network.card, make_part()
+    assert (card.kind, card.family, card.name) == ("backbone", "embedding", "tiny-finetuned")
+    assert (card.input.width, card.input.color) == (SIZE, "bgr")
+    embedder = Embedder(found.network, EngineConfig(engine="onnxruntime"))
+    vectors = np.stack(list(embedder.embed(part.closeups[row]() for row in found.held)))
+    np.testing.assert_allclose(found.head.probabilities(vectors), found.probabilities, atol=1e-3)
+    assert (part.folds[found.held] == 0).all()
+    assert found.head.kind == "logistic"
+
+
+def test_a_picture_and_its_mirror_image_are_answered_alike(found: Finetuned) -> None:
+    picture = make_part().closeups[0]()
+    embedder = Embedder(found.network, EngineConfig(engine="onnxruntime"))
+    plain, mirrored = embedder.embed([picture, np.ascontiguousarray(picture[:, ::-1])])
+    np.testing.assert_allclose(mirrored, plain, atol=1e-3 * float(np.abs(plain).max()))
+    assert found.log["settings"]["flip"]
+
+
+def test_a_finished_one_is_not_trained_again(
+    network: Network, found: Finetuned, work: Path
+) -> None:
+    again = finetune(network, make_part(), CONFIG, work, progress=no_training)
+    assert again.network == found.network
+    assert sorted(p.name for p in work.iterdir()) == ["network", "result.safetensors"]
+    assert again.log == found.log
+    np.testing.assert_array_equal(again.head.layers[0].weights, found.head.layers[0].weights)
+    np.testing.assert_array_equal(again.probabilities, found.probabilities)
+    other = CONFIG.model_copy(update={"seed": 1})
+    with pytest.raises(AssertionError, match="trained again"):
+        finetune(network, make_part(), other, work, progress=no_training)
+
+
+def test_a_finished_one_can_be_trained_further(found: Finetuned) -> None:
+    body = rebuild(found.network).module
+    assert found.network.weights is not None
+    assert not body.training
+    expected = torch.ones(1, 3, SIZE, SIZE)
+    with torch.no_grad():
+        assert body(expected).shape == (1, found.network.card.dim)
+
+
+class _Killed(Exception):
+    pass
+
+
+def test_an_interrupted_one_goes_on_to_the_same_end(
+    network: Network, found: Finetuned, tmp_path: Path
+) -> None:
+    starts = []
+
+    def kill(stage: str, done: int, total: int) -> None:
+        starts.append((stage, done, total))
+        if stage == "finetune" and done > 0.7 * total:
+            raise _Killed
+
+    with pytest.raises(_Killed):
+        finetune(network, make_part(), CONFIG, tmp_path, progress=kill)
+    starts.clear()
+    again = finetune(
+        network, make_part(), CONFIG, tmp_path, progress=lambda *line: starts.append(line)
+    )
+    first = next(line for line in starts if line[0] == "finetune")
+    assert first[1] == 9  # three epochs of three batches
+    assert again.log == found.log
+    np.testing.assert_array_equal(again.head.layers[0].weights, found.head.layers[0].weights)
+
+
+def test_without_folds_everything_is_trained_on(network: Network, tmp_path: Path) -> None:
+    part = make_part(per_label=3, labels=2, folds=1)
+    config = CONFIG.model_copy(
+        update={"epochs": 1, "mixup": 0.2, "average": 0.0, "precision": "bf16"}
+    )
+    found = finetune(network, part, config, tmp_path)
+    assert (found.log["train"], found.log["validation"], found.log["best_epoch"]) == (6, 0, 1)
+    assert found.probabilities.shape == (0, 2)

@@ -1,0 +1,284 @@
+"""Backbones from checkpoints and from the hub: the graph gives what PyTorch gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from closeup.core.config import EngineConfig
+from closeup.core.errors import (
+    NetworkDamaged,
+    NetworkError,
+    NetworkMissing,
+    UsageError,
+)
+from closeup.networks import (
+    InputOverrides,
+    Network,
+    add_checkpoint,
+    file_hash,
+    find,
+    load,
+)
+from closeup.networks.convert.backbones import Architecture, build, read_weights
+from closeup.networks.engine import open_graph
+from closeup.networks.inputs import IMAGENET_MEAN, IMAGENET_STD
+from closeup.networks.names import ALIASES
+from closeup.networks.preprocess import InputSpec
+from tests.networks.hub_server import hub_server
+
+torch = pytest.importorskip("torch", reason="converting networks needs the torch extra")
+timm = pytest.importorskip("timm")
+torchvision = pytest.importorskip("torchvision")
+safetensors = pytest.importorskip("safetensors.torch")
+
+TINY = "test_efficientnet"  # timm's own network for tests
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("CLOSEUP_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def _randomise(module: Any) -> Any:
+    """Give a network weights and statistics that no two layers share."""
+    torch.manual_seed(0)
+    for value in module.state_dict().values():
+        if value.dtype.is_floating_point:
+            noise = torch.rand_like(value) * 0.1
+            value.copy_(value * (1 + noise) + noise * (value.std() if value.numel() > 1 else 1))
+    return module.eval()
+
+
+@pytest.fixture
+def tiny_file(tmp_path: Path) -> Path:
+    """Weights of :data:`TINY`, its classifier included."""
+    module = _randomise(timm.create_model(TINY, pretrained=False))
+    safetensors.save_file(module.state_dict(), tmp_path / "tiny.safetensors")
+    return tmp_path / "tiny.safetensors"
+
+
+def agree(network: Network, module: Callable[[Any], Any]) -> None:
+    """Both engines give what PyTorch gives, to 1e-3 relative, and batched equals single."""
+    spec = network.card.input
+    pixels = np.random.default_rng(1).standard_normal((4, 3, spec.height, spec.width), np.float32)
+    with torch.no_grad():
+        expected = module(torch.from_numpy(pixels)).numpy()
+    assert expected.shape == (4, network.card.dim)
+    tolerance = 1e-3 * np.abs(expected).max()
+    for engine in ("openvino", "onnxruntime"):
+        graph = open_graph(network.file, EngineConfig(engine=engine))
+        assert dict(graph.inputs) == {"image": (None, 3, spec.height, spec.width)}
+        assert graph.outputs == ("embedding",)
+        batched = graph.run({"image": pixels})["embedding"]
+        np.testing.assert_allclose(batched, expected, atol=tolerance, rtol=0)
+        singles = graph.stream({"image": one[None]} for one in pixels)
+        single = np.concatenate([result["embedding"] for result in singles])
+        np.testing.assert_allclose(single, expected, atol=tolerance, rtol=0)
+
+
+def test_a_checkpoint_becomes_a_backbone(tiny_file: Path, cache: Path) -> None:
+    about = {"licence": "MIT", "scores": {"top1": 0.5}}
+    network = add_checkpoint(tiny_file, name="tiny", timm=TINY, about=about)
+    card = network.card
+    assert (card.kind, card.family, card.batch, card.licence) == ("backbone", "embedding", 0, "MIT")
+    assert card.scores == {"top1": 0.5}
+    assert find("tiny", "backbone") == load(cache / "networks" / "tiny") == network
+    module = timm.create_model(TINY, pretrained=False, num_classes=0)
+    module.load_state_dict(safetensors.load_file(tiny_file), strict=False)
+    agree(network, module.eval())
+    # The exporter would note where on this machine each line of the network's code lies.
+    assert b"site-packages" not in network.file.read_bytes()
+
+
+def test_a_backbone_remembers_how_it_was_made(tiny_file: Path) -> None:
+    args = {"drop_path_rate": 0.1, "output_stride": 32}
+    network = add_checkpoint(tiny_file, name="tiny", timm=TINY, args=args)
+    origin = network.card.origin
+    assert origin is not None
+    assert (origin.framework, origin.architecture, origin.args) == ("timm", TINY, args)
+    assert network.weights is not None
+    assert file_hash(network.weights) == origin.sha256
+    given, kept = safetensors.load_file(tiny_file), safetensors.load_file(network.weights)
+    assert kept
+    assert all(torch.equal(given[key], value) for key, value in kept.items())
+    assert {key.split(".")[0] for key in given.keys() - kept.keys()} == {"classifier"}
+
+
+def test_overrides(tiny_file: Path) -> None:
+    overrides = InputOverrides.model_validate(
+        {"size": 96, "mean": 0.5, "std": 0.25, "color": "bgr", "interpolation": "bilinear"}
+    )
+    spec = add_checkpoint(tiny_file, name="tiny", timm=TINY, overrides=overrides).card.input
+    assert spec == InputSpec(
+        width=96, height=96, mean=(0.5,) * 3, std=(0.25,) * 3, color="bgr", anchor="centre",
+        interpolation="bilinear",
+    )  # fmt: skip
+
+
+def test_a_pytorch_checkpoint_with_wrappings(tiny_file: Path, tmp_path: Path) -> None:
+    weights = safetensors.load_file(tiny_file)
+    wrapped = {f"module.{key}": value for key, value in weights.items()}
+    torch.save({"epoch": 3, "state_dict": wrapped}, tmp_path / "tiny.pth")
+    found = read_weights(tmp_path / "tiny.pth")
+    assert found.keys() == weights.keys()
+    assert all(torch.equal(found[key], weights[key]) for key in weights)
+
+
+class _Payload:
+    """Writes a file when it is unpickled without care."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Path.touch, (self.file,))
+
+
+def test_nothing_in_a_checkpoint_is_run(tmp_path: Path) -> None:
+    torch.save({"state_dict": _Payload(tmp_path / "harm")}, tmp_path / "bad.pth")
+    with pytest.raises(NetworkDamaged, match="not a checkpoint of plain weights"):
+        add_checkpoint(tmp_path / "bad.pth", name="bad", timm=TINY)
+    assert not (tmp_path / "harm").exists()
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "weights.pth"])
+@pytest.mark.parametrize("data", [b"", b"nonsense" * 20, b"\x80\x04."])
+def test_files_that_hold_no_weights(tmp_path: Path, name: str, data: bytes) -> None:
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(NetworkDamaged, match=name):
+        add_checkpoint(tmp_path / name, name="bad", timm=TINY)
+
+
+def test_a_checkpoint_without_a_state_dict(tmp_path: Path) -> None:
+    torch.save({"epoch": 3}, tmp_path / "bad.pth")
+    with pytest.raises(NetworkDamaged, match="holds no state dict"):
+        add_checkpoint(tmp_path / "bad.pth", name="bad", timm=TINY)
+    with pytest.raises(NetworkError, match="cannot be opened"):
+        add_checkpoint(tmp_path / "absent.pth", name="bad", timm=TINY)
+
+
+def test_weights_of_another_architecture(tiny_file: Path, tmp_path: Path, cache: Path) -> None:
+    with pytest.raises(NetworkDamaged, match=r"keys missing \(.*keys left over"):
+        add_checkpoint(tiny_file, name="bad", timm="test_vit")
+    weights = safetensors.load_file(tiny_file)
+    first = next(key for key in weights if key.endswith("conv_stem.weight"))
+    safetensors.save_file({**weights, first: weights[first][:2]}, tmp_path / "shape.safetensors")
+    with pytest.raises(NetworkDamaged, match=rf"{first}.*name its own architecture"):
+        add_checkpoint(tmp_path / "shape.safetensors", name="bad", timm=TINY)
+    del weights[first]
+    safetensors.save_file(weights, tmp_path / "lost.safetensors")
+    with pytest.raises(NetworkDamaged, match=rf"1 keys missing \({first}\)"):
+        add_checkpoint(tmp_path / "lost.safetensors", name="bad", timm=TINY)
+    assert not (cache / "networks" / "bad").exists()
+
+
+def test_wrong_calls(tiny_file: Path) -> None:
+    for both in ({}, {"timm": TINY, "torchvision": "resnet18"}):
+        with pytest.raises(UsageError, match="--timm or --torchvision"):
+            add_checkpoint(tiny_file, name="a", **both)
+    with pytest.raises(UsageError, match="no architecture 'mobilnet'"):
+        add_checkpoint(tiny_file, name="a", timm="mobilnet")
+    with pytest.raises(UsageError, match="no classification network"):
+        add_checkpoint(tiny_file, name="a", torchvision="fasterrcnn_resnet50_fpn")
+    with pytest.raises(UsageError, match="cannot build"):
+        add_checkpoint(tiny_file, name="a", timm=TINY, args={"no_such_argument": 1})
+    with pytest.raises(UsageError, match="cannot name a network"):
+        add_checkpoint(tiny_file, name="../a", timm=TINY)
+
+
+@pytest.mark.parametrize("name", ["squeezenet1_1", "resnet18", "alexnet", "shufflenet_v2_x0_5"])
+def test_torchvision_families_give_one_row_per_picture(name: str) -> None:
+    backbone = build(Architecture("torchvision", name), InputOverrides())
+    with torch.no_grad():
+        features = backbone.module.eval()(torch.rand(2, 3, 64, 64))
+    assert features.shape[0] == 2
+    assert features.ndim == 2
+    assert features.shape[1] in {512, 256, 1024}
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
+    from huggingface_hub import constants
+
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    with hub_server() as server:
+        monkeypatch.setenv("HF_ENDPOINT", server.url)
+        yield server
+
+
+@pytest.mark.parametrize("name", ["mobilenetv2", "densenet121", "dinov2-s"])
+def test_hub_networks_agree_with_timms_own_loading(hub: Any, tmp_path: Path, name: str) -> None:
+    source = ALIASES[name]
+    module = _randomise(timm.create_model(source.architecture, pretrained=False))
+    file = tmp_path / "model.safetensors"
+    safetensors.save_file(module.state_dict(), file)
+    hub.files[f"{source.repo}/resolve/main/model.safetensors"] = file.read_bytes()
+    network = find(name, "backbone")
+    card = network.card
+    assert (card.name, card.licence) == (name, "apache-2.0")
+    assert (card.input.width, card.input.height) == (224, 224)
+    assert (card.input.mean, card.input.std) == (IMAGENET_MEAN, IMAGENET_STD)
+    assert card.trained_on == (("LVD-142M",) if name == "dinov2-s" else ("ImageNet-1k",))
+    reference = timm.create_model(
+        source.architecture,
+        pretrained=True,
+        pretrained_cfg_overlay={"file": str(file)},
+        num_classes=0,
+        **source.args,
+    )
+    agree(network, reference.eval())
+    asked = len(hub.asked)
+    assert find(name, "backbone") == network
+    assert len(hub.asked) == asked
+
+
+def test_any_timm_name_can_be_had_and_broken_weights_cannot(hub: Any, tiny_file: Path) -> None:
+    name = f"{TINY}.r160_in1k"
+    place = f"timm/{name}/resolve/main/model.safetensors"
+    with pytest.raises(NetworkMissing, match="does not exist"):
+        find(name, "backbone")
+    hub.files[place] = tiny_file.read_bytes()[:-100]
+    with pytest.raises(NetworkDamaged, match="safetensors"):
+        find(name, "backbone")
+
+
+def test_real_mobilenet_of_timm(shared: Path) -> None:
+    file = shared / "weights" / "mobilenetv2_100.tfslim_in1k.safetensors"
+    network = add_checkpoint(
+        file,
+        name="mobilenetv2_tfslim",
+        timm="mobilenetv2_100",
+        args={"pad_type": "same"},
+        overrides=InputOverrides.model_validate({"mean": 0.5, "std": 0.5}),
+    )
+    assert network.card.input.mean == network.card.input.std == (0.5, 0.5, 0.5)
+    module = timm.create_model("mobilenetv2_100", num_classes=0, pad_type="same")
+    module.load_state_dict(safetensors.load_file(file), strict=False)
+    agree(network, module.eval())
+
+
+def test_real_mobilenet_of_torchvision(shared: Path) -> None:
+    file = shared / "weights" / "mobilenet_v2.torchvision_in1k.features.safetensors"
+    network = add_checkpoint(file, name="mobilenetv2_tv", torchvision="mobilenet_v2")
+    assert network.card.input == InputSpec(
+        width=224, height=224, anchor="centre", mean=IMAGENET_MEAN, std=IMAGENET_STD
+    )
+    module = torchvision.models.mobilenet_v2(weights=None)
+    module.load_state_dict(safetensors.load_file(file), strict=False)
+    agree(network, lambda pixels: module.eval().features(pixels).mean((2, 3)))
+
+
+def test_real_squeezenet_of_torchvision(shared: Path) -> None:
+    file = shared / "weights" / "squeezenet1_1.torchvision_in1k.safetensors"
+    network = add_checkpoint(file, name="squeezenet", torchvision="squeezenet1_1")
+    module = torchvision.models.squeezenet1_1(weights=None)
+    module.load_state_dict(safetensors.load_file(file))
+    agree(network, lambda pixels: module.eval().features(pixels).mean((2, 3)))

@@ -1,0 +1,400 @@
+"""Detectors from PyTorch: the graph answers as the module, wherever its weights come from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from closeup.core.config import EngineConfig
+from closeup.core.errors import NetworkDamaged, NetworkMissing, UsageError
+from closeup.core.types import Pixels
+from closeup.detect import Detector
+from closeup.networks import (
+    COCO91,
+    Card,
+    Network,
+    file_hash,
+)
+from closeup.networks.convert import detectors as export_detectors
+from closeup.networks.convert import detr as export_detr
+from closeup.networks.convert import torchvision_detectors as export_torchvision
+from closeup.networks.convert.detectors import (
+    DETECTORS,
+    Converted,
+    export_detector,
+    from_torchvision,
+    from_transformers,
+    write_graph,
+)
+from closeup.networks.download import download, download_url
+from closeup.networks.engine import open_graph
+from closeup.networks.preprocess import InputSpec
+from tests.networks.hub_server import Hub, hub_server
+
+SIDE = 128
+CLASSES = ("cat", "dog", "clock")
+
+TINY_DETR: dict[str, Any] = {
+    "num_queries": 30,
+    "decoder_layers": 2,
+    "d_model": 32,
+    "encoder_hidden_dim": 32,
+    "encoder_ffn_dim": 32,
+    "decoder_ffn_dim": 32,
+    "encoder_attention_heads": 2,
+    "decoder_attention_heads": 2,
+}
+TINY_RT_DETR = TINY_DETR | {
+    "backbone_config": {
+        "model_type": "rt_detr_resnet",
+        "embedding_size": 16,
+        "hidden_sizes": [16, 32, 32, 32],
+        "depths": [1, 1, 1, 1],
+        "layer_type": "basic",
+        "out_features": ["stage2", "stage3", "stage4"],
+    },
+    "encoder_in_channels": [32, 32, 32],
+    "decoder_in_channels": [32, 32, 32],
+}
+TINY_D_FINE = export_detr.D_FINE_N | TINY_DETR | {"decoder_in_channels": [32, 32]}
+
+
+def need(*modules: str) -> None:
+    for module in ("torch", *modules):
+        pytest.importorskip(module, reason=f"the networks are built with {module}")
+
+
+def tiny_detr(model_type: str, sizes: dict[str, Any]) -> Converted:
+    need("transformers")
+    import torch
+
+    torch.manual_seed(0)
+    model = export_detr.build(model_type, CLASSES, sizes)
+    return from_transformers(model, InputSpec(width=SIDE, height=SIDE, resize="stretch"))
+
+
+def tiny_torchvision(builder: str) -> Converted:
+    need("torchvision")
+    import torch
+
+    torch.manual_seed(0)
+    model = export_torchvision.build(builder)
+    with torch.no_grad():  # else nothing of the picture reaches the heads
+        for name, weight in model.named_parameters():
+            if weight.ndim == 4 and "fpn" not in name and "rpn" not in name:
+                torch.nn.init.kaiming_normal_(weight)
+            elif "cls_score" in name or "bbox_pred" in name:
+                weight.mul_(0.2)
+    return from_torchvision(model, SIDE)
+
+
+FAMILIES: dict[str, Callable[[], Converted]] = {
+    "d-fine": lambda: tiny_detr("d_fine", TINY_D_FINE),
+    "rt-detr": lambda: tiny_detr("rt_detr", TINY_RT_DETR),
+    "rt-detr-v2": lambda: tiny_detr("rt_detr_v2", TINY_RT_DETR),
+    "faster-rcnn": lambda: tiny_torchvision("fasterrcnn_mobilenet_v3_large_320_fpn"),
+    "ssdlite": lambda: tiny_torchvision("ssdlite320_mobilenet_v3_large"),
+}
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def exported(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Converted, Path]:
+    """Each family once: the module, and its graph."""
+    converted = FAMILIES[request.param]()
+    file = tmp_path_factory.mktemp(request.param) / "graph.onnx"
+    write_graph(request.param, converted, file)
+    return converted, file
+
+
+def photos() -> list[Pixels]:
+    rng = np.random.default_rng(1)
+    return [rng.integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8) for _ in range(3)]
+
+
+def ask_torch(converted: Converted, values: np.ndarray[Any, Any]) -> dict[str, Any]:
+    import torch
+
+    inputs = [torch.from_numpy(values), torch.tensor([[SIDE, SIDE]])][: len(converted.inputs)]
+    with torch.no_grad():
+        outputs = converted.module(*inputs)
+    named = zip(converted.outputs, outputs, strict=True)
+    return {
+        name: value.numpy().reshape(-1, *value.shape[-1:] * (name == "boxes"))
+        for name, value in named
+    }
+
+
+def detector_of(converted: Converted, file: Path, engine: Any = "onnxruntime") -> Detector:
+    card = Card(
+        name="tiny", kind="detector", family=converted.family, graph=file.name,
+        sha256=file_hash(file), bytes=file.stat().st_size, input=converted.spec, batch=1,
+        classes=converted.classes,
+    )  # fmt: skip
+    return Detector(Network(card, file.parent), EngineConfig(engine=engine))
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+def test_the_graph_answers_as_the_module(exported: tuple[Converted, Path], engine: Any) -> None:
+    """Every good box of the module's is among the graph's: the same category, to half a pixel."""
+    from closeup.networks.preprocess import prepare
+
+    converted, file = exported
+    graph = open_graph(file, EngineConfig(engine=engine))
+    for pixels in photos():
+        values = prepare(pixels, converted.spec)[0][None]
+        expected = ask_torch(converted, values)
+        feeds: dict[str, Any] = dict(
+            zip(converted.inputs, (values, np.array([[SIDE, SIDE]])), strict=False)
+        )
+        found = {
+            name: value.reshape(expected[name].shape) for name, value in graph.run(feeds).items()
+        }
+        assert len(expected["scores"]) >= 20
+        assert np.ptp(expected["boxes"], axis=0).min() > 1  # not all the same
+        np.testing.assert_allclose(found["scores"], expected["scores"], atol=1e-3)
+        # Equal scores may change places, so boxes are looked up rather than compared in order.
+        for label, box, score in zip(
+            *(expected[k][:20] for k in ("labels", "boxes", "scores")), strict=True
+        ):
+            near = (found["labels"] == label) & (np.abs(found["scores"] - score) < 1e-3)
+            near &= (np.abs(found["boxes"] - box) < 0.5).all(1)
+            assert near.any(), (label, box, score)
+
+
+def test_streamed_equals_single(exported: tuple[Converted, Path]) -> None:
+    detector = detector_of(*exported)
+    many = photos() * 2
+    streamed = list(detector.detect(many))
+    assert streamed == [next(detector.detect([one])) for one in many]
+    assert streamed[:3] == streamed[3:]
+    assert all(streamed)
+    known = set(detector.categories)
+    assert {one.category for found in streamed for one in found} <= known
+
+
+def test_a_graph_that_finds_nothing(tmp_path: Path) -> None:
+    """Suppression must not trip over no boxes at all, whatever it saw when it was traced."""
+    need("torchvision")
+    import torch
+
+    converted = tiny_torchvision("ssdlite320_mobilenet_v3_large")
+    with torch.no_grad():
+        for name, value in converted.module.named_parameters():
+            if "classification_head" in name and value.ndim == 1 and value.numel() % 91 == 0:
+                value.view(-1, 91)[:, 0] = 30  # all background
+    write_graph("nothing", converted, tmp_path / "graph.onnx")
+    for engine in ("onnxruntime", "openvino"):
+        assert (
+            list(detector_of(converted, tmp_path / "graph.onnx", engine).detect(photos()))
+            == [[]] * 3
+        )
+
+
+def test_faster_rcnn_is_built_as_its_weights_want_it() -> None:
+    need("torchvision")
+    from torch import nn
+
+    def norms(builder: str) -> set[float]:
+        layers = export_torchvision.build(builder).modules()
+        return {layer.eps for layer in layers if isinstance(layer, nn.BatchNorm2d)}
+
+    assert norms("fasterrcnn_resnet50_fpn") == {0.0}
+    assert 0.0 not in norms("fasterrcnn_resnet50_fpn_v2")
+
+
+def test_named_torchvision_detector_from_a_local_file(tmp_path: Path) -> None:
+    need("torchvision")
+    import torch
+
+    weights = tmp_path / "weights.pth"
+    torch.manual_seed(0)
+    torch.save(export_torchvision.build("ssdlite320_mobilenet_v3_large").state_dict(), weights)
+    card = export_detector("ssdlite", tmp_path, weights=weights)
+    assert (card.family, card.batch, card.classes, card.licence) == (
+        "rcnn",
+        1,
+        COCO91,
+        "BSD-3-Clause",
+    )
+    assert (card.input.width, card.input.resize, card.input.mean) == (
+        320,
+        "stretch",
+        (0.5, 0.5, 0.5),
+    )
+    assert file_hash(tmp_path / "graph.onnx") == card.sha256
+    assert str(Path(torch.__file__).parent).encode() not in (tmp_path / "graph.onnx").read_bytes()
+    with pytest.raises(
+        NetworkDamaged, match=r"weights\.pth does not hold the weights of FasterRCNN"
+    ):
+        export_detector("faster-rcnn", tmp_path, weights=weights)
+
+
+def save_tiny_checkpoint(folder: Path) -> Any:
+    need("transformers")
+    import torch
+
+    torch.manual_seed(0)
+    model = export_detr.build("rt_detr", CLASSES, TINY_RT_DETR)
+    model.save_pretrained(folder)
+    wants = {
+        **{"size": {"height": SIDE, "width": SIDE}, "resample": 2, "do_normalize": False},
+        **{"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]},
+    }
+    (folder / "preprocessor_config.json").write_text(json.dumps(wants))
+    return model
+
+
+def test_named_transformers_detector_from_a_local_file(tmp_path: Path) -> None:
+    model = save_tiny_checkpoint(tmp_path)
+    weights = tmp_path / "model.safetensors"
+    target = tmp_path / "out"
+    target.mkdir()
+    card = export_detector("rt-detr", target, weights=weights)
+    assert (card.family, card.classes, card.licence) == ("detr", CLASSES, "Apache-2.0")
+    assert card.input == InputSpec(width=SIDE, height=SIDE, resize="stretch")
+    assert card.made_with.keys() == {"closeup", "torch", "transformers", "opset"}
+    values = np.random.default_rng(0).random((1, 3, SIDE, SIDE), np.float32)
+    expected = ask_torch(from_transformers(model, card.input), values)
+    sizes = np.array([[SIDE, SIDE]])
+    found = open_graph(target / "graph.onnx").run({"images": values, "orig_target_sizes": sizes})
+    np.testing.assert_allclose(found["scores"][0], expected["scores"], atol=1e-3)
+
+
+def test_a_local_file_without_its_company(tmp_path: Path) -> None:
+    need("transformers")
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(b"x")
+    with pytest.raises(
+        NetworkMissing, match=r"config.json is not there: put the config.json of ust"
+    ):
+        export_detector("d-fine-n", tmp_path, weights=weights)
+
+
+@pytest.mark.parametrize("fault", ["not json", "unknown type", "no weights", "too few weights"])
+def test_damaged_checkpoints(tmp_path: Path, fault: str) -> None:
+    from closeup.core.errors import NetworkError
+
+    save_tiny_checkpoint(tmp_path)
+    config, weights = tmp_path / "config.json", tmp_path / "model.safetensors"
+    if fault == "not json":
+        config.write_text("{")
+    elif fault == "unknown type":
+        config.write_text('{"model_type": "of-tomorrow"}')
+    elif fault == "no weights":
+        weights.write_bytes(weights.read_bytes()[:1000])
+    else:
+        from safetensors.torch import load_file, save_file
+
+        save_file(dict(list(load_file(weights).items())[:-3]), weights, {"format": "pt"})
+    message = {
+        "not json": "config.json is not JSON",
+        "unknown type": "does not know 'of-tomorrow' networks: pip install --upgrade",
+        "no weights": "model.safetensors cannot be read",
+        "too few weights": "model.safetensors lacks 3 weights",
+    }[fault]
+    with pytest.raises(NetworkError, match=message):
+        export_detector("rt-detr", tmp_path, weights=weights)
+
+
+@pytest.mark.parametrize(
+    ("wants", "message"),
+    [
+        ("[]", "does not say the width"),
+        ("{", "does not say the width"),
+        ('{"size": {"shortest_edge": 800}}', "KeyError.*width"),
+        ('{"size": {"width": 64, "height": 64}, "resample": 0}', "KeyError"),
+    ],
+)
+def test_preprocessors_of_another_kind(tmp_path: Path, wants: str, message: str) -> None:
+    (tmp_path / "p.json").write_text(wants)
+    with pytest.raises(NetworkDamaged, match=message):
+        export_detr.input_spec(tmp_path / "p.json")
+
+
+def test_a_preprocessor_that_normalises(tmp_path: Path) -> None:
+    wants = {"size": {"width": 64, "height": 32}, "resample": 3, "do_normalize": True,
+             "image_mean": [0.1, 0.2, 0.3], "image_std": [1, 1, 2]}  # fmt: skip
+    (tmp_path / "p.json").write_text(json.dumps(wants))
+    spec = export_detr.input_spec(tmp_path / "p.json")
+    assert (spec.width, spec.height, spec.interpolation) == (64, 32, "bicubic")
+    assert (spec.mean, spec.std) == ((0.1, 0.2, 0.3), (1, 1, 2))
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+def test_without_a_line_the_missing_file_is_named(tmp_path: Path, name: str) -> None:
+    recipe = DETECTORS[name]
+    need(recipe.framework)
+    with pytest.raises(NetworkMissing, match="put the file at") as caught:
+        export_detector(name, tmp_path, offline=True)
+    assert recipe.source in str(caught.value).replace("_coco", "") + str(caught.value)
+
+
+def test_unknown_names_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no detector is called 'yolo'; there are d-fine-n,"):
+        export_detector("yolo", tmp_path)
+
+
+def test_deimv2_says_that_it_is_unverified() -> None:
+    assert "not verified on real weights" in DETECTORS["deimv2-n"].note
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    from huggingface_hub import constants
+
+    monkeypatch.setenv("CLOSEUP_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    # huggingface_hub reads its own settings when it is imported.
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "none"))
+    with hub_server() as server:
+        monkeypatch.setenv("HF_ENDPOINT", server.url)
+        yield server
+
+
+def test_checkpoints_come_from_the_hub(tmp_path: Path, hub: Hub) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    save_tiny_checkpoint(source)
+    repo = DETECTORS["rt-detr"].source
+    for name in export_detr.FILES:
+        hub.files[f"{repo}/resolve/main/{name}"] = (source / name).read_bytes()
+    steps: list[tuple[str, int, int]] = []
+    card = export_detector("rt-detr", tmp_path, lambda *step: steps.append(step))
+    assert card.classes == CLASSES
+    assert ("download model.safetensors", 0) in {step[:2] for step in steps}
+    for name in export_detr.FILES:  # where the next conversion finds them without a line
+        assert file_hash(download(repo, name, offline=True)) == file_hash(source / name)
+
+
+def test_plain_addresses_check_the_start_of_the_hash(tmp_path: Path, hub: Hub) -> None:
+    hub.files["models/net.pth"] = b"weights"
+    url, place = f"{hub.url}/models/net.pth", tmp_path / "net.pth"
+    start = hashlib.sha256(b"weights").hexdigest()[:8]
+    with pytest.raises(NetworkMissing, match="switched off; go online, or put the file at"):
+        download_url(url, place, sha256=start, offline=True)
+    with pytest.raises(NetworkMissing, match="cannot be fetched"):
+        download_url(f"{url}.gone", place, sha256=start)
+    with pytest.raises(NetworkDamaged, match="expected SHA-256 0123abcd"):
+        download_url(url, place, sha256="0123abcd")
+    assert not place.exists()
+    assert download_url(url, place, sha256=start).read_bytes() == b"weights"
+    asked = len(hub.asked)
+    assert download_url(url, place, sha256=start) == place
+    assert len(hub.asked) == asked
+
+
+def test_torchvision_names_its_files() -> None:
+    need("torchvision")
+    file = export_torchvision.weights_file("fasterrcnn_resnet50_fpn")
+    assert file.sha256_start == "258fb6c6"
+    assert file.place.name == "fasterrcnn_resnet50_fpn_coco-258fb6c6.pth"
+    assert Card.model_fields["graph"].default == export_detectors.GRAPH_FILE

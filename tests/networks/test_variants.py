@@ -1,0 +1,123 @@
+"""Variants of a backbone: names, what they compute, what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from closeup.core.config import EngineConfig
+from closeup.core.errors import UsageError
+from closeup.networks import Network, find, load
+from closeup.networks.engine import open_graph
+from closeup.networks.variants import Variant, derive, split_name
+from tests import tiny
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    tiny.need_onnx()
+    monkeypatch.setenv("CLOSEUP_CACHE", str(tmp_path))
+    tiny.make_backbone(tmp_path)
+    tiny.make_detector(tmp_path)
+    return tmp_path
+
+
+def run(network: Network, picture: np.ndarray, engine: str = "auto") -> np.ndarray:
+    graph = open_graph(network.file, EngineConfig.model_validate({"engine": engine}))
+    (answer,) = graph.run({next(iter(graph.inputs)): picture[None]}).values()
+    return answer[0]
+
+
+def picture_for(network: Network, seed: int = 0) -> np.ndarray:
+    spec = network.card.input
+    rng = np.random.default_rng(seed)
+    return rng.standard_normal((3, spec.height, spec.width)).astype(np.float32)
+
+
+@pytest.mark.parametrize("name", ["a@", "a@big", "a@320-224", "a@flip-flip", "a@stages-", "a@0"])
+def test_what_is_no_variant_is_refused(name: str) -> None:
+    with pytest.raises(UsageError, match="NAME@"):
+        split_name(name)
+
+
+@pytest.mark.parametrize("text", ["stages", "320", "flip", "stages-320-flip"])
+def test_a_name_survives_being_split(text: str) -> None:
+    assert split_name(f"net@{text}") == ("net", split_name(f"net@{text}")[1])
+    assert str(split_name(f"net@{text}")[1]) == text
+
+
+def test_a_detector_has_no_variants(cache: Path) -> None:
+    with pytest.raises(UsageError, match="is a detector"):
+        find("tiny-box@flip", "backbone")
+
+
+def test_a_network_without_feature_maps_has_no_stages(cache: Path) -> None:
+    with pytest.raises(UsageError, match="no feature maps of several sizes"):
+        find("tiny-pool@stages", "backbone")
+
+
+def test_a_mirrored_view_is_the_mean_of_both(cache: Path) -> None:
+    plain, both = find("tiny-pool", "backbone"), find("tiny-pool@flip", "backbone")
+    picture = picture_for(plain)
+    expected = (run(plain, picture) + run(plain, picture[..., ::-1].copy())) / 2
+    for engine in ("openvino", "onnxruntime"):
+        assert np.allclose(run(both, picture, engine), expected, atol=1e-6)
+
+
+def test_it_is_made_once_and_again_when_its_base_changes(cache: Path) -> None:
+    first = find("tiny-pool@flip", "backbone")
+    stamp = first.file.stat().st_mtime_ns
+    assert find("tiny-pool@flip", "backbone").file.stat().st_mtime_ns == stamp
+    base = find("tiny-pool", "backbone")
+    data = base.file.read_bytes().replace(b"tiny", b"tony", 1)
+    base.file.write_bytes(data)
+    import hashlib
+
+    sha = hashlib.sha256(data).hexdigest()
+    card = base.card.model_copy(update={"sha256": sha})
+    (base.folder / "card.json").write_text(card.model_dump_json())
+    assert find("tiny-pool@flip", "backbone").card.made_with["base"] == sha
+
+
+def test_stages_of_a_convolutional_backbone(cache: Path) -> None:
+    folder = tiny.make_staged_backbone(cache)
+    base = load(folder)
+    staged = derive(base, Variant(stages=True))
+    assert staged.card.blocks == (4, 6, base.card.dim)
+    assert staged.card.dim == sum(staged.card.blocks)
+    picture = picture_for(base)
+    answer = run(staged, picture)
+    assert answer.shape == (staged.card.dim,)
+    assert np.allclose(answer[-base.card.dim :], run(base, picture), atol=1e-5)
+    assert np.allclose(answer, run(staged, picture, "onnxruntime"), atol=1e-5)
+    # The first map is the picture through a 1 x 1 convolution with stride 2, rectified.
+    weights = tiny.staged_weights()[0][:, :, 0, 0]
+    first = np.maximum(np.einsum("oc,chw->ohw", weights, picture[:, ::2, ::2]), 0)
+    assert np.allclose(answer[:4], first.mean(axis=(1, 2)), atol=1e-5)
+
+
+def test_all_three_together(cache: Path) -> None:
+    tiny.make_staged_backbone(cache)
+    network = find("tiny-stages@stages-48-flip", "backbone")
+    assert network.card.input.width == 48
+    picture = picture_for(network)
+    assert np.allclose(run(network, picture), run(network, picture[..., ::-1].copy()), atol=1e-6)
+
+
+def test_a_mirrored_network_is_mirrored_again_without_harm(cache: Path) -> None:
+    plain, again = find("nano-embed", "backbone"), find("nano-embed@flip", "backbone")
+    picture = picture_for(plain)
+    assert np.allclose(run(plain, picture), run(again, picture), atol=1e-4)
+
+
+def test_a_larger_input(cache: Path) -> None:
+    larger = find("nano-embed@224", "backbone")
+    assert (larger.card.input.width, larger.card.input.height) == (224, 224)
+    assert run(larger, picture_for(larger)).shape == (larger.card.dim,)
+
+
+def test_a_size_that_does_not_fit_is_refused(cache: Path) -> None:
+    with pytest.raises(UsageError, match="another size"):
+        find("tiny-pool@10", "backbone")
