@@ -76,12 +76,12 @@ HARMS = {
 }
 DURING_THE_PASS = """
 import pathlib
-from closeup.pipeline import onepass
-real, victim = onepass.look, pathlib.Path({victim!r})
+from closeup.pipeline import one_pass
+real, victim = one_pass.look, pathlib.Path({victim!r})
 def look(*rest):
     victim.unlink(missing_ok=True)
     return real(*rest)
-onepass.look = look
+one_pass.look = look
 """
 
 
