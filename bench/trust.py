@@ -28,14 +28,14 @@ from closeup.evaluate.conformal import SetScore, fit_conformal, measure_sets
 from closeup.evaluate.label_issues import (
     Planted,
     confident_errors,
-    find_suspects,
+    find_label_issues,
     measure_planted,
     plant,
 )
-from closeup.evaluate.learning_curve import Course, learning_curve
-from closeup.evaluate.predictions import Judged
+from closeup.evaluate.learning_curve import LearningTask, learning_curve
+from closeup.evaluate.predictions import Predictions
 from closeup.evaluate.selective import Selective, measure_selective
-from closeup.evaluate.unknown import UNLIKE, fit_unknown
+from closeup.evaluate.unknown import OUT_OF_DISTRIBUTION, fit_unknown
 from closeup.learn import heads
 
 HELD = 5
@@ -66,15 +66,15 @@ class Rows:
     def folds(self, number: int, seed: int) -> NDArray[np.int64]:
         return grouped_folds(self.labels, self.groups, number, seed)
 
-    def judged(self, probabilities: NDArray[np.float64], labels: Sequence[str]) -> Judged:
-        return Judged(probabilities, labels, self.labels, self.groups)
+    def judged(self, probabilities: NDArray[np.float64], labels: Sequence[str]) -> Predictions:
+        return Predictions(probabilities, labels, self.labels, self.groups)
 
 
 @dataclass(frozen=True)
 class Outcome:
     """What one split gave."""
 
-    test: Judged
+    test: Predictions
     temperature: float
     calibration: Calibration
     selective: Selective
@@ -110,7 +110,7 @@ def one_split(
         features = other.closeup[backbone]
         why = rule.reasons(answers(features), features)
         withheld = np.array([bool(reason) for reason in why])
-        unlike = np.array([reason == UNLIKE for reason in why])
+        unlike = np.array([reason == OUT_OF_DISTRIBUTION for reason in why])
         either = withheld | ~other.found
         elsewhere[name] = (
             1 - float(other.found.mean()), float(unlike.mean()), float(either.mean())
@@ -122,10 +122,10 @@ def one_split(
     )  # fmt: skip
 
 
-def pooled(outcomes: Sequence[Outcome]) -> Judged:
+def pooled(outcomes: Sequence[Outcome]) -> Predictions:
     """The test parts of all splits; a photo that is in several is drawn with its group."""
     tests = [outcome.test for outcome in outcomes]
-    return Judged(
+    return Predictions(
         np.concatenate([test.probabilities for test in tests]),
         tests[0].labels,
         [label for test in tests for label in test.truth],
@@ -166,7 +166,7 @@ def print_strange(backbone: str, strange: dict[str, Pictures], outcomes: Sequenc
               flush=True)  # fmt: skip
 
 
-def doubt(rows: Rows, kind: str, seed: int, share: float) -> tuple[Judged, NDArray[np.bool_]]:
+def doubt(rows: Rows, kind: str, seed: int, share: float) -> tuple[Predictions, NDArray[np.bool_]]:
     """Out-of-fold probabilities after a share of the labels was changed, and which were."""
     labels, changed = rows.labels, np.zeros(len(rows.labels), np.bool_)
     if share:
@@ -175,7 +175,7 @@ def doubt(rows: Rows, kind: str, seed: int, share: float) -> tuple[Judged, NDArr
     head = heads.fit(kind, rows.features, labels, choose, seed, rows.blocks).head
     folds = grouped_folds(labels, rows.groups, DOUBT_FOLDS, seed)
     said = heads.cross_probabilities(head, rows.features, labels, folds, seed, rows.blocks)
-    return Judged(said, head.labels, labels, rows.groups), changed
+    return Predictions(said, head.labels, labels, rows.groups), changed
 
 
 def print_planted(pictures: Pictures, backbones: Sequence[str], kind: str, seeds: int) -> None:
@@ -189,7 +189,7 @@ def print_planted(pictures: Pictures, backbones: Sequence[str], kind: str, seeds
     sets = [[f"{name}/closeup"] for name in backbones] + both
     for views in sets + ([everything] if len(backbones) > 1 else []):
         rows = Rows.of(pictures, views, np.ones(len(pictures.labels), np.bool_))
-        before = find_suspects(doubt(rows, kind, 0, 0.0)[0])
+        before = find_label_issues(doubt(rows, kind, 0, 0.0)[0])
         found: list[Planted] = []
         confident = []
         for seed in range(seeds):
@@ -215,7 +215,9 @@ def print_learning(pictures: Pictures, backbones: Sequence[str], kind: str) -> N
         for which in (np.isin(parts, (1, 2)), parts > 0):
             rows = Rows.of(pictures, [f"{name}/closeup"], which)
             head = heads.fit(kind, rows.features, rows.labels, rows.folds(5, 0), 0).head
-            curves.append(learning_curve(Course(head, rows.features, rows.labels, rows.groups)))
+            curves.append(
+                learning_curve(LearningTask(head, rows.features, rows.labels, rows.groups))
+            )
         small, full = curves
         last = full.measured[-1]
         said = small.a - small.b * last.photos**-small.c

@@ -19,35 +19,35 @@ from closeup.evaluate.calibration import (
     fit_temperature,
     measure_calibration,
 )
-from closeup.evaluate.predictions import Judged
+from closeup.evaluate.predictions import Predictions
 
 LABELS = ("apple", "pear", "plum")
 
 
-def drawn(n: int, seed: int = 0, k: int = 3) -> Judged:
+def drawn(n: int, seed: int = 0, k: int = 3) -> Predictions:
     """Perfectly calibrated answers: the truth is drawn from the probabilities."""
     rng = np.random.default_rng(seed)
     powers = np.exp(rng.normal(0, 1.5, (n, k)))
     probabilities = powers / powers.sum(axis=1, keepdims=True)
     true = (probabilities.cumsum(axis=1) < rng.random((n, 1))).sum(axis=1)
     labels = [f"label{i}" for i in range(k)]
-    return Judged(probabilities, labels, [labels[i] for i in true], alone(n))
+    return Predictions(probabilities, labels, [labels[i] for i in true], alone(n))
 
 
 def alone(n: int) -> list[str]:
     return [f"g{i}" for i in range(n)]
 
 
-def warmer(judged: Judged, temperature: float) -> Judged:
-    return Judged(
+def warmer(judged: Predictions, temperature: float) -> Predictions:
+    return Predictions(
         calibrate(judged.probabilities, temperature), judged.labels, judged.truth, judged.groups
     )
 
 
 def judged(
     rows: Sequence[Sequence[float]], truth: Sequence[str], groups: Sequence[str] = ()
-) -> Judged:
-    return Judged(np.array(rows, np.float64), LABELS, truth, groups or alone(len(truth)))
+) -> Predictions:
+    return Predictions(np.array(rows, np.float64), LABELS, truth, groups or alone(len(truth)))
 
 
 def test_one_close_up() -> None:
@@ -119,8 +119,8 @@ def test_right_answers_alone_do_not_prove_certainty(n: int) -> None:
     for confidence in (0.6, 0.999):
         rest = (1 - confidence) / 2
         start = judged([[confidence, rest, rest]] * n, ["apple"] * n)
-        calm = warmer(start, fit_temperature(start).value)
-        assert calm.confidence[0] == pytest.approx(1 - 1 / (n + 2), abs=0.2 / n)
+        calibrated = warmer(start, fit_temperature(start).value)
+        assert calibrated.confidence[0] == pytest.approx(1 - 1 / (n + 2), abs=0.2 / n)
 
 
 def test_all_right_is_no_certainty_either() -> None:
@@ -132,14 +132,14 @@ def test_all_right_is_no_certainty_either() -> None:
 def test_a_class_unseen_by_a_fold_does_not_decide_the_temperature() -> None:
     start = drawn(300)
     rows = np.concatenate([start.probabilities, [[1.0, 0.0, 0.0]] * 5])
-    more = Judged(rows, start.labels, [*start.truth, *["label2"] * 5], alone(305))
+    more = Predictions(rows, start.labels, [*start.truth, *["label2"] * 5], alone(305))
     assert fit_temperature(more).value == fit_temperature(start).value
     assert fit_temperature(more).n == 300
-    single = Judged(np.ones((3, 1)), ["apple"], ["apple"] * 3, alone(3))
+    single = Predictions(np.ones((3, 1)), ["apple"], ["apple"] * 3, alone(3))
     assert fit_temperature(single).value == 1.0
 
 
-def by_hand(found: Judged, bins: int) -> float:
+def by_hand(found: Predictions, bins: int) -> float:
     """The definition, row by row."""
     total = 0.0
     for number in range(bins):
@@ -189,8 +189,8 @@ def test_copies_widen_the_interval() -> None:
     rows = np.repeat(start.probabilities, 4, axis=0)
     truth = list(np.repeat(start.truth, 4))
     groups = list(np.repeat(start.groups, 4))
-    apart = measure_calibration(Judged(rows, start.labels, truth, alone(800)), resamples=300)
-    whole = measure_calibration(Judged(rows, start.labels, truth, groups), resamples=300)
+    apart = measure_calibration(Predictions(rows, start.labels, truth, alone(800)), resamples=300)
+    whole = measure_calibration(Predictions(rows, start.labels, truth, groups), resamples=300)
     assert whole.ece.value == apart.ece.value
     assert whole.ece.high - whole.ece.low > 1.5 * (apart.ece.high - apart.ece.low)
     assert whole.floor > 1.5 * apart.floor

@@ -25,7 +25,7 @@ from closeup.evaluate.checks import (
     check_sizes,
     skipped,
 )
-from closeup.evaluate.label_issues import Suspect, Suspects
+from closeup.evaluate.label_issues import LabelIssue, LabelIssues
 from closeup.evaluate.scores import Interval
 
 ISSUE, PASSED = CheckState.ISSUE, CheckState.PASSED
@@ -94,9 +94,9 @@ def test_precision() -> None:
     assert "narrower" not in few.advice
 
 
-def suspects(count: int, share: float) -> Suspects:
-    row = Suspect(0, "a", "b", 0.8, 0.01, 0.9, True)
-    return Suspects(100, share, 0.1, 0.3, (row,) * count)
+def suspects(count: int, share: float) -> LabelIssues:
+    row = LabelIssue(0, "a", "b", 0.8, 0.01, 0.9, True)
+    return LabelIssues(100, share, 0.1, 0.3, (row,) * count)
 
 
 def test_labels() -> None:

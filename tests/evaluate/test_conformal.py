@@ -15,20 +15,20 @@ from closeup.evaluate.conformal import (
     measure_sets,
     prediction_sets,
 )
-from closeup.evaluate.predictions import Judged
+from closeup.evaluate.predictions import Predictions
 from closeup.evaluate.scores import Interval
 
 LABELS = tuple("abcdef")
 
 
-def drawn(n: int, seed: int, sharp: float = 1.5) -> Judged:
+def drawn(n: int, seed: int, sharp: float = 1.5) -> Predictions:
     """The truth is drawn from probabilities that are then distorted: no calibration is needed."""
     rng = np.random.default_rng(seed)
     powers = np.exp(rng.normal(0, sharp, (n, 6)))
     shares = powers / powers.sum(axis=1, keepdims=True)
     true = (shares.cumsum(axis=1) < rng.random((n, 1))).sum(axis=1)
     squared = shares**2 / (shares**2).sum(axis=1, keepdims=True)
-    return Judged(squared, LABELS, [LABELS[i] for i in true], [f"g{i}" for i in range(n)])
+    return Predictions(squared, LABELS, [LABELS[i] for i in true], [f"g{i}" for i in range(n)])
 
 
 def test_no_photo_gets_no_set() -> None:
@@ -43,7 +43,7 @@ def test_too_few_photos_give_all_labels() -> None:
 
 
 def test_one_photo() -> None:
-    one = Judged(np.array([[0.7, 0.2, 0.1]]), LABELS[:3], ["b"], ["g"])
+    one = Predictions(np.array([[0.7, 0.2, 0.1]]), LABELS[:3], ["b"], ["g"])
     found = measure_sets(one, Conformal(0.1, 0.5, 20), resamples=20)
     assert found.coverage == Interval(0.0, 0.0, 0.975)
     assert found.size == Interval(1.0, 1.0, 3.0)
@@ -98,7 +98,7 @@ def test_smaller_alpha_gives_larger_sets() -> None:
 
 def test_a_label_that_the_head_does_not_know_is_never_covered() -> None:
     rows = np.array([[0.7, 0.3], [0.7, 0.3]])
-    judged = Judged(rows, ("a", "b"), ["z", "b"], ["g", "h"])
+    judged = Predictions(rows, ("a", "b"), ["z", "b"], ["g", "h"])
     found = measure_sets(judged, Conformal(0.1, 0.0, 5), resamples=20)
     assert found.per_class == (("b", 1.0, 1), ("z", 0.0, 1))
     assert fit_conformal(judged, 0.4).threshold == 0.0

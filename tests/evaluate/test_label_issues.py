@@ -10,30 +10,30 @@ from numpy.typing import NDArray
 
 from closeup.core.errors import UsageError
 from closeup.evaluate.label_issues import (
+    LabelIssues,
     Noise,
     Planted,
-    Suspects,
     confident_errors,
     disputed,
-    find_suspects,
+    find_label_issues,
     fit_noise,
     measure_planted,
     plant,
     suspicion,
 )
-from closeup.evaluate.predictions import Judged
+from closeup.evaluate.predictions import Predictions
 from closeup.learn.heads.head import softmax
 
 LABELS = ("apple", "pear", "plum")
 
 
-def judged(rows: list[list[float]], truth: list[str]) -> Judged:
-    return Judged(np.array(rows), LABELS, truth, [f"g{i}" for i in range(len(truth))])
+def judged(rows: list[list[float]], truth: list[str]) -> Predictions:
+    return Predictions(np.array(rows), LABELS, truth, [f"g{i}" for i in range(len(truth))])
 
 
 def noisy(
     n: int, sharp: float, seed: int = 0, share: float = 0.05, temperature: float = 1.0
-) -> tuple[Judged, NDArray[np.bool_]]:
+) -> tuple[Predictions, NDArray[np.bool_]]:
     """Labels with a share of them changed, and what a head says that is right but for that."""
     rng = np.random.default_rng(seed)
     logits = rng.normal(0, sharp, (n, 6))
@@ -44,28 +44,28 @@ def noisy(
     if share:
         given, changed = plant(given, share, seed)
     said = softmax(logits / temperature)
-    return Judged(said, names, given, [f"g{i}" for i in range(n)]), changed
+    return Predictions(said, names, given, [f"g{i}" for i in range(n)]), changed
 
 
 def test_one_photo() -> None:
-    found = find_suspects(judged([[0.9, 0.1, 0.0]], ["apple"]))
+    found = find_label_issues(judged([[0.9, 0.1, 0.0]], ["apple"]))
     assert (found.n, found.share, found.rows) == (1, 0.0, ())
 
 
 def test_one_label_and_a_score_out_of_range() -> None:
-    one = Judged(np.ones((1, 1)), ["apple"], ["apple"], ["g"])
+    one = Predictions(np.ones((1, 1)), ["apple"], ["apple"], ["g"])
     with pytest.raises(UsageError, match="one label"):
-        find_suspects(one)
+        find_label_issues(one)
     for least in (0.0, -1.0, np.nan):
         with pytest.raises(UsageError, match="above 0"):
-            find_suspects(judged([[0.9, 0.1, 0.0]], ["apple"]), least=least)
+            find_label_issues(judged([[0.9, 0.1, 0.0]], ["apple"]), least=least)
 
 
 def test_a_class_that_the_fold_had_not_seen_is_no_suspect() -> None:
     unseen = judged([[0.0, 1.0, 0.0], [0.0, 1.0, 0.0]], ["apple", "quince"])
     assert fit_noise(unseen) == Noise(0.0, 1.0)
     assert suspicion(unseen, Noise(0.5, 1.0)).tolist() == [0.0, 0.0]
-    assert find_suspects(unseen).rows == ()
+    assert find_label_issues(unseen).rows == ()
 
 
 @pytest.mark.parametrize("share", [0.02, 0.1])
@@ -76,15 +76,15 @@ def test_the_share_of_wrong_labels_is_found(share: float, temperature: float) ->
     assert noise.share == pytest.approx(share, rel=0.2)
     assert noise.temperature == pytest.approx(1 / temperature, rel=0.1)
     assert suspicion(found, noise).mean() == pytest.approx(noise.share, rel=0.05)
-    assert changed[[row.index for row in find_suspects(found).rows]].mean() > 0.5
+    assert changed[[row.index for row in find_label_issues(found).rows]].mean() > 0.5
 
 
 def test_right_labels_are_no_suspects() -> None:
     found, _ = noisy(2000, 5.0, share=0.0)
     assert fit_noise(found).share < 0.002
-    assert len(find_suspects(found).rows) < 10
+    assert len(find_label_issues(found).rows) < 10
     certain = judged([[1.0, 0.0, 0.0]] * 5, ["apple"] * 5)
-    assert find_suspects(certain, least=1e-9).rows == ()
+    assert find_label_issues(certain, least=1e-9).rows == ()
 
 
 def test_the_score_is_how_often_the_label_is_wrong() -> None:
@@ -98,7 +98,7 @@ def test_the_score_is_how_often_the_label_is_wrong() -> None:
 
 def test_the_likeliest_comes_first() -> None:
     found, _ = noisy(500, 3.0)
-    rows = find_suspects(found, least=0.1).rows
+    rows = find_label_issues(found, least=0.1).rows
     scores = [row.score for row in rows]
     assert scores == sorted(scores, reverse=True)
     assert min(scores) >= 0.1
@@ -108,7 +108,7 @@ def test_the_likeliest_comes_first() -> None:
     assert first.given == found.truth[first.index] != first.suggested
     assert first.p_given == given[place.index(first.given)]
     assert first.p_suggested == given[place.index(first.suggested)] == max(given)
-    assert len(find_suspects(found, least=0.6).rows) < len(rows)
+    assert len(find_label_issues(found, least=0.6).rows) < len(rows)
 
 
 def test_confident_learning_by_hand() -> None:
@@ -180,10 +180,10 @@ def test_what_was_planted_is_found_by_a_good_head() -> None:
 
 def test_json_there_and_back() -> None:
     found, changed = noisy(200, 2.0)
-    suspects = find_suspects(found)
+    suspects = find_label_issues(found)
     assert suspects.rows
-    assert Suspects.from_json(json.loads(json.dumps(suspects.to_json()))) == suspects
+    assert LabelIssues.from_json(json.loads(json.dumps(suspects.to_json()))) == suspects
     planted = measure_planted(found, changed)
     assert Planted.from_json(json.loads(json.dumps(planted.to_json()))) == planted
     with pytest.raises((KeyError, TypeError)):
-        Suspects.from_json({"n": 3})
+        LabelIssues.from_json({"n": 3})

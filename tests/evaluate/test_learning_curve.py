@@ -12,8 +12,8 @@ from closeup.core.errors import UsageError
 from closeup.dataset.folds import grouped_folds
 from closeup.evaluate.learning_curve import (
     SHARES,
-    Course,
     LearningCurve,
+    LearningTask,
     Point,
     fit_power_law,
     learning_curve,
@@ -24,7 +24,7 @@ from closeup.learn import heads
 
 def course(
     per_class: int, spread: float, *, k: int = 3, kind: str = "ridge", seed: int = 0
-) -> Course:
+) -> LearningTask:
     """Classes about points of their own, the more spread the harder to tell apart."""
     rng = np.random.default_rng(seed)
     labels = [f"label{i % k}" for i in range(k * per_class)]
@@ -33,7 +33,7 @@ def course(
     rows = (rows + rng.normal(0, spread, rows.shape)).astype(np.float32)
     groups = [f"g{i}" for i in range(len(labels))]
     head = heads.fit(kind, rows, labels, grouped_folds(labels, groups, 2, 0), 0).head
-    return Course(head, rows, labels, groups)
+    return LearningTask(head, rows, labels, groups)
 
 
 def test_too_little_to_learn_from() -> None:
@@ -81,7 +81,7 @@ def test_a_solved_problem_does_not_rise() -> None:
 def test_copies_learn_as_one() -> None:
     """Groups are whole: a photo is never judged by a head that learned its copy."""
     start = course(3, 30.0)  # nothing to learn but the photos themselves
-    twice = Course(
+    twice = LearningTask(
         start.head,
         np.repeat(start.embeddings, 4, axis=0),
         list(np.repeat(start.labels, 4)),

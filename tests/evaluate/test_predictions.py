@@ -7,7 +7,7 @@ import pytest
 
 from closeup.core.errors import DatasetError, UsageError
 from closeup.evaluate.predictions import (
-    Judged,
+    Predictions,
     drawn_weights,
     resampled_sums,
     share_interval,
@@ -19,7 +19,7 @@ LABELS = ("apple", "pear", "plum")
 
 def test_nothing_to_judge_is_an_error() -> None:
     with pytest.raises(DatasetError, match="no close-up"):
-        Judged(np.zeros((0, 3)), LABELS, [], [])
+        Predictions(np.zeros((0, 3)), LABELS, [], [])
 
 
 @pytest.mark.parametrize(
@@ -27,17 +27,17 @@ def test_nothing_to_judge_is_an_error() -> None:
 )
 def test_lengths_that_do_not_go_together(shape: tuple[int, int], groups: list[str]) -> None:
     with pytest.raises(UsageError, match="do not go with 1 true labels"):
-        Judged(np.full(shape, 1 / shape[1]), LABELS, ["pear"], groups)
+        Predictions(np.full(shape, 1 / shape[1]), LABELS, ["pear"], groups)
 
 
 def test_broken_probabilities() -> None:
     with pytest.raises(DatasetError, match="not finite"):
-        Judged(np.array([[np.nan, 0, 1]]), LABELS, ["pear"], ["g"])
+        Predictions(np.array([[np.nan, 0, 1]]), LABELS, ["pear"], ["g"])
 
 
 def test_what_is_right() -> None:
     rows = np.array([[0.2, 0.7, 0.1], [0.5, 0.5, 0.0], [0.1, 0.1, 0.8]])
-    found = Judged(rows, LABELS, ["pear", "pear", "quince"], ["a", "b", "c"])
+    found = Predictions(rows, LABELS, ["pear", "pear", "quince"], ["a", "b", "c"])
     assert found.true.tolist() == [1, 1, -1]
     assert found.answer.tolist() == [1, 0, 2]
     assert found.right.tolist() == [True, False, False]

@@ -7,17 +7,19 @@ import json
 import numpy as np
 import pytest
 
-from closeup.evaluate.predictions import Judged
+from closeup.evaluate.predictions import Predictions
 from closeup.evaluate.scores import Interval
 from closeup.evaluate.selective import SHARES, Selective, measure_selective
 
 LABELS = ("apple", "pear")
 
 
-def case(confidence: list[float], right: list[bool], groups: list[str] | None = None) -> Judged:
+def case(
+    confidence: list[float], right: list[bool], groups: list[str] | None = None
+) -> Predictions:
     rows = np.array([[c, 1 - c] for c in confidence])
     truth = ["apple" if r else "pear" for r in right]
-    return Judged(rows, LABELS, truth, groups or [f"g{i}" for i in range(len(truth))])
+    return Predictions(rows, LABELS, truth, groups or [f"g{i}" for i in range(len(truth))])
 
 
 def test_one_close_up() -> None:
@@ -69,7 +71,7 @@ def test_copies_widen_the_interval() -> None:
     confidence = rng.uniform(0.5, 1, 100)
     right = rng.random(100) < 0.7
     four = case(list(np.repeat(confidence, 4)), list(np.repeat(right, 4)))
-    tied = Judged(four.probabilities, LABELS, four.truth, [f"g{i // 4}" for i in range(400)])
+    tied = Predictions(four.probabilities, LABELS, four.truth, [f"g{i // 4}" for i in range(400)])
     apart, whole = (measure_selective(c, resamples=300).at_70 for c in (four, tied))
     assert whole.value == apart.value
     assert whole.high - whole.low > 1.5 * (apart.high - apart.low)

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from closeup.core.errors import ModelError, UsageError
 from closeup.core.types import Floats
-from closeup.evaluate.predictions import Judged
+from closeup.evaluate.predictions import Predictions
 from closeup.evaluate.unknown import (
     ANSWERED,
     DIRECTIONS,
     NOT_CONFIDENT,
-    UNLIKE,
+    OUT_OF_DISTRIBUTION,
     UnknownRule,
     fit_unknown,
     restore_rule,
@@ -32,13 +32,13 @@ def features(n: int, seed: int, *, dims: int = 40, first: int = 0) -> Floats:
     return rows.astype(np.float32)
 
 
-def answers(n: int, seed: int = 0) -> Judged:
+def answers(n: int, seed: int = 0) -> Predictions:
     rng = np.random.default_rng(seed)
     rows = rng.dirichlet([0.4, 0.4, 0.4], n)
-    return Judged(rows, LABELS, list(rng.choice(LABELS, n)), [f"g{i}" for i in range(n)])
+    return Predictions(rows, LABELS, list(rng.choice(LABELS, n)), [f"g{i}" for i in range(n)])
 
 
-def fitted(n: int = 200, coverage: float = 0.9) -> tuple[UnknownRule, Floats, Judged]:
+def fitted(n: int = 200, coverage: float = 0.9) -> tuple[UnknownRule, Floats, Predictions]:
     rows, judged = features(n, 0), answers(n)
     return fit_unknown(rows, judged, np.arange(n) % 5, coverage), rows, judged
 
@@ -90,8 +90,8 @@ def test_both_reasons_are_given() -> None:
     known, strange = features(1, 5), features(1, 5, first=30)
     assert rule.reasons(sure[None], known) == [ANSWERED]
     assert rule.reasons(unsure[None], known) == [NOT_CONFIDENT]
-    assert rule.reasons(sure[None], strange) == [UNLIKE]
-    assert rule.reasons(unsure[None], strange) == [UNLIKE]
+    assert rule.reasons(sure[None], strange) == [OUT_OF_DISTRIBUTION]
+    assert rule.reasons(unsure[None], strange) == [OUT_OF_DISTRIBUTION]
 
 
 def test_what_lies_outside_all_principal_directions_is_far() -> None:

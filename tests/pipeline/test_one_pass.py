@@ -21,7 +21,7 @@ from closeup.learn.embed import Embedder, Embeddings
 from closeup.networks import find
 from closeup.photos.listing import list_entries
 from closeup.photos.picture import Picture
-from closeup.pipeline import one_pass
+from closeup.pipeline import one_pass as pass_module
 from closeup.pipeline import stages
 from closeup.pipeline.features import features_stage
 from closeup.pipeline.one_pass import Wanted, one_pass
@@ -144,9 +144,9 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 
     count(Detector, "feed")
     count(Embedder, "feed")
-    count(one_pass, "read_picture_again")
-    count(one_pass, "encode_crop")
-    for owner in (stages, one_pass):
+    count(pass_module, "read_picture_again")
+    count(pass_module, "encode_crop")
+    for owner in (stages, pass_module):
         count(owner, "cut_out")
     return made
 
@@ -172,14 +172,14 @@ def test_the_stages_do_nothing_after_it(tmp_path: Path, photos: Path, calls: lis
 def test_a_photo_for_which_memory_is_too_small_is_a_row_among_the_others(
     tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = one_pass.signature_of
+    original = pass_module.signature_of
 
     def sign(picture: Picture) -> Any:
         if max(picture.size) > 1000:
             raise MemoryError
         return original(picture)
 
-    monkeypatch.setattr(one_pass, "signature_of", sign)
+    monkeypatch.setattr(pass_module, "signature_of", sign)
     closeup.run(photos, out=tmp_path / "out", **TINY)
     table = Project(tmp_path / "out").read("photos", Photo)
     assert table is not None

@@ -16,7 +16,7 @@ import closeup
 from closeup.web.run import (
     Address,
     listen,
-    make_door,
+    make_access_policy,
     make_server,
 )
 from closeup.web.serve import ServeConfig, make_serve_app
@@ -27,7 +27,7 @@ from tests.web.reviewing import copy_of, make_reviewed
 __all__ = ["browser"]
 
 TOKEN = "a-token-of-the-tests"
-CONFIG = ServeConfig("tiny", make_door("serve", "127.0.0.1", ""))
+CONFIG = ServeConfig("tiny", make_access_policy("serve", "127.0.0.1", ""))
 
 
 @pytest.fixture(scope="session")

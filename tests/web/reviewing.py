@@ -13,7 +13,7 @@ import closeup
 from closeup.cli.demo import BACKBONE, DETECTOR
 from closeup.demo.photos import write_photos
 from closeup.web.review import ReviewConfig, make_review_app
-from closeup.web.run import make_door
+from closeup.web.run import make_access_policy
 
 PER_MAKER = 8
 
@@ -39,7 +39,7 @@ def copy_of(project: Path, to: Path) -> Path:
 
 def config_of(project: Path, who: str = "tester") -> ReviewConfig:
     """As the command makes it."""
-    return ReviewConfig(project, make_door("review", "127.0.0.1", ""), who)
+    return ReviewConfig(project, make_access_policy("review", "127.0.0.1", ""), who)
 
 
 @contextmanager

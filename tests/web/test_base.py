@@ -11,12 +11,12 @@ from fastapi.testclient import TestClient
 
 from closeup.core.errors import UsageError
 from closeup.web.base import Site, make_app
-from closeup.web.guard import SECURITY_HEADERS, Door
+from closeup.web.guard import SECURITY_HEADERS, AccessPolicy
 from closeup.web.limits import limited
 from closeup.web.run import (
     Address,
     listen,
-    make_door,
+    make_access_policy,
     url_of,
 )
 from tests.web.conftest import running
@@ -25,8 +25,8 @@ TOKEN = "a-token-of-the-tests"
 PAGE = {"accept": "text/html"}
 
 
-def app_of(door: Door, folder: Path = Path("absent")) -> FastAPI:
-    app = make_app(Site("Test <1>", folder, door))
+def app_of(access: AccessPolicy, folder: Path = Path("absent")) -> FastAPI:
+    app = make_app(Site("Test <1>", folder, access))
 
     @app.get("/fail")
     async def fail() -> None:
@@ -40,11 +40,11 @@ def app_of(door: Door, folder: Path = Path("absent")) -> FastAPI:
     return app
 
 
-OPEN = Door("test")
+OPEN = AccessPolicy("test")
 
 
-def client_of(door: Door = OPEN) -> TestClient:
-    return TestClient(app_of(door), base_url="http://127.0.0.1", raise_server_exceptions=False,
+def client_of(access: AccessPolicy = OPEN) -> TestClient:
+    return TestClient(app_of(access), base_url="http://127.0.0.1", raise_server_exceptions=False,
                       follow_redirects=False)  # fmt: skip
 
 
@@ -127,7 +127,7 @@ def test_a_body_beyond_the_limit_is_refused_by_its_header_and_by_counting() -> N
 
 
 def test_without_the_token_nothing_but_health_is_answered() -> None:
-    client = client_of(Door("test", TOKEN))
+    client = client_of(AccessPolicy("test", TOKEN))
     assert client.get("/healthz").status_code == 200
     for path in ("/absent", "/openapi.json", "/size"):
         answer = client.get(path)
@@ -143,32 +143,32 @@ def test_without_the_token_nothing_but_health_is_answered() -> None:
 @pytest.mark.parametrize("given", ["", "Bearer", f"Bearer {TOKEN}x", f"Basic {TOKEN}", "Bearer é"])
 def test_a_wrong_token_is_refused(given: str) -> None:
     headers = {b"authorization": given.encode()}
-    assert client_of(Door("test", TOKEN)).get("/absent", headers=headers).status_code == 401
+    assert client_of(AccessPolicy("test", TOKEN)).get("/absent", headers=headers).status_code == 401
 
 
 @pytest.mark.parametrize("cookie", ["", TOKEN, "a;b;;=", "é=1"])
 def test_a_wrong_cookie_is_refused(cookie: str) -> None:
-    door = Door("test", TOKEN)
-    headers = {b"cookie": f"{door.cookie}={cookie}".encode()}
-    assert client_of(door).get("/absent", headers=headers).status_code == 401
-    assert client_of(door).get("/absent", headers={b"cookie": b"a;b;;="}).status_code == 401
+    access = AccessPolicy("test", TOKEN)
+    headers = {b"cookie": f"{access.cookie}={cookie}".encode()}
+    assert client_of(access).get("/absent", headers=headers).status_code == 401
+    assert client_of(access).get("/absent", headers={b"cookie": b"a;b;;="}).status_code == 401
 
 
 def test_services_of_different_tokens_share_a_browser() -> None:
-    doors = [Door("test", TOKEN), Door("test", TOKEN[::-1])]
+    policies = [AccessPolicy("test", TOKEN), AccessPolicy("test", TOKEN[::-1])]
     jar: dict[str, str] = {}
-    for door in doors:  # cookies do not tell ports apart
-        signed_in = client_of(door)
-        signed_in.post("/login", data={"token": door.token})
+    for access in policies:  # cookies do not tell ports apart
+        signed_in = client_of(access)
+        signed_in.post("/login", data={"token": access.token})
         jar |= dict(signed_in.cookies)
-    for door in doors:
-        client = client_of(door)
+    for access in policies:
+        client = client_of(access)
         client.cookies.update(jar)
         assert client.get("/openapi.json").status_code == 200
 
 
 def test_the_token_opens_by_header_and_by_the_form() -> None:
-    client = client_of(Door("test", TOKEN))
+    client = client_of(AccessPolicy("test", TOKEN))
     bearer = {"authorization": f"Bearer {TOKEN}"}
     assert client.get("/openapi.json", headers=bearer).status_code == 200
     assert client.get("/login?next=/openapi.json", headers=PAGE).text.count("/openapi.json") == 1
@@ -188,13 +188,13 @@ def test_the_token_opens_by_header_and_by_the_form() -> None:
 
 @pytest.mark.parametrize("target", ["//evil.example", "https://evil.example", "/\\evil", "/a\nb"])
 def test_the_form_sends_nobody_elsewhere(target: str) -> None:
-    client = client_of(Door("test", TOKEN))
+    client = client_of(AccessPolicy("test", TOKEN))
     sent = client.post("/login", data={"token": TOKEN, "next": target})
     assert sent.headers["location"] == "/"
 
 
 def test_a_login_form_has_its_limits() -> None:
-    client = client_of(Door("test", TOKEN))
+    client = client_of(AccessPolicy("test", TOKEN))
     assert client.post("/login", data={"token": "x" * 20_000}).status_code == 413
     files = {"token": ("a.txt", b"x")}
     assert client.post("/login", files=files).status_code == 400
@@ -214,7 +214,7 @@ def test_static_files_stay_inside_their_folder(tmp_path: Path) -> None:
     (tmp_path / "static").mkdir()
     (tmp_path / "static" / "a.css").write_text("a{}")
     (tmp_path / "secret").write_text("no")
-    client = TestClient(app_of(Door("test"), tmp_path), base_url="http://127.0.0.1")
+    client = TestClient(app_of(AccessPolicy("test"), tmp_path), base_url="http://127.0.0.1")
     assert client.get("/static/test/a.css").text == "a{}"
     assert client.get("/static/test/a.css").headers["cache-control"] == "no-cache"
     for path in ("../secret", "%2e%2e/secret", "..%2fsecret", "a%00b", "", "//"):
@@ -223,22 +223,22 @@ def test_static_files_stay_inside_their_folder(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "127.0.0.2"])
 def test_this_machine_needs_no_token(host: str) -> None:
-    door = make_door("test", host, "", ("Proxy.example",))
-    assert host in door.hosts
-    assert "proxy.example" in door.hosts
+    access = make_access_policy("test", host, "", ("Proxy.example",))
+    assert host in access.hosts
+    assert "proxy.example" in access.hosts
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.2", "example.org", ""])
 def test_other_hosts_need_one(host: str) -> None:
     with pytest.raises(UsageError, match="--token"):
-        make_door("test", host, "")
-    assert make_door("test", host, TOKEN).hosts == ()
+        make_access_policy("test", host, "")
+    assert make_access_policy("test", host, TOKEN).hosts == ()
 
 
 @pytest.mark.parametrize("token", ["short", "x" * 15, "ü" * 20, "line\nbreak" * 3])
 def test_a_poor_token_is_refused(token: str) -> None:
     with pytest.raises(UsageError, match="16 or more"):
-        make_door("test", "0.0.0.0", token)
+        make_access_policy("test", "0.0.0.0", token)
 
 
 def test_a_taken_port_is_named() -> None:

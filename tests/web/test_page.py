@@ -13,7 +13,7 @@ from PIL import Image
 from playwright.sync_api import Browser, expect
 
 from closeup.model.model import Model
-from closeup.web.guard import Door
+from closeup.web.guard import AccessPolicy
 from closeup.web.serve import make_serve_app
 from tests.web.browsing import (
     DARK,
@@ -96,7 +96,7 @@ def test_broken_missing_and_odd_photos_are_told_apart(
 
 
 def test_a_visitor_signs_in_asks_and_signs_out(browser: Browser, model: Model, photo: Path) -> None:
-    app = make_serve_app(model, replace(CONFIG, door=Door("serve", TOKEN)))
+    app = make_serve_app(model, replace(CONFIG, access=AccessPolicy("serve", TOKEN)))
     with running(app) as (url, _), opened(browser, url, PHONE) as page:
         expect(page).to_have_url(f"{url}/login?next=/")
         is_accessible(page)

@@ -15,7 +15,7 @@ import closeup
 from closeup.core.project import Project
 from closeup.core.types import Photo
 from closeup.decisions import Decisions, Kind, read_decisions
-from closeup.web.guard import Door
+from closeup.web.guard import AccessPolicy
 from closeup.web.review import ReviewConfig, make_review_app
 from tests.web.browsing import (
     DARK,
@@ -301,7 +301,7 @@ def test_more_come_as_one_scrolls(
 ) -> None:
     from closeup.web.review import desk
 
-    monkeypatch.setattr(desk.Desk.page, "__defaults__", ("", "", 12))
+    monkeypatch.setattr(desk.ReviewSession.page, "__defaults__", ("", "", 12))
     with reviewing(browser, project, {"viewport": {"width": 390, "height": 400}}) as page:
         had = tiles(page).count()
         assert had < ALL
@@ -363,7 +363,7 @@ def closeup_pair(one: str, other: str) -> Any:
 
 
 def test_with_a_token_one_signs_in_first(browser: Browser, project: Path) -> None:
-    config = ReviewConfig(project, Door("review", TOKEN), "tester")
+    config = ReviewConfig(project, AccessPolicy("review", TOKEN), "tester")
     with running(make_review_app(config)) as (url, _), opened(browser, url, DESK) as page:
         page.get_by_label("Token").fill(TOKEN)
         page.get_by_role("button", name="Sign in").click()

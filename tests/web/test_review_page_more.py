@@ -246,7 +246,7 @@ def test_a_new_closeup_comes_only_once(
 ) -> None:
     from closeup.web.review import desk
 
-    monkeypatch.setattr(desk.Desk.page, "__defaults__", ("", "", 12))
+    monkeypatch.setattr(desk.ReviewSession.page, "__defaults__", ("", "", 12))
     how = {"viewport": {"width": 1200, "height": 400}}
     with reviewing(browser, project, how, "/?sort=score&state=found") as page:
         every = int(page.locator(".total strong").inner_text())

@@ -23,7 +23,7 @@ import closeup
 from closeup.cli.app import app as command
 from closeup.core.errors import NetworkDamaged
 from closeup.model.model import Model
-from closeup.web.guard import Door
+from closeup.web.guard import AccessPolicy
 from closeup.web.serve import (
     Limits,
     UploadLimits,
@@ -174,7 +174,7 @@ def test_pages_have_neither_inline_script_nor_style(ask: Ask, path: str) -> None
 
 
 def test_a_token_guards_all_but_health(ask: Ask, photo: Path) -> None:
-    with ask(door=Door("serve", TOKEN)) as client:
+    with ask(access=AccessPolicy("serve", TOKEN)) as client:
         assert client.get("/healthz").json() == {"status": "ok"}
         for path in ("/", "/about", "/docs", "/model", "/metrics", "/openapi.json"):
             assert client.get(path).status_code == 401

@@ -44,15 +44,15 @@ def review(
     try:
         from closeup.web.review import ReviewConfig, make_review_app
         from closeup.web.review.catalogue import places_of
-        from closeup.web.run import Address, make_door, serve_app
+        from closeup.web.run import Address, make_access_policy, serve_app
     except ModuleNotFoundError as err:
         raise UsageError(
             f"closeup review needs {err.name}: run `pip install 'closeup[serve]'`"
         ) from err
-    door = make_door("review", host, token, tuple(allow_host or ()))
+    access = make_access_policy("review", host, token, tuple(allow_host or ()))
     photos = Project(folder).read("photos", Photo)
     places = places_of(photos.rows if photos else ())[:MOST_PLACES]
-    app = make_review_app(ReviewConfig(folder, door, who or login_name()))
+    app = make_review_app(ReviewConfig(folder, access, who or login_name()))
 
     def announce(url: str) -> None:
         say(f"review {folder} at {url} (Ctrl-C ends it; every decision is saved at once)")

@@ -47,7 +47,7 @@ def serve(
 ) -> None:  # fmt: skip
     """Answer over HTTP, and on a page for a browser or a phone, until Ctrl-C."""
     try:
-        from closeup.web.run import Address, make_door, serve_app
+        from closeup.web.run import Address, make_access_policy, serve_app
         from closeup.web.serve import (
             Limits,
             ServeConfig,
@@ -63,13 +63,13 @@ def serve(
     from closeup.core.parallel import one_blas_thread
     from closeup.model.model import load_model
 
-    door = make_door("serve", host, token, tuple(allow_host or ()))
+    access = make_access_policy("serve", host, token, tuple(allow_host or ()))
     given = {"engine": engine, "precision": precision, "threads": threads}
     engine_config = EngineConfig.model_validate({k: v for k, v in given.items() if v is not None})
     loaded = load_model(model, engine_config)
     config = ServeConfig(
         name_of(model),
-        door,
+        access,
         Limits(queue, int(max_megapixels * 1e6)),
         UploadLimits(int(max_upload * 1e6), min(32, queue), timeout),
         timeout,

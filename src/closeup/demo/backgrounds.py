@@ -102,7 +102,7 @@ def _felt(rng: Rng, shape: Shape) -> Image.Image:
     return toned(0.5 + 0.028 * fluff + 0.035 * cloud, enamel_ramp(colour))
 
 
-def _desk(rng: Rng, shape: Shape) -> Image.Image:
+def _session(rng: Rng, shape: Shape) -> Image.Image:
     shade = int(rng.integers(60, 236))
     colour: Colour = (shade, int(shade * 0.99), int(shade * rng.uniform(0.9, 1.03)))
     cloud = noise.smooth(rng, shape, (3, 3))
@@ -111,7 +111,7 @@ def _desk(rng: Rng, shape: Shape) -> Image.Image:
 
 
 _SURFACES: tuple[Callable[[Rng, Shape], Image.Image], ...] = (
-    _wood, _wood, _marble, _cloth, _cloth, _leather, _stone, _felt, _desk,
+    _wood, _wood, _marble, _cloth, _cloth, _leather, _stone, _felt, _session,
 )  # fmt: skip
 
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from closeup.core.errors import UsageError
 from closeup.evaluate.predictions import (
     RESAMPLES,
-    Judged,
+    Predictions,
     Probabilities,
     resampled_sums,
 )
@@ -149,7 +149,7 @@ def calibrate(probabilities: Probabilities, temperature: float) -> Probabilities
     return scaled
 
 
-def fit_temperature(judged: Judged) -> Temperature:
+def fit_temperature(judged: Predictions) -> Temperature:
     """The temperature of least negative log-likelihood, between 0.05 and 20.
 
     The n rows share one imagined wrong answer, by Laplace's rule of succession (as Platt 1999 does
@@ -170,9 +170,9 @@ def fit_temperature(judged: Judged) -> Temperature:
     if not n or k < 2:
         return Temperature(1.0, 0, 0.0, 0.0)
     probabilities, true = judged.probabilities[rows], judged.true[rows]
-    doubt = 1 / (n + 2)
-    shares = np.full((n, k), doubt / (k - 1))
-    shares[np.arange(n), true] = 1 - doubt
+    uncertainty = 1 / (n + 2)
+    shares = np.full((n, k), uncertainty / (k - 1))
+    shares[np.arange(n), true] = 1 - uncertainty
 
     def loss(logarithm: float) -> float:
         scaled = calibrate(probabilities, float(np.exp(logarithm)))
@@ -186,7 +186,7 @@ def fit_temperature(judged: Judged) -> Temperature:
 
 
 def measure_calibration(
-    judged: Judged, *, bins: int = BINS, seed: int = 0, resamples: int = RESAMPLES
+    judged: Predictions, *, bins: int = BINS, seed: int = 0, resamples: int = RESAMPLES
 ) -> Calibration:
     """Compare the confidence of the answers with their accuracy.
 
@@ -244,7 +244,7 @@ def _loss(probabilities: Probabilities, true: NDArray[np.int64]) -> float:
 class _Binned:
     """Close-ups put into `bins` bins, row i into bin ``place[i]``."""
 
-    judged: Judged
+    judged: Predictions
     place: NDArray[np.int64]
     bins: int
 

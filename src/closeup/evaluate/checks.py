@@ -27,7 +27,7 @@ from typing import Any, TypeVar
 
 from closeup.core.exact import bounds_of_share, chance_of_so_few, chance_of_so_many
 from closeup.evaluate.calibration import Calibration
-from closeup.evaluate.label_issues import Suspects
+from closeup.evaluate.label_issues import LabelIssues
 from closeup.evaluate.scores import Interval
 
 K = TypeVar("K")
@@ -175,7 +175,7 @@ def check_precision(score: Interval, support: Mapping[str, int]) -> Check:
     return _issue("CU103", detail, "; ".join(advice))
 
 
-def check_labels(suspects: Suspects | None, disputed: int = 0) -> Check:
+def check_labels(suspects: LabelIssues | None, disputed: int = 0) -> Check:
     """CU104, from the suspects and the number of groups of copies that hold several labels.
 
     Copies show one picture; photos that the user grouped are none.

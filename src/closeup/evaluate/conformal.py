@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from closeup.core.errors import UsageError
 from closeup.evaluate.predictions import (
     RESAMPLES,
-    Judged,
+    Predictions,
     Probabilities,
     resampled_sums,
     share_interval,
@@ -108,7 +108,7 @@ class SetScore:
         return cls(**{**value, **changed})
 
 
-def fit_conformal(judged: Judged, alpha: float = ALPHA) -> Conformal:
+def fit_conformal(judged: Predictions, alpha: float = ALPHA) -> Conformal:
     """The highest threshold at which at most `alpha` of n + 1 photos would miss their label.
 
     Parameters
@@ -145,7 +145,7 @@ def prediction_sets(probabilities: Probabilities, conformal: Conformal) -> NDArr
 
 
 def measure_sets(
-    judged: Judged, conformal: Conformal, *, seed: int = 0, resamples: int = RESAMPLES
+    judged: Predictions, conformal: Conformal, *, seed: int = 0, resamples: int = RESAMPLES
 ) -> SetScore:
     """Coverage and size of the sets on the test part, with intervals over whole groups."""
     sets = prediction_sets(judged.probabilities, conformal)

@@ -19,9 +19,9 @@ from closeup.core.types import (
 from closeup.dataset.groups import REJECTED, group_photos, labelled
 from closeup.evaluate import checks
 from closeup.evaluate.checks import Check
-from closeup.evaluate.label_issues import Suspects, find_suspects
-from closeup.evaluate.learning_curve import Course, LearningCurve, learning_curve
-from closeup.evaluate.predictions import Judged
+from closeup.evaluate.label_issues import LabelIssues, find_label_issues
+from closeup.evaluate.learning_curve import LearningCurve, LearningTask, learning_curve
+from closeup.evaluate.predictions import Predictions
 from closeup.evaluate.scores import Difference, Scores
 from closeup.evaluate.trust import Trust
 
@@ -58,7 +58,7 @@ class Findings:
         For the worst mistakes on the test part, by crop id: the training close-ups most alike.
     """
 
-    suspects: Suspects | None
+    suspects: LabelIssues | None
     suspect_crops: tuple[str, ...]
     curve: LearningCurve | None
     covered: tuple[int, int] | None
@@ -73,7 +73,7 @@ class Findings:
     def from_json(cls, value: dict[str, Any]) -> Findings:
         """Read what :meth:`to_json` gave."""
         return cls(
-            Suspects.from_json(value["suspects"]) if value["suspects"] else None,
+            LabelIssues.from_json(value["suspects"]) if value["suspects"] else None,
             tuple(value["suspect_crops"]),
             LearningCurve.from_json(value["curve"]) if value["curve"] else None,
             tuple(value["covered"]) if value["covered"] else None,
@@ -94,19 +94,19 @@ def without_settled(findings: Findings, settled: Collection[str]) -> Findings:
 
 
 def find(
-    judged: Judged | None,
-    course: Course | None,
+    judged: Predictions | None,
+    task: LearningTask | None,
     crop_ids: Sequence[str],
     covered: tuple[int, int] | None,
     seed: int,
 ) -> Findings:
-    """Doubt the labels and draw the learning curve, both inside the training part.
+    """UncertaintyRule the labels and draw the learning curve, both inside the training part.
 
     Parameters
     ----------
     judged
         Its out-of-fold probabilities; None where nothing could be held out.
-    course
+    task
         Its features and the head that was chosen; None where heads fitted on parts of it would
         say nothing.
     crop_ids
@@ -114,18 +114,18 @@ def find(
     """  # fmt: skip
     if judged is None:
         return Findings(None, (), None, covered)
-    suspects = find_suspects(judged)
+    suspects = find_label_issues(judged)
     groups: dict[str, set[str]] = {}
     names = tuple(crop_ids[row.index] for row in suspects.rows)
-    if course is None:
+    if task is None:
         return Findings(suspects, names, None, covered)
-    for label, group in zip(course.labels, course.groups, strict=True):
+    for label, group in zip(task.labels, task.groups, strict=True):
         groups.setdefault(label, set()).add(group)
     enough = min(map(len, groups.values())) >= LEAST_FOR_CURVE
     return Findings(
         suspects,
         names,
-        learning_curve(course, seed=seed) if enough else None,
+        learning_curve(task, seed=seed) if enough else None,
         covered,
     )
 

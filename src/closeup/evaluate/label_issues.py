@@ -5,7 +5,7 @@ another class reaches the probability that is usual for photos of that class. Th
 wrong where the head is good; a weak head is often confident and mistaken, and then most such
 photos are labelled rightly.
 
-Suspects are therefore chosen and sorted by how likely their label is wrong. A share e of the
+LabelIssues are therefore chosen and sorted by how likely their label is wrong. A share e of the
 labels is taken to have been replaced by any of the k - 1 others, and the heads to be right about
 the rest but for their temperature. If p is the tempered out-of-fold probability of the given
 label, it is seen with probability ``(1 - e) p + e (1 - p) / (k - 1)``; the share and the
@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from closeup.core.errors import UsageError
 from closeup.evaluate.calibration import calibrate
-from closeup.evaluate.predictions import Judged
+from closeup.evaluate.predictions import Predictions
 
 LEAST = 0.3
 """From this score on a label is a suspect; ``python -m bench.trust`` measures what that finds."""
@@ -43,7 +43,7 @@ Values = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class Suspect:
+class LabelIssue:
     """A photo whose label may be wrong.
 
     Attributes
@@ -78,7 +78,7 @@ class Noise:
 
 
 @dataclass(frozen=True, slots=True)
-class Suspects:
+class LabelIssues:
     """The suspects among n photos, the likeliest first.
 
     Attributes
@@ -95,14 +95,14 @@ class Suspects:
     share: float
     confident: float
     least: float
-    rows: tuple[Suspect, ...]
+    rows: tuple[LabelIssue, ...]
 
     def to_json(self) -> dict[str, Any]:
         """As JSON."""
         return asdict(self)
 
     @classmethod
-    def from_json(cls, value: dict[str, Any]) -> Suspects:
+    def from_json(cls, value: dict[str, Any]) -> LabelIssues:
         """Read what :meth:`to_json` gave.
 
         Raises
@@ -110,7 +110,7 @@ class Suspects:
         KeyError, TypeError
             Where it is something else.
         """
-        return cls(**{**value, "rows": tuple(Suspect(**row) for row in value["rows"])})
+        return cls(**{**value, "rows": tuple(LabelIssue(**row) for row in value["rows"])})
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +145,7 @@ class Planted:
         return cls(**value)
 
 
-def find_suspects(judged: Judged, *, least: float = LEAST) -> Suspects:
+def find_label_issues(judged: Predictions, *, least: float = LEAST) -> LabelIssues:
     """The photos whose labels are likely to be wrong.
 
     Parameters
@@ -173,7 +173,7 @@ def find_suspects(judged: Judged, *, least: float = LEAST) -> Suspects:
     noise = fit_noise(judged)
     scores = suspicion(judged, noise)
     order = np.argsort(-scores, kind="stable")
-    return Suspects(
+    return LabelIssues(
         n=len(scores),
         share=noise.share,
         confident=float(confident_errors(judged).mean()),
@@ -182,7 +182,7 @@ def find_suspects(judged: Judged, *, least: float = LEAST) -> Suspects:
     )
 
 
-def fit_noise(judged: Judged) -> Noise:
+def fit_noise(judged: Predictions) -> Noise:
     """The share of wrong labels and the temperature of greatest likelihood.
 
     0 and 1 where no label has a probability above 0. A share below one in ten thousand is 0.
@@ -221,7 +221,7 @@ def fit_noise(judged: Judged) -> Noise:
     return Noise(share if share > 1.01 * low else 0.0, temperature)
 
 
-def suspicion(judged: Judged, noise: Noise) -> Values:
+def suspicion(judged: Predictions, noise: Noise) -> Values:
     """``(n,)`` how likely each label is wrong, 0 where its probability is exactly 0."""
     k = len(judged.labels)
     known = _given(judged) > 0
@@ -233,7 +233,7 @@ def suspicion(judged: Judged, noise: Noise) -> Values:
     return scores
 
 
-def confident_errors(judged: Judged) -> NDArray[np.bool_]:
+def confident_errors(judged: Predictions) -> NDArray[np.bool_]:
     """``(n,)`` the photos that confident learning counts as labelled wrongly.
 
     The threshold of a class is the mean probability that its own photos give it; of the classes
@@ -296,25 +296,27 @@ def plant(
     return planted, changed
 
 
-def measure_planted(judged: Judged, changed: NDArray[np.bool_], *, least: float = LEAST) -> Planted:
+def measure_planted(
+    judged: Predictions, changed: NDArray[np.bool_], *, least: float = LEAST
+) -> Planted:
     """How many of the labels that :func:`plant` changed are found.
 
     Parameters
     ----------
     judged
-        As for :func:`find_suspects`, from heads fitted on the changed labels.
+        As for :func:`find_label_issues`, from heads fitted on the changed labels.
     changed
         ``(n,)``, at least one of them true.
 
     Raises
     ------
     UsageError
-        Where the length differs, none was changed, or as :func:`find_suspects`.
+        Where the length differs, none was changed, or as :func:`find_label_issues`.
     """
     n = len(judged.truth)
     if changed.shape != (n,) or not changed.any():
         raise UsageError(f"{int(changed.sum())} changed of {changed.shape} do not go with {n} rows")
-    flagged = [row.index for row in find_suspects(judged, least=least).rows]
+    flagged = [row.index for row in find_label_issues(judged, least=least).rows]
     # Where the share comes out as 0, all scores are equal and rows are put in order without it.
     noise = fit_noise(judged)
     order = np.argsort(
@@ -333,14 +335,14 @@ def measure_planted(judged: Judged, changed: NDArray[np.bool_], *, least: float 
     )
 
 
-def _given(judged: Judged) -> Values:
+def _given(judged: Predictions) -> Values:
     """``(n,)`` the probability of the given label; 0 for one that the head does not know."""
     rows = np.arange(len(judged.true))
     given: Values = np.where(judged.true >= 0, judged.probabilities[rows, judged.true], 0.0)
     return given
 
 
-def _rows(judged: Judged, scores: Values, chosen: NDArray[np.int64]) -> list[Suspect]:
+def _rows(judged: Predictions, scores: Values, chosen: NDArray[np.int64]) -> list[LabelIssue]:
     errors, given = confident_errors(judged), _given(judged)
     found = []
     for row in chosen.tolist():
@@ -348,7 +350,7 @@ def _rows(judged: Judged, scores: Values, chosen: NDArray[np.int64]) -> list[Sus
         others[judged.true[row]] = -1.0
         best = int(others.argmax())
         found.append(
-            Suspect(
+            LabelIssue(
                 index=row,
                 given=judged.truth[row],
                 suggested=judged.labels[best],

@@ -48,7 +48,7 @@ Rows = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
-class Course:
+class LearningTask:
     """The training part, and the head whose settings are to be used.
 
     Attributes
@@ -155,7 +155,7 @@ class LearningCurve:
 
 
 def learning_curve(
-    course: Course, *, gain: float = GAIN, repeats: int = 0, seed: int = 0
+    task: LearningTask, *, gain: float = GAIN, repeats: int = 0, seed: int = 0
 ) -> LearningCurve:
     """Measure and extrapolate the score of heads that learn from growing shares.
 
@@ -175,34 +175,34 @@ def learning_curve(
         Where the lengths differ, the labels are not the head's, there are fewer than two
         different groups of a label, or `gain` or `repeats` is out of range.
     """
-    repeats = repeats or (REPEATS if len(course.labels) < MANY else REPEATS // 2)
-    problem = _problem(course, gain, repeats, seed)
+    repeats = repeats or (REPEATS if len(task.labels) < MANY else REPEATS // 2)
+    problem = _problem(task, gain, repeats, seed)
     k = len(problem.labels)
     jobs = []
     for repeat in range(repeats):
-        numbers = grouped_folds(list(course.labels), list(course.groups), FOLDS, seed + repeat)
-        order = _order(course.groups, seed + repeat)
+        numbers = grouped_folds(list(task.labels), list(task.groups), FOLDS, seed + repeat)
+        order = _order(task.groups, seed + repeat)
         jobs += [(share, numbers, order) for share in SHARES]
     with single_threaded():
         answered = list(
-            ordered_map(partial(_answers, course.head, problem), jobs, workers=available_cpus())
+            ordered_map(partial(_answers, task.head, problem), jobs, workers=available_cpus())
         )
     photos = np.array([used for used, _ in answered]).reshape(repeats, -1).mean(axis=0) / k
-    scores, drawn = _scores(problem.classes, [answers for _, answers in answered], course.groups,
+    scores, drawn = _scores(problem.classes, [answers for _, answers in answered], task.groups,
                             (repeats, seed))  # fmt: skip
-    return _extrapolate((photos, scores, drawn), len(course.labels) / k, gain)
+    return _extrapolate((photos, scores, drawn), len(task.labels) / k, gain)
 
 
-def _problem(course: Course, gain: float, repeats: int, seed: int) -> Problem:
-    n, labels = len(course.labels), tuple(sorted(set(course.labels)))
-    if course.embeddings.ndim != 2 or len(course.embeddings) != n or len(course.groups) != n:
+def _problem(task: LearningTask, gain: float, repeats: int, seed: int) -> Problem:
+    n, labels = len(task.labels), tuple(sorted(set(task.labels)))
+    if task.embeddings.ndim != 2 or len(task.embeddings) != n or len(task.groups) != n:
         raise UsageError(
-            f"embeddings {course.embeddings.shape} and {len(course.groups)} groups do not go with "
+            f"embeddings {task.embeddings.shape} and {len(task.groups)} groups do not go with "
             f"{n} labels"
         )
-    if labels != course.head.labels:
+    if labels != task.head.labels:
         raise UsageError("a learning curve needs the head that was fitted on just these rows")
-    pairs = set(zip(course.labels, course.groups, strict=True))
+    pairs = set(zip(task.labels, task.groups, strict=True))
     fewest = min(sum(label == name for name, _ in pairs) for label in labels)
     if fewest < 2:
         raise UsageError(
@@ -211,9 +211,9 @@ def _problem(course: Course, gain: float, repeats: int, seed: int) -> Problem:
         )
     if not gain > 0 or repeats < 2:
         raise UsageError(f"gain is above 0 and repeats at least 2, got {gain} and {repeats}")
-    classes = np.searchsorted(np.array(labels), np.array(course.labels)).astype(np.int64)
+    classes = np.searchsorted(np.array(labels), np.array(task.labels)).astype(np.int64)
     folds = np.zeros(n, np.int64)
-    return Problem(course.embeddings, labels, classes, folds, tuple(course.blocks), seed)
+    return Problem(task.embeddings, labels, classes, folds, tuple(task.blocks), seed)
 
 
 def _order(groups: Sequence[str], seed: int) -> Values:

@@ -25,7 +25,7 @@ Probabilities = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class Judged:
+class Predictions:
     """Probabilities for n close-ups, and the truth to judge them by.
 
     Attributes

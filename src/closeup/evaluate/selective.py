@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from closeup.evaluate.predictions import (
     RESAMPLES,
-    Judged,
+    Predictions,
     drawn_weights,
     share_interval,
 )
@@ -76,7 +76,9 @@ class Selective:
         )
 
 
-def measure_selective(judged: Judged, *, seed: int = 0, resamples: int = RESAMPLES) -> Selective:
+def measure_selective(
+    judged: Predictions, *, seed: int = 0, resamples: int = RESAMPLES
+) -> Selective:
     """Accuracy of the surest answers, for each share answered.
 
     Answers of equal confidence count with their mean accuracy, so the order of rows is of no

@@ -22,19 +22,19 @@ from closeup.evaluate.conformal import (
     fit_conformal,
     measure_sets,
 )
-from closeup.evaluate.predictions import Judged, resampled_sums, share_interval
+from closeup.evaluate.predictions import Predictions, resampled_sums, share_interval
 from closeup.evaluate.scores import Interval
 from closeup.evaluate.selective import Selective, measure_selective
 from closeup.evaluate.unknown import (
     NOT_CONFIDENT,
-    UNLIKE,
+    OUT_OF_DISTRIBUTION,
     UnknownRule,
     fit_unknown,
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Doubt:
+class UncertaintyRule:
     """The rules by which a model doubts, chosen by out-of-fold answers on the training part."""
 
     temperature: Temperature
@@ -87,9 +87,9 @@ class Trust:
         return cls(**{**value, **read, **spans})
 
 
-def choose_doubt(
-    embeddings: Floats, judged: Judged, folds: NDArray[np.int64], coverage: float, alpha: float
-) -> Doubt:
+def fit_uncertainty(
+    embeddings: Floats, judged: Predictions, folds: NDArray[np.int64], coverage: float, alpha: float
+) -> UncertaintyRule:
     """Temperature, rule for unknown photos and threshold of label sets.
 
     Parameters
@@ -102,17 +102,19 @@ def choose_doubt(
         The share to be answered, and how often a set may miss the true label.
     """
     temperature = fit_temperature(judged)
-    calm = Judged(
+    calibrated = Predictions(
         calibrate(judged.probabilities, temperature.value),
         judged.labels, judged.truth, judged.groups,
     )  # fmt: skip
-    return Doubt(temperature, fit_unknown(embeddings, calm, folds, coverage),
-                 fit_conformal(calm, alpha))  # fmt: skip
+    return UncertaintyRule(temperature, fit_unknown(embeddings, calibrated, folds, coverage),
+                 fit_conformal(calibrated, alpha))  # fmt: skip
 
 
-def measure_trust(doubt: Doubt, embeddings: Floats, judged: Judged, seed: int) -> Trust:
+def measure_trust(
+    uncertainty: UncertaintyRule, embeddings: Floats, judged: Predictions, seed: int
+) -> Trust:
     """What the rules do on the test part, whose probabilities are calibrated already."""
-    reasons = doubt.rule.reasons(judged.probabilities, embeddings)
+    reasons = uncertainty.rule.reasons(judged.probabilities, embeddings)
     given = np.array([not reason for reason in reasons])
     sums = resampled_sums(
         np.column_stack([np.ones(len(given)), given, given & judged.right]),
@@ -124,15 +126,15 @@ def measure_trust(doubt: Doubt, embeddings: Floats, judged: Judged, seed: int) -
         drawn = sums[:, 2] / np.where(sums[:, 1] > 0, sums[:, 1], np.nan)
     drawn = drawn[np.isfinite(drawn)]
     return Trust(
-        temperature=doubt.temperature,
-        conformal=doubt.conformal,
-        rule=doubt.rule.settings(),
+        temperature=uncertainty.temperature,
+        conformal=uncertainty.conformal,
+        rule=uncertainty.rule.settings(),
         calibration=measure_calibration(judged, seed=seed),
         selective=measure_selective(judged, seed=seed),
-        sets=measure_sets(judged, doubt.conformal, seed=seed),
+        sets=measure_sets(judged, uncertainty.conformal, seed=seed),
         answered=share_interval(float(given.mean()), sums[:, 1] / sums[:, 0], groups),
         accuracy_answered=share_interval(right, drawn, groups) if drawn.size
         else Interval(0.0, 0.0, 1.0),
         unsure=reasons.count(NOT_CONFIDENT),
-        unlike=reasons.count(UNLIKE),
+        unlike=reasons.count(OUT_OF_DISTRIBUTION),
     )  # fmt: skip

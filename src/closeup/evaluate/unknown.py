@@ -25,12 +25,12 @@ from numpy.typing import NDArray
 from closeup.core.errors import ModelError, UsageError
 from closeup.core.parallel import ordered_map
 from closeup.core.types import Floats
-from closeup.evaluate.predictions import Judged, Probabilities
+from closeup.evaluate.predictions import Predictions, Probabilities
 from closeup.learn.heads.head import single_threaded
 
 ANSWERED = ""
 NOT_CONFIDENT = "not confident"
-UNLIKE = "unlike anything trained on"
+OUT_OF_DISTRIBUTION = "unlike anything trained on"
 
 COVERAGE = 0.95
 NEIGHBOURS = 5
@@ -127,7 +127,7 @@ class UnknownRule:
         far = self.distances(embeddings) > self.max_distance
         unsure = probabilities.max(axis=1, initial=0) < self.min_confidence
         return [
-            UNLIKE if strange else NOT_CONFIDENT if weak else ANSWERED
+            OUT_OF_DISTRIBUTION if strange else NOT_CONFIDENT if weak else ANSWERED
             for strange, weak in zip(far, unsure, strict=True)
         ]
 
@@ -179,7 +179,7 @@ def restore_rule(arrays: Mapping[str, NDArray[Any]], settings: Mapping[str, floa
 
 
 def fit_unknown(
-    embeddings: Floats, judged: Judged, folds: NDArray[np.int64], coverage: float = COVERAGE
+    embeddings: Floats, judged: Predictions, folds: NDArray[np.int64], coverage: float = COVERAGE
 ) -> UnknownRule:
     """Choose both thresholds so that about `coverage` of the training part is answered.
 

@@ -169,10 +169,12 @@ class Model:
         sources = iter(photos)
         while chunk := list(islice(sources, CHUNK)):
             with one_blas_thread():
-                answers = list(self._predict_chunk(chunk, _Wish(top_k, always, nearest)))
+                answers = list(self._predict_chunk(chunk, _AnswerOptions(top_k, always, nearest)))
             yield from answers
 
-    def _predict_chunk(self, chunk: Sequence[Source], wish: _Wish) -> Iterator[Prediction]:
+    def _predict_chunk(
+        self, chunk: Sequence[Source], options: _AnswerOptions
+    ) -> Iterator[Prediction]:
         read = list(ordered_map(_read, chunk))
         rows = [_row(place, item) for place, item in enumerate(read)]
         pictures = {row.id: item for row, item in zip(rows, read, strict=True)
@@ -183,7 +185,7 @@ class Model:
             by_photo[crop.photo_id].append(crop)
         cuts = [crop for crop in crops if crop.side > 0]
         vectors = self._features(cuts, {row.id: row for row in rows}, pictures)
-        given = (self._answer(crop, vector, wish)
+        given = (self._answer(crop, vector, options)
                  for crop, vector in zip(cuts, vectors, strict=True))  # fmt: skip
         answers = {crop.id: answer for crop, answer in zip(cuts, given, strict=True)}
         for source, row, item in zip(chunk, rows, read, strict=True):
@@ -242,27 +244,27 @@ class Model:
         found = self._detector.detect(pictures.values(), floor=FLOOR)
         return {name: as_rows(name, many) for name, many in zip(pictures, found, strict=True)}
 
-    def _answer(self, crop: Crop, vector: Floats, wish: _Wish) -> Answer:
+    def _answer(self, crop: Crop, vector: Floats, options: _AnswerOptions) -> Answer:
         shares = self._head.probabilities(vector[None])
         row = shares[0]
         order = np.argsort(-row, kind="stable")
-        top = tuple((self.labels[i], float(row[i])) for i in order[: wish.top_k])
+        top = tuple((self.labels[i], float(row[i])) for i in order[: options.top_k])
         (reason,) = [""] if self._rule is None else self._rule.reasons(shares, vector[None])
         likely: tuple[str, ...] = ()
         if self._likely is not None:
             among = prediction_sets(shares, self._likely)[0]
             likely = tuple(self.labels[i] for i in order if among[i])
         alike: tuple[Neighbour, ...] = ()
-        if wish.nearest and self._rule is not None and self._known is not None:
-            alike = neighbours(self._rule, self._known, vector, wish.nearest)
-        reason = "" if wish.always else reason
+        if options.nearest and self._rule is not None and self._known is not None:
+            alike = neighbours(self._rule, self._known, vector, options.nearest)
+        reason = "" if options.always else reason
         label = UNKNOWN if reason else top[0][0]
         return Answer(crop.box, crop.category, crop.score, label, float(row[order[0]]), top,
                       reason, likely, alike)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
-class _Wish:
+class _AnswerOptions:
     """What an answer is to hold."""
 
     top_k: int

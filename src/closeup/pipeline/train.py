@@ -33,11 +33,11 @@ from closeup.evaluate.compare import (
 )
 from closeup.evaluate.findings import Padding, covered_answers
 from closeup.evaluate.findings import find as find_in
-from closeup.evaluate.learning_curve import Course
+from closeup.evaluate.learning_curve import LearningTask
 from closeup.evaluate.neighbours import known_of
-from closeup.evaluate.predictions import Judged
+from closeup.evaluate.predictions import Predictions
 from closeup.evaluate.scores import Difference, paired_difference
-from closeup.evaluate.trust import Doubt, choose_doubt, measure_trust
+from closeup.evaluate.trust import UncertaintyRule, fit_uncertainty, measure_trust
 from closeup.learn import heads
 from closeup.model.card import ModelCard, read_card
 from closeup.model.model import Parts, save_model
@@ -64,7 +64,7 @@ class _Fit:
     """A candidate fitted on the training part.
 
     `out_of_fold` holds ``(m, k)`` answers for the training rows `rows`, ``(m,)``, by heads that did
-    not see them, and `folds` a fold for each; None where nothing could be held out. `course` is
+    not see them, and `folds` a fold for each; None where nothing could be held out. `task` is
     whether heads like this one can be fitted on parts of these features.
     """
 
@@ -75,14 +75,14 @@ class _Fit:
     folds: NDArray[np.int64]
     out_of_fold: NDArray[np.float64] | None
     rows: NDArray[np.int64]
-    course: bool = True
+    task: bool = True
 
-    def judged(self, train: Part) -> Judged | None:
+    def judged(self, train: Part) -> Predictions | None:
         """The out-of-fold answers with the truth."""
         if self.out_of_fold is None:
             return None
         labels, groups = ([of[i] for i in self.rows] for of in (train.labels, train.groups))
-        return Judged(self.out_of_fold, self.fitted.head.labels, labels, groups)
+        return Predictions(self.out_of_fold, self.fitted.head.labels, labels, groups)
 
 
 def train_stage(job: Job, tables: Tables, detector: Network | None) -> Trained:
@@ -109,32 +109,34 @@ def train_stage(job: Job, tables: Tables, detector: Network | None) -> Trained:
             chosen, compared = _choose(job, used, backbones, features)
     with job.timed("train"):
         train, test = (part_of(used, chosen.features, side) for side in ("train", "test"))
-        head, doubt = _calm(job, chosen, train)
+        head, uncertainty = _calibrate(job, chosen, train)
         probabilities = head.probabilities(test.vectors)
         results, scores = measure(head, test, probabilities, examples.rows, job.config.split.seed)
         trust = None
-        if doubt is not None and results:
-            judged = Judged(probabilities, head.labels, test.labels, test.groups)
-            trust = measure_trust(doubt, test.vectors, judged, job.config.split.seed)
+        if uncertainty is not None and results:
+            judged = Predictions(probabilities, head.labels, test.labels, test.groups)
+            trust = measure_trust(uncertainty, test.vectors, judged, job.config.split.seed)
     covered = _covered(job, photos, by_id, head, chosen, test) if results else None
     with job.timed("train"):
-        course = Course(chosen.fitted.head, train.vectors, train.labels, train.groups,
-                        chosen.features.blocks) if chosen.course else None  # fmt: skip
+        task = LearningTask(chosen.fitted.head, train.vectors, train.labels, train.groups,
+                        chosen.features.blocks) if chosen.task else None  # fmt: skip
         names = [train.examples[row].crop_id for row in chosen.rows]
         findings = replace(
-            find_in(chosen.judged(train), course, names, covered, job.config.split.seed),
+            find_in(chosen.judged(train), task, names, covered, job.config.split.seed),
             alike=alike(results, train, test, chosen.features.blocks),
         )
-    if config.pads and chosen.course and chosen.out_of_fold is not None:
+    if config.pads and chosen.task and chosen.out_of_fold is not None:
         pads = _pads(job, photos, [by_id[e.crop_id] for e in used], used, chosen)
         findings = replace(findings, pads=pads)
     _note_pads(job, chosen.candidate.view)
     gain = _crop_gain(job, photos, [by_id[e.crop_id] for e in used], used, chosen, results)
     networks = Networks(detector, chosen.backbone)
     with job.timed("save"):
-        known = known_of([train.examples[row] for row in chosen.rows]) if doubt else None
-        parts = Parts(detector, chosen.backbone, head, doubt.rule if doubt else None, known)
-        card = _card(job, key, chosen, parts, doubt)
+        known = known_of([train.examples[row] for row in chosen.rows]) if uncertainty else None
+        parts = Parts(
+            detector, chosen.backbone, head, uncertainty.rule if uncertainty else None, known
+        )
+        card = _card(job, key, chosen, parts, uncertainty)
         counted = {
             "scores": scores.to_json() if scores else {},
             "counts": {"train": len(train.examples), "test": len(test.examples)},
@@ -196,7 +198,7 @@ def _tuned(
     judged = len(tuned.rows) > 0 and bool(np.ptp(tuned.folds))
     return _Fit(
         Candidate(name, "closeup", tuned.fitted.head.kind), tuned.network, tuned.features,
-        tuned.fitted, tuned.folds, tuned.out_of_fold if judged else None, tuned.rows, course=False,
+        tuned.fitted, tuned.folds, tuned.out_of_fold if judged else None, tuned.rows, task=False,
     )  # fmt: skip
 
 
@@ -222,15 +224,15 @@ def _covered(
     return covered_answers([e.label for e in mine], head.labels, shares)
 
 
-def _calm(job: Job, chosen: _Fit, train: Part) -> tuple[heads.Head, Doubt | None]:
-    """The head with calibrated probabilities, and the rules for doubt; none from too few photos."""
+def _calibrate(job: Job, chosen: _Fit, train: Part) -> tuple[heads.Head, UncertaintyRule | None]:
+    """The head, calibrated, and the rules for uncertainty; none from too few photos."""
     head, config = chosen.fitted.head, job.config.train
     judged = chosen.judged(train)
     if judged is None:
         return head, None
     vectors = train.vectors[chosen.rows]
-    doubt = choose_doubt(vectors, judged, chosen.folds, config.coverage, config.miss_rate)
-    return head.cooled(doubt.temperature.value), doubt
+    uncertainty = fit_uncertainty(vectors, judged, chosen.folds, config.coverage, config.miss_rate)
+    return head.calibrated(uncertainty.temperature.value), uncertainty
 
 
 def _choose(
@@ -308,7 +310,7 @@ def _crop_gain(
     results: Sequence[Result],
 ) -> Difference | None:
     """By how much close-ups beat whole photos; None where that is not asked for, or no question."""
-    wanted = job.config.train.compare_photo and chosen.course
+    wanted = job.config.train.compare_photo and chosen.task
     if not wanted or chosen.candidate.view != "closeup" or not results:
         return None
     features = features_stage(job, photos, crops, chosen.backbone, "photo")
@@ -371,7 +373,9 @@ def _note_pads(job: Job, view: str) -> None:
                          "which padding has no effect")  # fmt: skip
 
 
-def _card(job: Job, key: str, chosen: _Fit, parts: Parts, doubt: Doubt | None) -> ModelCard:
+def _card(
+    job: Job, key: str, chosen: _Fit, parts: Parts, uncertainty: UncertaintyRule | None
+) -> ModelCard:
     """The card of the model, without what was measured."""
     return ModelCard(
         closeup=__version__,
@@ -384,8 +388,8 @@ def _card(job: Job, key: str, chosen: _Fit, parts: Parts, doubt: Doubt | None) -
         view=chosen.candidate.view,
         head=parts.head.kind,
         head_settings=dict(parts.head.settings()),
-        unknown=doubt.rule.settings() if doubt else None,
-        likely=doubt.conformal.to_json() if doubt else None,
+        unknown=uncertainty.rule.settings() if uncertainty else None,
+        likely=uncertainty.conformal.to_json() if uncertainty else None,
         scores={},
         counts={},
         files={},

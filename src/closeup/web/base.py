@@ -27,7 +27,7 @@ from starlette.types import Scope
 
 from closeup._version import __version__
 from closeup.core.errors import CloseupError
-from closeup.web.guard import SECURITY_HEADERS, Door, Guard
+from closeup.web.guard import SECURITY_HEADERS, AccessPolicy, Guard
 from closeup.web.limits import limited
 from closeup.web.refusal import (
     Refusal,
@@ -53,13 +53,13 @@ class Site:
         What its pages are headed with.
     folder
         Holds ``templates/`` and ``static/``, either of which may be absent.
-    door
-        Who may enter; `door.name` names the application.
+    access
+        Who may enter; `access.name` names the application.
     """
 
     title: str
     folder: Path
-    door: Door
+    access: AccessPolicy
 
 
 class Pages:
@@ -83,10 +83,10 @@ class Pages:
         **values: Any,
     ) -> HTMLResponse:
         """A page. Templates also see `title`, `name`, `path` and `signed_in`."""
-        door = self._site.door
+        access = self._site.access
         known = {
-            "title": self._site.title, "name": door.name, "path": request.url.path,
-            "signed_in": bool(door.token) and door.admits(request.headers),
+            "title": self._site.title, "name": access.name, "path": request.url.path,
+            "signed_in": bool(access.token) and access.admits(request.headers),
         }  # fmt: skip
         text = self._templates.get_template(template).render(known | values)
         return HTMLResponse(text, status, headers=headers)
@@ -118,23 +118,23 @@ def make_app(site: Site, *, lifespan: Lifespan | None = None) -> FastAPI:
         403: problem("Sent by another site's page, or to another host name.")
     }
     needed = []
-    if site.door.token:
+    if site.access.token:
         responses[401] = problem("No token, or a wrong one.")
         # For the document only: the guard has looked by then.
         needed = [Security(HTTPBearer(auto_error=False, description="The service's token."))]
     app = FastAPI(
         title=site.title, version=__version__, lifespan=lifespan, responses=responses,
         dependencies=needed, docs_url=None, redoc_url=None,
-        middleware=[Middleware(Guard, door=site.door)],
+        middleware=[Middleware(Guard, access=site.access)],
     )  # fmt: skip
     app.state.pages = Pages(site)
     app.mount("/static/base", _Static(directory=FOLDER / "static"))
     if (site.folder / "static").is_dir():
-        app.mount(f"/static/{site.door.name}", _Static(directory=site.folder / "static"))
+        app.mount(f"/static/{site.access.name}", _Static(directory=site.folder / "static"))
     _add_errors(app)
     _add_health(app)
-    if site.door.token:
-        _add_login(app, site.door)
+    if site.access.token:
+        _add_login(app, site.access)
     return app
 
 
@@ -174,7 +174,7 @@ def _add_health(app: FastAPI) -> None:
         return {"status": "ok"}
 
 
-def _add_login(app: FastAPI, door: Door) -> None:
+def _add_login(app: FastAPI, access: AccessPolicy) -> None:
     @app.get("/login", include_in_schema=False)
     async def form(request: Request) -> Response:
         return _login_page(request, request.query_params.get("next", "/"))
@@ -184,11 +184,11 @@ def _add_login(app: FastAPI, door: Door) -> None:
         sent = limited(request, most_bytes=10_000, seconds=10)
         async with sent.form(max_files=0, max_fields=8) as fields:
             token, target = str(fields.get("token", "")), str(fields.get("next", "/"))
-        if not door.is_token(token.strip()):
+        if not access.is_token(token.strip()):
             return _login_page(request, target, status=403)
         response = RedirectResponse(_local(target), 303)
         response.set_cookie(
-            door.cookie, door.pass_value, max_age=COOKIE_SECONDS, httponly=True,
+            access.cookie, access.pass_value, max_age=COOKIE_SECONDS, httponly=True,
             samesite="strict", secure=request.url.scheme == "https",
         )  # fmt: skip
         return response
@@ -196,7 +196,7 @@ def _add_login(app: FastAPI, door: Door) -> None:
     @app.post("/logout", include_in_schema=False)
     async def logout() -> Response:
         response = RedirectResponse("/login", 303)
-        response.delete_cookie(door.cookie, httponly=True, samesite="strict")
+        response.delete_cookie(access.cookie, httponly=True, samesite="strict")
         return response
 
 

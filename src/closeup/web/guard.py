@@ -45,7 +45,7 @@ _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
+class AccessPolicy:
     """Who may enter.
 
     Attributes
@@ -134,11 +134,11 @@ def _same(origin: str, host: str) -> bool:
 
 
 class Guard:
-    """ASGI middleware that keeps the :class:`Door`, and sets :data:`SECURITY_HEADERS`."""
+    """ASGI middleware that keeps the :class:`AccessPolicy`, and sets :data:`SECURITY_HEADERS`."""
 
-    def __init__(self, app: ASGIApp, door: Door) -> None:
+    def __init__(self, app: ASGIApp, access: AccessPolicy) -> None:
         self._app = app
-        self._door = door
+        self._access = access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or refuse."""
@@ -158,8 +158,8 @@ class Guard:
 
         request = Request(scope)
         try:
-            self._door.check_origin(request.method, request.headers)
-            if not self._is_open(scope["path"]) and not self._door.admits(request.headers):
+            self._access.check_origin(request.method, request.headers)
+            if not self._is_open(scope["path"]) and not self._access.admits(request.headers):
                 await self._ask_for_token(request)(scope, receive, guarded)
                 return
         except Refusal as err:

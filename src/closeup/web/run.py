@@ -16,7 +16,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from closeup.core.errors import CloseupError, UsageError
-from closeup.web.guard import LOOPBACK_NAMES, Door
+from closeup.web.guard import LOOPBACK_NAMES, AccessPolicy
 
 SHORTEST_TOKEN = 16
 BACKLOG = 512
@@ -30,7 +30,9 @@ class Address:
     port: int = 8000
 
 
-def make_door(name: str, host: str, token: str, allowed: tuple[str, ...] = ()) -> Door:
+def make_access_policy(
+    name: str, host: str, token: str, allowed: tuple[str, ...] = ()
+) -> AccessPolicy:
     """Who may enter an application that listens at `host`.
 
     On this machine alone any program may ask, and any page of the application's own. Whatever can
@@ -53,13 +55,15 @@ def make_door(name: str, host: str, token: str, allowed: tuple[str, ...] = ()) -
             "`python -c 'import secrets; print(secrets.token_urlsafe())'`"
         )
     if is_loopback(host):
-        return Door(name, token, tuple(dict.fromkeys((*LOOPBACK_NAMES, host.lower(), *allowed))))
+        return AccessPolicy(
+            name, token, tuple(dict.fromkeys((*LOOPBACK_NAMES, host.lower(), *allowed)))
+        )
     if not token:
         raise UsageError(
             f"--host {host} can be reached from other machines: give --token (or CLOSEUP_TOKEN), "
             "which every request must then show"
         )
-    return Door(name, token, allowed)
+    return AccessPolicy(name, token, allowed)
 
 
 def is_loopback(host: str) -> bool:

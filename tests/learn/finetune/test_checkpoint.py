@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from closeup.learn.finetune import FinetuneConfig, checkpoint
-from closeup.learn.finetune.checkpoint import Course
+from closeup.learn.finetune.checkpoint import LearningTask
 from closeup.learn.finetune.module import Training, make_training, set_rates
 from closeup.learn.heads import Head
 from closeup.learn.heads.head import Dense
@@ -41,7 +41,7 @@ def test_what_goes_on_is_what_was_stopped(tmp_path: Path, average: float) -> Non
     training, again = make(average), make(average)
     step(training)
     best = {"head.bias": torch.ones(2)}
-    course = Course(3, [{"epoch": 1, "loss": 0.5}], best, (0.75, -0.5), 2)
+    course = LearningTask(3, [{"epoch": 1, "loss": 0.5}], best, (0.75, -0.5), 2)
     checkpoint.save(tmp_path / "c.safetensors", "key", training, course)
     found = checkpoint.restore(tmp_path / "c.safetensors", "key", again)
     assert (found.epoch, found.table, found.best_score, found.best_epoch) == (
@@ -57,7 +57,7 @@ def test_what_is_absent_damaged_or_of_another_key_is_passed_over(tmp_path: Path)
     training, file = make(), tmp_path / "c.safetensors"
     step(training)
     assert checkpoint.restore(file, "key", training).epoch == 0
-    checkpoint.save(file, "key", training, Course(epoch=3))
+    checkpoint.save(file, "key", training, LearningTask(epoch=3))
     untouched, before = make(), weights(make())
     assert checkpoint.restore(file, "other", untouched).epoch == 0
     data = file.read_bytes()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from closeup.learn.finetune import FinetuneConfig
-from closeup.learn.finetune.checkpoint import Course
+from closeup.learn.finetune.checkpoint import LearningTask
 from closeup.learn.finetune.loop import adapt_norms, answers, is_over
 from closeup.learn.finetune.pictures import Pictures
 from closeup.networks.preprocess import InputSpec
@@ -58,11 +58,11 @@ def test_it_stops_where_neither_loss_nor_score_becomes_better(
     losses: list[float], best_epoch: int, over: bool
 ) -> None:
     table = [{"epoch": n + 1, "validation_loss": loss} for n, loss in enumerate(losses)]
-    course = Course(3, table, {"head.bias": torch.zeros(1)}, (0.5, -0.8), best_epoch)
+    course = LearningTask(3, table, {"head.bias": torch.zeros(1)}, (0.5, -0.8), best_epoch)
     assert is_over(course, FinetuneConfig(patience=2)) is over
 
 
 def test_without_rows_held_out_it_never_stops_early() -> None:
-    course = Course(30, [{"epoch": n + 1, "loss": 1.0} for n in range(30)])
+    course = LearningTask(30, [{"epoch": n + 1, "loss": 1.0} for n in range(30)])
     assert not is_over(course, FinetuneConfig(patience=1))
-    assert not is_over(Course(), FinetuneConfig(patience=1))
+    assert not is_over(LearningTask(), FinetuneConfig(patience=1))

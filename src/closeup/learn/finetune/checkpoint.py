@@ -17,7 +17,7 @@ Weights = dict[str, "Tensor"]
 
 
 @dataclass
-class Course:
+class LearningTask:
     """How far training has come.
 
     Attributes
@@ -38,7 +38,7 @@ class Course:
     best_epoch: int = 0
 
 
-def save(file: Path, key: str, training: Training, course: Course) -> None:
+def save(file: Path, key: str, training: Training, course: LearningTask) -> None:
     """Write a checkpoint.
 
     Raises
@@ -61,7 +61,7 @@ def save(file: Path, key: str, training: Training, course: Course) -> None:
     write_atomically(file, to_bytes(apart, {"closeup": json.dumps(facts)}), durable=False)
 
 
-def restore(file: Path, key: str, training: Training) -> Course:
+def restore(file: Path, key: str, training: Training) -> LearningTask:
     """Put a checkpoint's state into `training`.
 
     Returns
@@ -76,10 +76,10 @@ def restore(file: Path, key: str, training: Training) -> Course:
         with safe_open(file, framework="pt") as stored:
             facts = json.loads((stored.metadata() or {})["closeup"])
             if facts["key"] != key:
-                return Course()
+                return LearningTask()
             tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, KeyError, ValueError):
-        return Course()
+        return LearningTask()
     training.model.load_state_dict(_under(tensors, "model."))
     if training.shadow is not training.model:
         training.shadow.load_state_dict(_under(tensors, "shadow."))
@@ -89,7 +89,7 @@ def restore(file: Path, key: str, training: Training) -> Course:
         states.setdefault(int(place), {})[part] = tensor
     groups: Any = training.optimiser.state_dict()["param_groups"]
     training.optimiser.load_state_dict({"state": states, "param_groups": groups})
-    return Course(facts["epoch"], facts["table"], _under(tensors, "best."), 
+    return LearningTask(facts["epoch"], facts["table"], _under(tensors, "best."), 
                   tuple(facts["best_score"]), facts["best_epoch"])  # fmt: skip
 
 

@@ -40,7 +40,7 @@ from closeup.networks.convert.rebuild import overrides_of, rebuild, side_of
 if TYPE_CHECKING:
     from torch import nn
 
-    from closeup.learn.finetune.checkpoint import Course
+    from closeup.learn.finetune.checkpoint import LearningTask
     from closeup.learn.finetune.module import Training
     from closeup.networks.convert.backbones import Backbone
 
@@ -224,7 +224,7 @@ def _threads(count: int) -> Iterator[None]:
 
 
 def _log(
-    network: Network, task: loop.Work, course: Course, config: FinetuneConfig
+    network: Network, task: loop.Work, course: LearningTask, config: FinetuneConfig
 ) -> dict[str, Any]:
     return {
         "kind": "finetune",
@@ -245,7 +245,7 @@ def _probabilities(training: Training, task: loop.Work) -> NDArray[np.float64]:
     return softmax(logits.astype(np.float64))
 
 
-def _head_of(trained: nn.Module, names: tuple[str, ...], course: Course) -> Head:
+def _head_of(trained: nn.Module, names: tuple[str, ...], course: LearningTask) -> Head:
     layer = trained.get_submodule("head")
     weights, bias = (value.detach().numpy().copy() for value in (layer.weight, layer.bias))
     return Head("logistic", names, (Dense(weights, bias),), {"best_epoch": course.best_epoch})

@@ -15,7 +15,7 @@ from closeup.core.parallel import ordered_map
 from closeup.core.progress import Progress
 from closeup.core.types import Floats, Pixels
 from closeup.learn.finetune import checkpoint
-from closeup.learn.finetune.checkpoint import Course
+from closeup.learn.finetune.checkpoint import LearningTask
 from closeup.learn.finetune.config import FinetuneConfig
 from closeup.learn.finetune.module import (
     CLIP,
@@ -69,7 +69,7 @@ class Work:
         return np.flatnonzero(self.held_out)
 
 
-def run(training: Training, work: Work, config: FinetuneConfig, progress: Progress) -> Course:
+def run(training: Training, work: Work, config: FinetuneConfig, progress: Progress) -> LearningTask:
     """Train to the end, going on from the checkpoint if there is one.
 
     Returns
@@ -99,7 +99,7 @@ def run(training: Training, work: Work, config: FinetuneConfig, progress: Progre
     return course
 
 
-def is_over(course: Course, config: FinetuneConfig) -> bool:
+def is_over(course: LearningTask, config: FinetuneConfig) -> bool:
     """Whether neither loss nor macro-F1 has become better in the last epochs."""
     lines = course.table
     if not course.best:
@@ -108,7 +108,7 @@ def is_over(course: Course, config: FinetuneConfig) -> bool:
     return len(lines) - 1 - max(lowest, course.best_epoch - 1) >= config.patience
 
 
-def _keep_best(training: Training, course: Course, line: dict[str, float]) -> None:
+def _keep_best(training: Training, course: LearningTask, line: dict[str, float]) -> None:
     """The best is of the highest macro-F1, of equals the lowest loss.
 
     Towards the end, answers still become better while their loss, which minds a few sure and

@@ -121,7 +121,7 @@ class Head:
             values = values @ layer.weights.T.astype(np.float64) + layer.bias
         return softmax(values)
 
-    def cooled(self, temperature: float) -> Head:
+    def calibrated(self, temperature: float) -> Head:
         """The same head with its logits divided by `temperature`: the answers stay, how sure they
         sound changes."""
         *inner, last = self.layers

@@ -17,18 +17,9 @@ from closeup.core.types import PhotoState
 from closeup.decisions import live
 from closeup.decisions.log import Appended
 from closeup.web.base import Pages, Site, make_app
-from closeup.web.guard import Door
+from closeup.web.guard import AccessPolicy
 from closeup.web.limits import Bounded
 from closeup.web.refusal import Refusal, refuse
-from closeup.web.review.desk import (
-    ONLY,
-    SORTS,
-    STATES,
-    Desk,
-    Item,
-    Wish,
-    counts_of,
-)
 from closeup.web.review.pairs import groups_of
 from closeup.web.review.pictures import (
     SIZES,
@@ -37,6 +28,15 @@ from closeup.web.review.pictures import (
     version_of,
 )
 from closeup.web.review.sent import Sent, Undo, decisions_of
+from closeup.web.review.session import (
+    ONLY,
+    SORTS,
+    STATES,
+    Filter,
+    Item,
+    ReviewSession,
+    counts_of,
+)
 
 WHO_COOKIE = "closeup-review-who"
 LONGEST_NAME = 60
@@ -54,7 +54,7 @@ class ReviewConfig:
     """Which project is reviewed, who may, and what people are called who give no name."""
 
     folder: Path
-    door: Door
+    access: AccessPolicy
     who: str = "somebody"
 
 
@@ -66,27 +66,27 @@ def make_review_app(config: ReviewConfig) -> FastAPI:
     ProjectError
         Where the folder is no project with close-ups.
     """
-    desk, pictures = Desk(config.folder), Pictures()
+    session, pictures = ReviewSession(config.folder), Pictures()
     name = config.folder.resolve().name
-    app = make_app(Site(name, Path(__file__).parent, config.door))
+    app = make_app(Site(name, Path(__file__).parent, config.access))
     app.add_middleware(Bounded, most_bytes=MOST_BYTES, seconds=LONGEST_SECONDS)
 
     @app.exception_handler(UsageError)
     async def wrong(request: Request, err: UsageError) -> Response:
         return refuse(request, Refusal(422, "invalid", str(err)))
 
-    view = _View(desk, config)
-    app.include_router(_pages(desk, view), include_in_schema=False)
-    app.include_router(_pictures(desk, pictures), include_in_schema=False)
-    app.include_router(_decisions(desk, view), include_in_schema=False)
+    view = _View(session, config)
+    app.include_router(_pages(session, view), include_in_schema=False)
+    app.include_router(_pictures(session, pictures), include_in_schema=False)
+    app.include_router(_decisions(session, view), include_in_schema=False)
     return app
 
 
 class _View:
     """What templates need beside what they show."""
 
-    def __init__(self, desk: Desk, config: ReviewConfig) -> None:
-        self._desk = desk
+    def __init__(self, session: ReviewSession, config: ReviewConfig) -> None:
+        self._session = session
         self._config = config
 
     def who(self, request: Request) -> str:
@@ -107,7 +107,7 @@ class _View:
 
     def _known(self, request: Request) -> dict[str, Any]:
         folder = shlex.quote(str(self._config.folder))
-        now = self._desk.now()
+        now = self._session.now()
         return {
             "closeup_url": self.closeup_url, "photo_url": self.photo_url, "who": self.who(request),
             "train": f"closeup train {folder}", "counts": self.counts(),
@@ -116,14 +116,14 @@ class _View:
 
     def counts(self) -> dict[str, int]:
         """How many there are to look at."""
-        now = self._desk.now()
+        now = self._session.now()
         groups = groups_of(now.catalogue, now.decisions, {})
         counts = counts_of(item for mine in now.items.values() for item in mine)
         return counts | {"groups": sum(group.open for group in groups)}
 
     def closeup_url(self, item: Item, size: int) -> str:
         """Where the picture of a close-up with pixels is."""
-        photo = self._desk.now().catalogue.photos[item.crop.photo_id]
+        photo = self._session.now().catalogue.photos[item.crop.photo_id]
         version = closeup_version(photo, item.crop)
         return f"/closeup/{quote(item.crop.id, safe='')}?v={version}&size={size}"
 
@@ -137,7 +137,7 @@ def _name(text: str) -> str:
     return plain if plain.isprintable() else ""
 
 
-def _pages(desk: Desk, view: _View) -> APIRouter:
+def _pages(session: ReviewSession, view: _View) -> APIRouter:
     pages = APIRouter()
 
     @pages.get("/")
@@ -145,25 +145,25 @@ def _pages(desk: Desk, view: _View) -> APIRouter:
     def grid(request: Request, state: Text = "", only: Text = "", label: Text = "",
              words: Text = "", sort: Text = "photo", after: Text = "", at: Text = "",
              ) -> Response:  # fmt: skip
-        wish = Wish(state, only, label, words.strip(), sort if sort in SORTS else "photo")
-        page = desk.page(wish, after, at)
-        given = {"state": state, "only": only, "label": label, "words": wish.words,
-                 "sort": wish.sort}  # fmt: skip
+        filters = Filter(state, only, label, words.strip(), sort if sort in SORTS else "photo")
+        page = session.page(filters, after, at)
+        given = {"state": state, "only": only, "label": label, "words": filters.words,
+                 "sort": filters.sort}  # fmt: skip
         kept = {key: value for key, value in given.items() if value and value != "photo"}
         more = f"/tiles?{urlencode({**kept, 'after': page.after})}" if page.after else ""
         if request.url.path == "/tiles":
             return view.render(request, "_tiles.html", page=page, more=more)
         return view.render(
-            request, "grid.html", page=page, more=more, wish=wish, at=at,
-            labels=desk.labels(), sorts=SORTS, states=STATES, only=ONLY,
+            request, "grid.html", page=page, more=more, filters=filters, at=at,
+            labels=session.labels(), sorts=SORTS, states=STATES, only=ONLY,
             here=("only=" + only if only in ("doubted", "mistakes", "unsure") else
                   "state=not_found" if state == "not_found" else "all"),
         )  # fmt: skip
 
     @pages.get("/detail/{crop_id}")
     def detail(request: Request, crop_id: str) -> Response:
-        item = _item(desk, crop_id)
-        now = desk.now()
+        item = _item(session, crop_id)
+        now = session.now()
         photo = now.catalogue.photos[item.crop.photo_id]
         about = [row for row in live(now.rows) if photo.id in (row.decision.photo,
                                                                row.decision.other)]  # fmt: skip
@@ -175,7 +175,7 @@ def _pages(desk: Desk, view: _View) -> APIRouter:
 
     @pages.get("/duplicates")
     def duplicates(request: Request, start: Annotated[int, Query(ge=0)] = 0) -> Response:
-        now = desk.now()
+        now = session.now()
         labels = {name: mine[0].crop.label for name, mine in now.items.items() if mine}
         groups = groups_of(now.catalogue, now.decisions, labels)
         return view.render(
@@ -185,7 +185,7 @@ def _pages(desk: Desk, view: _View) -> APIRouter:
 
     @pages.get("/log")
     def log(request: Request) -> Response:
-        now = desk.now()
+        now = session.now()
         holding = {row.number for row in live(now.rows)}
         paths = {name: photo.path for name, photo in now.catalogue.photos.items()}
         return view.render(request, "log.html", rows=now.rows[: -LOG_ROWS - 1 : -1], paths=paths,
@@ -201,14 +201,14 @@ def _pages(desk: Desk, view: _View) -> APIRouter:
     return pages
 
 
-def _item(desk: Desk, crop_id: str) -> Item:
-    item = desk.find(crop_id)
+def _item(session: ReviewSession, crop_id: str) -> Item:
+    item = session.find(crop_id)
     if item is None:
         raise Refusal(404, "gone", f"there is no close-up {crop_id} any more; load the page again")
     return item
 
 
-def _pictures(desk: Desk, pictures: Pictures) -> APIRouter:
+def _pictures(session: ReviewSession, pictures: Pictures) -> APIRouter:
     routes = APIRouter()
 
     def answer(data: bytes, version: str, asked: str) -> Response:
@@ -223,7 +223,7 @@ def _pictures(desk: Desk, pictures: Pictures) -> APIRouter:
 
     @routes.get("/closeup/{crop_id}")
     def closeup(crop_id: str, size: int = SIZES[0], v: str = "") -> Response:
-        item, catalogue = _item(desk, crop_id), desk.now().catalogue
+        item, catalogue = _item(session, crop_id), session.now().catalogue
         if not item.crop.side:
             raise Refusal(404, "no_pixels", f"{crop_id} has no close-up: {item.crop.reason}")
         photo = catalogue.photos[item.crop.photo_id]
@@ -235,7 +235,7 @@ def _pictures(desk: Desk, pictures: Pictures) -> APIRouter:
 
     @routes.get("/photo/{photo_id}")
     def photo(photo_id: str, size: int = SIZES[-1], v: str = "") -> Response:
-        found = desk.now().catalogue.photos.get(photo_id)
+        found = session.now().catalogue.photos.get(photo_id)
         if found is None or found.state is not PhotoState.READABLE:
             raise Refusal(404, "gone", f"there is no readable photo {photo_id}")
         try:
@@ -247,23 +247,23 @@ def _pictures(desk: Desk, pictures: Pictures) -> APIRouter:
     return routes
 
 
-def _decisions(desk: Desk, view: _View) -> APIRouter:
+def _decisions(session: ReviewSession, view: _View) -> APIRouter:
     routes = APIRouter()
 
     @routes.post("/decisions")
     def decide(request: Request, sent: Sent) -> Response:
         _only_json(request)
-        done = desk.decide(view.who(request), decisions_of(sent, desk), sent.seen)
+        done = session.decide(view.who(request), decisions_of(sent, session), sent.seen)
         return answer(request, done)
 
     @routes.post("/undo")
     def undo(request: Request, sent: Undo) -> Response:
         _only_json(request)
-        return answer(request, desk.undo(view.who(request), sent.numbers))
+        return answer(request, session.undo(view.who(request), sent.numbers))
 
     def answer(request: Request, done: Appended) -> Response:
         """What was written, when it is: the tiles of every photo that it is about, anew."""
-        now = desk.now()
+        now = session.now()
         names = dict.fromkeys(
             [n for row in done.rows for n in (row.decision.photo, row.decision.other) if n]
             + sorted(done.overtaken)

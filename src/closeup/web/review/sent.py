@@ -14,7 +14,7 @@ from closeup.decisions import (
     Kind,
 )
 from closeup.web.refusal import Refusal
-from closeup.web.review.desk import Desk
+from closeup.web.review.session import ReviewSession
 
 MOST_AT_ONCE = 5000
 Id = Annotated[str, Field(min_length=1, max_length=1000)]
@@ -73,7 +73,7 @@ class Undo(_Strict):
     numbers: Annotated[list[int], Field(max_length=MOST_AT_ONCE)] = []
 
 
-def decisions_of(sent: Sent, desk: Desk) -> list[Decision]:
+def decisions_of(sent: Sent, session: ReviewSession) -> list[Decision]:
     """The decisions, each about something that is there.
 
     Raises
@@ -82,11 +82,11 @@ def decisions_of(sent: Sent, desk: Desk) -> list[Decision]:
         404 where a close-up or photo is not, 422 where a photo has no pixels for a box.
     """
     given = sent.decision
-    photos = desk.now().catalogue.photos
+    photos = session.now().catalogue.photos
     if isinstance(given, OnCloseups):
         found = []
         for name in given.crops:
-            item = desk.find(name)
+            item = session.find(name)
             if item is None:
                 raise Refusal(404, "gone", f"there is no close-up {name} any more; load the page "
                               "again")  # fmt: skip

@@ -20,7 +20,7 @@ from closeup.core.types import Prediction
 from closeup.model.answers import to_json
 from closeup.model.model import Model
 from closeup.web.base import Site, make_app
-from closeup.web.guard import Door
+from closeup.web.guard import AccessPolicy
 from closeup.web.refusal import Refusal, refuse, wants_page
 from closeup.web.serve.examples import Examples
 from closeup.web.serve.metrics import METRICS_TYPE, Counted, Metrics
@@ -59,7 +59,7 @@ class ServeConfig:
     """
 
     name: str
-    door: Door
+    access: AccessPolicy
     limits: Limits = field(default_factory=Limits)
     uploads: UploadLimits = field(default_factory=UploadLimits)
     seconds: float = 30
@@ -85,7 +85,7 @@ def make_serve_app(model: Model, config: ServeConfig) -> FastAPI:
         yield
         await asyncio.to_thread(service.close, config.seconds)
 
-    app = make_app(Site(config.name, Path(__file__).parent, config.door), lifespan=lifespan)
+    app = make_app(Site(config.name, Path(__file__).parent, config.access), lifespan=lifespan)
     app.add_middleware(Counted, metrics=metrics)
 
     @app.exception_handler(QueueFull)
@@ -185,7 +185,7 @@ def _pages(config: ServeConfig, model: Model) -> APIRouter:
     async def docs(request: Request) -> Response:
         url = str(request.base_url).rstrip("/")
         page: Response = request.app.state.pages.render(
-            request, "docs.html", url=url, token=bool(config.door.token), **facts
+            request, "docs.html", url=url, token=bool(config.access.token), **facts
         )
         return page
 

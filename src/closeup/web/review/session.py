@@ -99,7 +99,7 @@ ONLY: Mapping[str, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class Filter:
     """What is to be shown, all of it from the address; unknown words count as not given."""
 
     state: str = ""
@@ -153,7 +153,7 @@ class _Now:
     seen: dict[str, int] = field(default_factory=dict)
 
 
-class Desk:
+class ReviewSession:
     """A project under review, for any number of threads.
 
     Tables that another run of Closeup rewrote, and decisions of other processes, are seen at once.
@@ -213,7 +213,7 @@ class Desk:
             numbers = [row.number for row in last_batch(self.log.rows(), who)]
         return self.log.undo(who, numbers) if numbers else Appended((), frozenset())
 
-    def page(self, wish: Wish, after: str = "", at: str = "", size: int = PAGE) -> Page:
+    def page(self, filters: Filter, after: str = "", at: str = "", size: int = PAGE) -> Page:
         """The items that follow the item `after`, or begin with `at`, whether or not it is shown.
 
         Where `after` is gone, as a box was drawn anew, those of its photo that are left stand for
@@ -221,19 +221,19 @@ class Desk:
         the beginning.
         """
         now = self.now()
-        key = SORTS.get(wish.sort, SORTS["photo"])[1]
+        key = SORTS.get(filters.sort, SORTS["photo"])[1]
         every = sorted((item for mine in now.items.values() for item in mine), key=key)
         start = 0
         if after or at:
             places = {item.crop.id: place for place, item in enumerate(every)}
-            beside = wish.sort in ("photo", "label", "")  # a photo's close-ups are neighbours
+            beside = filters.sort in ("photo", "label", "")  # a photo's close-ups are neighbours
             start = places.get(at, 0)
             if after:
                 start = _past(places, now.items if beside else {}, after)
         shown: list[Item] = []
         total, more = 0, False
         for place, item in enumerate(every):
-            if not wish.admits(item):
+            if not filters.admits(item):
                 continue
             total += 1
             if place >= start:
@@ -316,4 +316,15 @@ def counts_of(items: Iterable[Item]) -> dict[str, int]:
     }
 
 
-__all__ = ["ONLY", "PAGE", "SORTS", "STATES", "Desk", "Item", "Kind", "Page", "Wish", "counts_of"]
+__all__ = [
+    "ONLY",
+    "PAGE",
+    "SORTS",
+    "STATES",
+    "Filter",
+    "Item",
+    "Kind",
+    "Page",
+    "ReviewSession",
+    "counts_of",
+]
