@@ -37,10 +37,10 @@ from closeup.crops.cut import cut, find_crops, window
 from closeup.dataset.duplicates import Pair
 from closeup.dataset.groups import group_photos
 from closeup.dataset.split import make_dataset
-from closeup.detect.boxes import read_boxes
 from closeup.model.model import ModelCard
 from closeup.photos.reading import read_photo
 from tests.corpus.encode import exif
+from tests.detect.reading import read_boxes
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 FINITE = st.floats(allow_nan=False, allow_infinity=False)

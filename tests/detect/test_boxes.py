@@ -7,7 +7,7 @@ import pytest
 
 from closeup.core.errors import PhotosError
 from closeup.core.types import Box, Photo, PhotoState
-from closeup.detect.boxes import read_boxes
+from tests.detect.reading import read_boxes
 
 
 def photo(path: str, size: tuple[int, int] = (100, 80)) -> Photo:

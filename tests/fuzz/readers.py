@@ -30,7 +30,6 @@ from closeup.core.types import (
 )
 from closeup.dataset.duplicates import Signatures
 from closeup.decisions import Decisions
-from closeup.detect.boxes import read_boxes
 from closeup.learn.embed import Embeddings
 from closeup.model.model import load_model
 from closeup.networks import load
@@ -44,6 +43,7 @@ from tests.corpus.encode import (
     smooth,
     with_exif,
 )
+from tests.detect.reading import read_boxes
 
 FIXTURE = Path(__file__).parent.parent / "fixtures" / "format-1"
 _MODEL = FIXTURE / "project" / "model"

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from closeup.core.config import (
     CropConfig,
@@ -14,13 +13,11 @@ from closeup.core.config import (
     PhotosConfig,
 )
 from closeup.core.errors import NetworkDamaged, ProjectError
-from closeup.core.types import Box, Crop, Photo
-from closeup.crops.cut import content_key, cut_out, find_crops
-from closeup.learn.embed import Embedder, Embeddings, all_of, embed_crops
+from closeup.core.types import Crop, Photo
+from closeup.crops.cut import content_key, find_crops
+from closeup.learn.embed import Embedder, Embeddings, embed_crops
 from closeup.networks import Network, load
-from closeup.networks.preprocess import InputSpec, prepare
 from closeup.photos.listing import list_photos
-from closeup.photos.picture import SMALL, Picture
 from tests import tiny
 
 
@@ -53,24 +50,6 @@ def test_an_embedding_does_not_depend_on_its_neighbours(embedder: Embedder) -> N
     together = list(embedder.embed(pictures))
     for picture, vector in zip(pictures, together, strict=True):
         assert np.array_equal(next(embedder.embed([picture])), vector)
-
-
-@pytest.mark.parametrize("size", [(30, 20), (2 * SMALL + 1, 2 * SMALL + 2)])
-def test_all_of_a_photo_is_shown_on_a_square(size: tuple[int, int]) -> None:
-    """Of a large one its smaller copy, which a small network cannot tell from it."""
-    width, height = size
-    pixels = np.random.default_rng(0).integers(0, 256, (9, 6, 3), np.uint8)
-    photo = Picture(Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC))
-    spec = InputSpec(width=64, height=64, scale="byte")
-    seen = all_of(photo, spec)
-    assert seen.size == (max(photo.small[0].size),) * 2
-    expected = cut_out(photo, Box(0, 0, width, height), max(width, height))
-    off = np.abs(prepare(seen, spec)[0] - prepare(expected, spec)[0])
-    assert off.mean() < 0.3
-    hidden = all_of(photo, spec, Box(0, 0, width, height))
-    assert len(np.unique(np.asarray(hidden).reshape(-1, 3), axis=0)) <= 2  # and the grey
-    large = InputSpec(width=SMALL + 100, height=64)
-    assert all_of(photo, large).size == (max(size),) * 2
 
 
 def test_known_embeddings_are_not_made_again(

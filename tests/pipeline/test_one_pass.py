@@ -1,4 +1,4 @@
-"""The pass gives what the stages give one by one, row by row, and computes nothing twice."""
+"""A pass for everything gives what passes for one thing each give, and computes nothing twice."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ import closeup
 from closeup.core.config import RunConfig
 from closeup.core.project import Project
 from closeup.core.types import Crop, Detection, Photo
+from closeup.crops import view
+from closeup.crops.view import views_of
 from closeup.dataset.duplicates import Pair, Signatures
 from closeup.detect import Detector
 from closeup.learn.embed import Embedder, Embeddings
@@ -24,8 +26,7 @@ from closeup.photos.picture import Picture
 from closeup.pipeline import one_pass as pass_module
 from closeup.pipeline import stages
 from closeup.pipeline.features import features_stage
-from closeup.pipeline.one_pass import Wanted, one_pass
-from closeup.pipeline.stages import Job
+from closeup.pipeline.stages import Job, Wanted, look
 from tests import tiny
 from tests.tiny import TINY
 
@@ -62,8 +63,8 @@ def job_of(folder: Path, photos: Path, **crop: Any) -> Job:
     return Job(project, config)
 
 
-def run_stages(job: Job) -> None:
-    """Detect, crop, compare and embed, stage by stage."""
+def tables(job: Job) -> None:
+    """Make the tables of what the pass has seen."""
     photos = stages.photos_stage(job)
     detections = stages.detections_stage(job, photos, find("tiny-box", "detector"))
     crops = stages.crops_stage(job, photos, detections)
@@ -72,10 +73,28 @@ def run_stages(job: Job) -> None:
     features_stage(job, photos, mine, find("tiny-pool", "backbone"), "both")
 
 
+def run_one_by_one(job: Job) -> None:
+    """Detect, crop, compare and embed, a pass for each."""
+    entries, detector = list_entries(job.config.photos), find("tiny-box", "detector")
+    look(job, entries, Wanted(detector))
+    photos = stages.photos_stage(job)
+    detections = stages.detections_stage(job, photos, detector)
+    crops = stages.crops_stage(job, photos, detections)
+    look(job, entries, Wanted(detector, signatures=True))
+    stages.duplicates_stage(job, photos)
+    mine = [crop for crop in crops.rows if crop.side]
+    features_stage(job, photos, mine, find("tiny-pool", "backbone"), "both")
+
+
 def pass_over(job: Job) -> None:
-    wanted = Wanted(find("tiny-box", "detector"), find("tiny-pool", "backbone"),
-                    ("closeup", "photo"), signatures=True)  # fmt: skip
-    job.harvest = one_pass(job, list_entries(job.config.photos), wanted)
+    wanted = Wanted(find("tiny-box", "detector"), None, find("tiny-pool", "backbone"),
+                    views_of("both"), signatures=True)  # fmt: skip
+    look(job, list_entries(job.config.photos), wanted)
+
+
+def run_at_once(job: Job) -> None:
+    pass_over(job)
+    tables(job)
 
 
 def contents(folder: Path) -> dict[str, Any]:
@@ -100,30 +119,43 @@ def contents(folder: Path) -> dict[str, Any]:
 
 def test_no_photo_gives_no_row(tmp_path: Path, photos: Path) -> None:
     job = job_of(tmp_path / "out", photos)
-    assert one_pass(job, [], Wanted(find("tiny-box", "detector"))).photos == []
+    look(job, [], Wanted(find("tiny-box", "detector")))
+    assert job.seen.photos == []
 
 
-def test_it_gives_what_the_stages_give(tmp_path: Path, photos: Path) -> None:
-    run_stages(job_of(tmp_path / "stages", photos))
-    job = job_of(tmp_path / "pass", photos)
-    pass_over(job)
-    run_stages(job)
-    assert contents(tmp_path / "pass") == contents(tmp_path / "stages")
+def test_all_at_once_gives_what_one_by_one_gives(tmp_path: Path, photos: Path) -> None:
+    run_one_by_one(job_of(tmp_path / "one", photos))
+    run_at_once(job_of(tmp_path / "all", photos))
+    assert contents(tmp_path / "all") == contents(tmp_path / "one")
 
 
 @pytest.mark.parametrize("crop", [{"pad": 0.3}, {"quality": 50}, {"on_miss": "drop"}])
-def test_it_gives_what_the_stages_give_after_a_change(
+def test_all_at_once_gives_what_one_by_one_gives_after_a_change(
     tmp_path: Path, photos: Path, crop: dict[str, Any]
 ) -> None:
-    for name in ("stages", "pass"):
-        run_stages(job_of(tmp_path / name, photos))
+    run_one_by_one(job_of(tmp_path / "one", photos))
+    run_at_once(job_of(tmp_path / "all", photos))
     (photos / "cedar" / "1.png").unlink()
     (photos / "cedar" / "new.png").write_bytes((photos / "ash" / "3.png").read_bytes())
-    run_stages(job_of(tmp_path / "stages", photos, **crop))
-    job = job_of(tmp_path / "pass", photos, **crop)
-    pass_over(job)
-    run_stages(job)
-    assert contents(tmp_path / "pass") == contents(tmp_path / "stages")
+    run_one_by_one(job_of(tmp_path / "one", photos, **crop))
+    run_at_once(job_of(tmp_path / "all", photos, **crop))
+    assert contents(tmp_path / "all") == contents(tmp_path / "one")
+    assert not (tmp_path / "all" / "crops" / "cedar" / "1.jpg").exists()
+
+
+def test_own_boxes_and_photos_are_read_in_one_pass(
+    tmp_path: Path, photos: Path, calls: list[str]
+) -> None:
+    boxes = tmp_path / "boxes.csv"
+    rows = [f"ash/{n}.png,5,5,30,30" for n in range(4)] + ["ash/copy.png,900,5,950,30"]
+    boxes.write_text("path,x1,y1,x2,y2\n" + "\n".join(rows))
+    result = closeup.run(photos, out=tmp_path / "out", **TINY | {"boxes": str(boxes)})
+    assert calls.count("read_picture_again") == 0
+    assert result.counts.cropped == 4
+    assert any("ash/copy.png" in note or "line 6" in note for note in result.notes)
+    calls.clear()
+    closeup.run(photos, out=tmp_path / "out")
+    assert calls == []
 
 
 @pytest.fixture
@@ -146,7 +178,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     count(Embedder, "feed")
     count(pass_module, "read_picture_again")
     count(pass_module, "encode_crop")
-    for owner in (stages, pass_module):
+    for owner in (view, pass_module):
         count(owner, "cut_out")
     return made
 
@@ -165,7 +197,7 @@ def test_the_stages_do_nothing_after_it(tmp_path: Path, photos: Path, calls: lis
     job = job_of(tmp_path / "out", photos)
     pass_over(job)
     calls.clear()
-    run_stages(job)
+    tables(job)
     assert calls == []
 
 
@@ -191,7 +223,7 @@ def test_a_photo_for_which_memory_is_too_small_is_a_row_among_the_others(
 def test_what_it_had_saved_is_not_taken_for_current_after_a_failure(
     tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run_stages(job_of(tmp_path / "out", photos))
+    run_at_once(job_of(tmp_path / "out", photos))
     before = contents(tmp_path / "out")
     original = Project.write_bytes
 
@@ -206,6 +238,5 @@ def test_what_it_had_saved_is_not_taken_for_current_after_a_failure(
     monkeypatch.undo()
     monkeypatch.setenv("CLOSEUP_CACHE", str(tmp_path / "cache"))
     job = job_of(tmp_path / "out", photos)
-    pass_over(job)
-    run_stages(job)
+    run_at_once(job)
     assert contents(tmp_path / "out") == before

@@ -26,8 +26,6 @@ from closeup.core.config import (
     to_toml,
 )
 from closeup.core.errors import (
-    DatasetError,
-    PhotosError,
     ProjectError,
     UsageError,
 )
@@ -230,21 +228,6 @@ class Project:
         text = to_toml(config).encode()
         if not self.config_file.exists() or self.config_file.read_bytes() != text:
             write_atomically(self.config_file, text)
-
-    @contextlib.contextmanager
-    def config_kept(self) -> Iterator[None]:
-        """Where the block refuses what was asked for, ``closeup.toml`` is as it was before.
-
-        Else a mistake in the call would be remembered, and repeated by every later one.
-        """
-        before = self.config_file.read_bytes() if self.config_file.exists() else None
-        try:
-            yield
-        except (UsageError, PhotosError, DatasetError):
-            if before is not None and self.config_file.read_bytes() != before:
-                with contextlib.suppress(ProjectError):  # what is refused matters more
-                    write_atomically(self.config_file, before)
-            raise
 
     def config(self) -> RunConfig:
         """The configuration of the last run.

@@ -231,41 +231,69 @@ def find_crops(
 ) -> list[Crop]:
     """The close-ups of every photo: at least one row each, in the order of `photos`.
 
-    A photo without a suitable box is ``not_found``: with ``on_miss="photo"`` the whole photo
-    stands in (`stand_in` is True), with ``"drop"`` there are no pixels and `file` is ``""``. An
-    unreadable photo is ``unreadable`` with the photo's reason. ``detections_by_photo`` maps a
-    photo's id to its detections; a photo that is absent from it has none.
+    An unreadable photo is ``unreadable`` with the photo's reason; for the others see
+    :func:`closeups_of`. ``detections_by_photo`` maps a photo's id to its detections; a photo that
+    is absent from it has none.
     """
     crops = []
     for photo in photos:
-        if photo.state is not PhotoState.READABLE:
-            crops.append(_empty(photo, CropState.UNREADABLE, photo.reason))
-            continue
-        whole = Box(0, 0, photo.width, photo.height)
-        visible = []
-        for detection in detections_by_photo.get(photo.id, ()):
-            inside = detection.box.clip(photo.width, photo.height)
-            if inside.area > 0:
-                same = inside == detection.box
-                visible.append(detection if same else replace(detection, box=inside))
-        chosen = choose(visible, detect.parent, detect.threshold, config.which)
-        if not chosen:
-            reason = _why_none(visible, detect)
-            crop = _empty(photo, CropState.NOT_FOUND, reason)
-            if config.on_miss == "photo":
-                stand_in = replace(crop, stand_in=True, box=whole)
-                crop = _placed(stand_in, photo, 0.0)
-            crops.append(crop)
-        for number, detection in enumerate(chosen, start=1):
-            crop = replace(
-                _empty(photo, CropState.CROPPED, ""),
-                id=photo.id if number == 1 else f"{photo.id}-{number}",
+        if photo.state is PhotoState.READABLE:
+            name, size = (photo.id, photo.label), (photo.width, photo.height)
+            found = detections_by_photo.get(photo.id, ())
+            crops += closeups_of(name, size, found, config, detect)
+        else:
+            crops.append(_empty((photo.id, photo.label), CropState.UNREADABLE, photo.reason))
+    return crops
+
+
+def closeups_of(
+    name: tuple[str, str],
+    size: tuple[int, int],
+    detections: Sequence[Detection],
+    config: CropConfig,
+    detect: DetectConfig,
+) -> list[Crop]:
+    """The close-ups of one picture: at least one row.
+
+    Without a suitable box it is ``not_found``: with ``on_miss="photo"`` the whole photo stands in
+    (`stand_in` is True), with ``"drop"`` there are no pixels and `file` is ``""``.
+
+    Parameters
+    ----------
+    name
+        The photo's id and label.
+    size
+        Width and height of the upright photo, in pixels.
+    detections
+        Boxes in pixels of the upright photo; what lies outside it is cut off.
+    """
+    whole = Box(0, 0, *size)
+    visible = []
+    for detection in detections:
+        inside = detection.box.clip(*size)
+        if inside.area > 0:
+            same = inside == detection.box
+            visible.append(detection if same else replace(detection, box=inside))
+    chosen = choose(visible, detect.parent, detect.threshold, config.which)
+    if not chosen:
+        missed = _empty(name, CropState.NOT_FOUND, _why_none(visible, detect))
+        if config.on_miss == "photo":
+            missed = _placed(replace(missed, stand_in=True, box=whole), size, 0.0)
+        return [missed]
+    return [
+        _placed(
+            replace(
+                _empty(name, CropState.CROPPED, ""),
+                id=name[0] if number == 1 else f"{name[0]}-{number}",
                 box=detection.box,
                 category=detection.category,
                 score=detection.score,
-            )
-            crops.append(_placed(crop, photo, config.pad))
-    return crops
+            ),
+            size,
+            config.pad,
+        )
+        for number, detection in enumerate(chosen, start=1)
+    ]
 
 
 def folder_name(label: str) -> str:
@@ -289,9 +317,9 @@ def folder_name(label: str) -> str:
     return safe
 
 
-def _placed(crop: Crop, photo: Photo, pad: float) -> Crop:
+def _placed(crop: Crop, size: tuple[int, int], pad: float) -> Crop:
     """`crop` with its window, side and file."""
-    around, side = window(crop.box, photo.width, photo.height, pad)
+    around, side = window(crop.box, *size, pad)
     return replace(crop, window=around, side=side, file=saved_at(crop))
 
 
@@ -300,10 +328,11 @@ def saved_at(crop: Crop) -> str:
     return f"crops/{folder_name(crop.label)}/{crop.id}.jpg"
 
 
-def _empty(photo: Photo, state: CropState, reason: str) -> Crop:
+def _empty(name: tuple[str, str], state: CropState, reason: str) -> Crop:
     nowhere = Box(0, 0, 0, 0)
+    photo_id, label = name
     return Crop(
-        id=photo.id, photo_id=photo.id, label=photo.label, state=state, reason=reason,
+        id=photo_id, photo_id=photo_id, label=label, state=state, reason=reason,
         stand_in=False, box=nowhere, window=nowhere, side=0, category="", score=0.0, file="",
     )  # fmt: skip
 
@@ -313,12 +342,6 @@ def _why_none(visible: Sequence[Detection], detect: DetectConfig) -> str:
     best = choose(visible, detect.parent, 0.0, "best")
     seen = f"the best scores {best[0].score:.2f}" if best else "none at any score"
     return f"no {wanted} with a score of at least {detect.threshold:g} ({seen})"
-
-
-def whole_photo(photo: Photo, crop: Crop) -> Crop:
-    """`crop` with all of its photo in place of the window: what the view ``photo`` looks at."""
-    window = Box(0, 0, photo.width, photo.height)
-    return replace(crop, window=window, side=bounded(window, max(photo.width, photo.height)))
 
 
 def padded(photo: Photo, crop: Crop, pad: float) -> Crop:

@@ -21,17 +21,9 @@ from closeup.core.types import (
     Photo,
     PhotoState,
 )
-from closeup.photos.listing import read_table
+from closeup.photos.listing import Entry, read_table
 
 _SHOWN = 5
-
-
-@dataclass(frozen=True, slots=True)
-class BoxesFile:
-    """Boxes that were read, and sentences on what in the file could not be used."""
-
-    detections: list[Detection]
-    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +44,9 @@ class _Given:
     size: tuple[int, int] = (0, 0)
 
 
-def read_boxes(file: Path, photos: Sequence[Photo]) -> BoxesFile:
-    """Read boxes and match them to the photos.
+class GivenBoxes:
+    """Boxes of the user's own, matched to the photos by name before any photo is read.
+
 
     Read are
 
@@ -70,58 +63,77 @@ def read_boxes(file: Path, photos: Sequence[Photo]) -> BoxesFile:
     a score counts as certain (1); one without a category suits every parent. Boxes are clipped to
     the photo.
 
-    Returns
-    -------
-    boxes
-        Detections in the order of `photos`, ranked by falling score, and notes on names that match
-        no photo, on boxes outside the photo, and on photos whose size the file states differently
-        (their boxes are not used: they were drawn on another or a sideways picture).
+    Parameters
+    ----------
+    photos
+        All photos of the collection, by their entries or rows.
 
     Raises
     ------
     PhotosError
         Where the file cannot be read or is malformed (the place is named), or matches no photo.
     """
-    if file.is_dir():
-        given = list(_yolo(file))
-    elif not file.exists():
-        raise PhotosError(f"there is no boxes file {file}; check the path")
-    else:
-        given = list(_coco(file) if file.suffix.lower() == ".json" else _table(file))
-    if not given:
-        raise PhotosError(f"{file} holds no boxes; give COCO JSON, a YOLO folder or a CSV table")
-    matches, unmatched = _match({one.name for one in given}, photos, file)
-    if not matches:
-        raise PhotosError(
-            f"no name in {file} matches a photo: it has {_some(unmatched)}, the photos are "
-            f"{_some(photo.path for photo in photos)}; write paths relative to the photos' folder"
-        )
-    notes = []
-    if unmatched:
-        notes.append(
-            f"{file} has boxes for what is not (or not just one) photo: {_some(unmatched)}"
-        )
-    rows: dict[str, list[Detection]] = defaultdict(list)
-    resized: set[str] = set()
-    outside: set[str] = set()
-    for one in given:
-        photo = matches.get(one.name)
-        if photo is None or photo.state is not PhotoState.READABLE:
-            continue
-        if one.size not in ((0, 0), (photo.width, photo.height)):
-            resized.add(f"{photo.path} ({one.size[0]} x {one.size[1]} there, "
-                        f"{photo.width} x {photo.height} here)")  # fmt: skip
-            continue
-        box = _in_pixels(one, photo)
-        if box.area > 0:
-            rows[photo.id].append(Detection(photo.id, 0, one.category, one.score, box))
+
+    def __init__(self, file: Path, photos: Sequence[Entry | Photo]) -> None:
+        if file.is_dir():
+            given = list(_yolo(file))
+        elif not file.exists():
+            raise PhotosError(f"there is no boxes file {file}; check the path")
         else:
-            outside.add(one.place)
-    if resized:
-        notes.append(f"boxes drawn on a picture of another size are not used: {_some(resized)}")
-    if outside:
-        notes.append(f"boxes without area inside the photo are not used: {_some(outside)}")
-    return BoxesFile([row for photo in photos for row in _ranked(rows[photo.id])], tuple(notes))
+            given = list(_coco(file) if file.suffix.lower() == ".json" else _table(file))
+        if not given:
+            raise PhotosError(
+                f"{file} holds no boxes; give COCO JSON, a YOLO folder or a CSV table"
+            )
+        matches, unmatched = _match({one.name for one in given}, photos, file)
+        if not matches:
+            raise PhotosError(
+                f"no name in {file} matches a photo: it has {_some(unmatched)}, the photos are "
+                f"{_some(photo.path for photo in photos)}; write paths relative to the photos' "
+                "folder"
+            )
+        self._file, self._unmatched = file, unmatched
+        self._resized: set[str] = set()
+        self._outside: set[str] = set()
+        self._of: dict[str, list[_Given]] = defaultdict(list)
+        for one in given:
+            if one.name in matches:
+                self._of[matches[one.name]].append(one)
+
+    def of(self, photo: Photo) -> list[Detection]:
+        """The boxes of one photo in its pixels, ranked by falling score; none of an unreadable one.
+
+        Boxes of a file that states another size of the photo are not used: they were drawn on
+        another or a sideways picture.
+        """
+        rows = []
+        for one in self._of.get(photo.id, ()) if photo.state is PhotoState.READABLE else ():
+            if one.size not in ((0, 0), (photo.width, photo.height)):
+                self._resized.add(f"{photo.path} ({one.size[0]} x {one.size[1]} there, "
+                                  f"{photo.width} x {photo.height} here)")  # fmt: skip
+                continue
+            box = _in_pixels(one, photo)
+            if box.area > 0:
+                rows.append(Detection(photo.id, 0, one.category, one.score, box))
+            else:
+                self._outside.add(one.place)
+        ordered = sorted(rows, key=lambda row: -row.score)
+        return [replace(row, rank=rank) for rank, row in enumerate(ordered)]
+
+    @property
+    def notes(self) -> list[str]:
+        """What could not be used of the file, as far as photos have been asked for."""
+        notes = []
+        if self._unmatched:
+            notes.append(f"{self._file} has boxes for what is not (or not just one) photo: "
+                         f"{_some(self._unmatched)}")  # fmt: skip
+        if self._resized:
+            notes.append("boxes drawn on a picture of another size are not used: "
+                         f"{_some(self._resized)}")  # fmt: skip
+        if self._outside:
+            notes.append("boxes without area inside the photo are not used: "
+                         f"{_some(self._outside)}")  # fmt: skip
+        return notes
 
 
 def _in_pixels(given: _Given, photo: Photo) -> Box:
@@ -131,11 +143,6 @@ def _in_pixels(given: _Given, photo: Photo) -> Box:
     return Box(x1, y1, x2, y2).clip(photo.width, photo.height)
 
 
-def _ranked(rows: Iterable[Detection]) -> list[Detection]:
-    ordered = sorted(rows, key=lambda row: -row.score)
-    return [replace(row, rank=rank) for rank, row in enumerate(ordered)]
-
-
 def _some(names: Iterable[str]) -> str:
     ordered = sorted(names)
     more = len(ordered) - _SHOWN
@@ -143,14 +150,14 @@ def _some(names: Iterable[str]) -> str:
 
 
 def _match(
-    names: set[str], photos: Sequence[Photo], file: Path
-) -> tuple[dict[str, Photo], list[str]]:
-    """The photo of each name, and the names that have none or more than one.
+    names: set[str], photos: Sequence[Entry | Photo], file: Path
+) -> tuple[dict[str, str], list[str]]:
+    """The photo's id of each name, and the names that have none or more than one.
 
     A name without a suffix (YOLO's) stands for the photo without its suffix.
     """
-    by_path: dict[str, list[Photo]] = defaultdict(list)
-    by_file_name: dict[str, list[Photo]] = defaultdict(list)
+    by_path: dict[str, list[Entry | Photo]] = defaultdict(list)
+    by_file_name: dict[str, list[Entry | Photo]] = defaultdict(list)
     strip = file.is_dir()
     for photo in photos:
         # Both the path in its folder and the place on disk, which are one for an absolute path.
@@ -166,7 +173,7 @@ def _match(
         if not found and same_name[last] == 1:
             found = by_file_name.get(last)
         if found and len(found) == 1:
-            matches[name] = found[0]
+            matches[name] = found[0].id
         else:
             unmatched.append(name)
     return matches, unmatched

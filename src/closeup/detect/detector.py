@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from closeup.core.config import EngineConfig
 from closeup.core.errors import NetworkDamaged, NetworkError, UsageError
 from closeup.core.parallel import ordered_map
-from closeup.core.types import Box, Pixels
+from closeup.core.types import Box, Detection, Pixels
 from closeup.detect import picodet, ranked, yolox
 from closeup.detect.candidates import Candidates, Outputs
 from closeup.detect.nms import nms
@@ -36,6 +36,10 @@ from closeup.photos.picture import Picture
 
 ANY = "any"
 """Stands for all of a detector's categories."""
+
+
+FLOOR = 0.01
+"""Scores below this are not kept: far under any useful threshold, so that one can be chosen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +149,7 @@ class Detector:
         return resolve_categories(self.card, names)
 
     def detect(
-        self, photos: Iterable[Pixels | Picture], floor: float = 0.01, limit: int = 100
+        self, photos: Iterable[Pixels | Picture], floor: float = FLOOR, limit: int = 100
     ) -> Iterator[list[Found]]:
         """What is in each photo: one list per photo, in order, best first.
 
@@ -188,7 +192,7 @@ class Detector:
         return {self._image: values[None], **self._constant}, Seen(placement, *picture.size)
 
     def read(
-        self, outputs: Outputs, seen: Seen, floor: float = 0.01, limit: int = 100
+        self, outputs: Outputs, seen: Seen, floor: float = FLOOR, limit: int = 100
     ) -> list[Found]:
         """The objects in one photo, from what the graph gave; see :meth:`detect`."""
         self._require_sound(outputs)
@@ -227,6 +231,14 @@ class Detector:
             )
         named: NDArray[np.bool_] = np.array([bool(name) for name in names], bool)[classes]
         return named
+
+
+def as_rows(photo_id: str, found: Sequence[Found]) -> list[Detection]:
+    """What a detector found in one photo, as ranked rows."""
+    return [
+        Detection(photo_id, rank, one.category, one.score, one.box)
+        for rank, one in enumerate(found)
+    ]
 
 
 def resolve_categories(card: Card, names: Sequence[str]) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -23,13 +23,12 @@ from closeup.core.parallel import ordered_map
 from closeup.core.progress import Progress, silent, track
 from closeup.core.project import key_of
 from closeup.core.types import (
-    Box,
     Crop,
     Floats,
     Photo,
     Pixels,
 )
-from closeup.crops.cut import bounded, content_key, cut_covered, cut_out
+from closeup.crops.view import View
 from closeup.networks import Network
 from closeup.networks.engine import (
     Feeds,
@@ -39,8 +38,7 @@ from closeup.networks.engine import (
     precision_for,
     read_signature,
 )
-from closeup.networks.preprocess import InputSpec, prepare
-from closeup.photos.picture import Picture
+from closeup.networks.preprocess import prepare
 from closeup.photos.reading import read_picture_again
 
 VERSION = 4
@@ -146,40 +144,13 @@ class Embeddings:
         return cls(keys, vectors, rate) if whole else None
 
 
-def plain(picture: Picture, crop: Crop, _: InputSpec) -> Image.Image:
-    """The close-up itself."""
-    return cut_out(picture, crop.window, crop.side)
-
-
-def all_of(picture: Picture, spec: InputSpec, covered: Box | None = None) -> Image.Image:
-    """The whole photo on a grey square, as the view ``photo`` shows it to the network of `spec`.
-
-    A large photo is taken from its smaller copy, where that has as many pixels as the input.
-
-    Parameters
-    ----------
-    covered
-        Painted over as :func:`closeup.crops.cut.cut_covered` does, in pixels of the photo.
-    """
-    small, factor = picture.small
-    if factor > 1 and max(small.size) >= max(spec.width, spec.height):
-        picture = Picture(small)
-    else:
-        factor = 1
-    whole = Box(0, 0, *picture.size)
-    side = bounded(whole, max(picture.size))
-    if covered is None:
-        return cut_out(picture, whole, side)
-    return cut_covered(picture, Box(*(value / factor for value in covered)), whole, side)
-
-
 def embed_crops(
     photos: Mapping[str, Photo],
     crops: Sequence[Crop],
     embedder: Embedder,
     known: Mapping[str, Floats],
     progress: Progress = silent,
-    look: Callable[[Picture, Crop, InputSpec], Pixels | Image.Image] = plain,
+    view: View = View(),  # noqa: B008 (frozen)
 ) -> Embeddings:
     """The embeddings of all `crops`, reusing the `known` ones; each photo is decoded once.
 
@@ -189,7 +160,7 @@ def embed_crops(
         By id; every crop's photo is among them.
     crops
         Those with pixels (``side > 0``).
-    look
+    view
         What is embedded of a photo for a crop of it.
 
     Raises
@@ -199,7 +170,7 @@ def embed_crops(
     """
     wanted: dict[str, dict[str, Crop]] = {}
     for crop in crops:
-        key = content_key(photos[crop.photo_id], crop)
+        key = view.key(photos[crop.photo_id], crop)
         if key not in known:
             wanted.setdefault(crop.photo_id, {}).setdefault(key, crop)
     missing = {key: None for by_key in wanted.values() for key in by_key}
@@ -207,7 +178,7 @@ def embed_crops(
     def inputs_of(photo_id: str) -> list[Floats]:
         picture = read_picture_again(photos[photo_id])
         spec = embedder.card.input
-        closeups = (look(picture, crop, spec) for crop in wanted[photo_id].values())
+        closeups = (view.show(picture, crop, spec) for crop in wanted[photo_id].values())
         return [prepare(closeup, spec)[0] for closeup in closeups]
 
     stream = (values for many in ordered_map(inputs_of, wanted) for values in many)
@@ -216,7 +187,7 @@ def embed_crops(
     taken = max(time.perf_counter() - start, 1e-9)
     rate = len(vectors) / taken if len(vectors) >= LEAST_FOR_RATE else 0.0
     fresh = dict(zip((key for by_key in wanted.values() for key in by_key), vectors, strict=True))
-    keys = [content_key(photos[crop.photo_id], crop) for crop in crops]
+    keys = [view.key(photos[crop.photo_id], crop) for crop in crops]
     ordered = tuple(dict.fromkeys(keys))
     matrix = np.stack([fresh[k] if k in missing else known[k] for k in ordered]) if ordered else (
         np.zeros((0, embedder.card.dim), np.float32)

@@ -40,18 +40,17 @@ from closeup.core.types import (
     Detection,
     Floats,
     Neighbour,
-    Photo,
-    PhotoState,
     Pixels,
     Prediction,
 )
-from closeup.crops.cut import cut_out, find_crops
+from closeup.crops.cut import closeups_of
+from closeup.crops.view import View, views_of
 from closeup.detect import Detector
-from closeup.detect.stage import FLOOR, as_rows
+from closeup.detect.detector import FLOOR, as_rows
 from closeup.evaluate.conformal import Conformal, prediction_sets
 from closeup.evaluate.neighbours import Known, neighbours
 from closeup.evaluate.unknown import UnknownRule, restore_rule
-from closeup.learn.embed import Embedder, all_of
+from closeup.learn.embed import Embedder
 from closeup.learn.heads import Head, restore
 from closeup.model.card import (
     CARD_FILE,
@@ -137,6 +136,7 @@ class Model:
         self._rule, self._known = parts.rule, parts.known
         self._likely = None if card.likely is None else Conformal.from_json(card.likely)
         self._embedder = Embedder(parts.backbone, engine, many=many)
+        self._spec, self._views = parts.backbone.card.input, views_of(card.view)
         self._detector = (
             None if parts.detector is None else Detector(parts.detector, engine, many=many)
         )
@@ -175,39 +175,36 @@ class Model:
     def _predict_chunk(
         self, chunk: Sequence[Source], options: _AnswerOptions
     ) -> Iterator[Prediction]:
-        read = list(ordered_map(_read, chunk))
-        rows = [_row(place, item) for place, item in enumerate(read)]
-        pictures = {row.id: item for row, item in zip(rows, read, strict=True)
-                    if not isinstance(item, PhotoError)}  # fmt: skip
-        crops = find_crops(rows, self._detections(pictures), self.card.crop, self.card.detect)
-        by_photo: dict[str, list[Crop]] = {row.id: [] for row in rows}
-        for crop in crops:
-            by_photo[crop.photo_id].append(crop)
-        cuts = [crop for crop in crops if crop.side > 0]
-        vectors = self._features(cuts, {row.id: row for row in rows}, pictures)
-        given = (self._answer(crop, vector, options)
-                 for crop, vector in zip(cuts, vectors, strict=True))  # fmt: skip
-        answers = {crop.id: answer for crop, answer in zip(cuts, given, strict=True)}
-        for source, row, item in zip(chunk, rows, read, strict=True):
-            name = str(source) if isinstance(source, str | Path) else ""
+        read = dict(enumerate(ordered_map(_read, chunk)))
+        pictures = {n: item for n, item in read.items() if isinstance(item, Picture)}
+        crops = {n: self._closeups(str(n), pictures[n], found)
+                 for n, found in self._detections(pictures).items()}  # fmt: skip
+        vectors = self._features([(pictures[n], mine) for n, mine in crops.items()])
+        answers = {n: tuple(self._answer(crop, next(vectors), options) for crop in mine)
+                   for n, mine in crops.items()}  # fmt: skip
+        for place, source in enumerate(chunk):
+            name, item = str(source) if isinstance(source, str | Path) else "", read[place]
             if isinstance(item, PhotoError):
                 yield Prediction(name, False, (), item.code, item.message)
-                continue
-            mine = [crop for crop in by_photo[row.id] if crop.side > 0]
-            found = any(crop.state is CropState.CROPPED for crop in mine)
-            yield Prediction(name, found, tuple(answers[c.id] for c in mine))
+            else:
+                found = any(crop.state is CropState.CROPPED for crop in crops[place])
+                yield Prediction(name, found, answers[place])
+
+    def _closeups(self, name: str, picture: Picture, found: Sequence[Detection]) -> list[Crop]:
+        crops = closeups_of((name, ""), picture.size, found, self.card.crop, self.card.detect)
+        return [crop for crop in crops if crop.side > 0]
 
     def answers_for(
-        self, photo: Picture, label: str
+        self, photo: Picture, crop: Crop, label: str
     ) -> Callable[[Iterable[Pixels]], NDArray[np.float64]]:
-        """From close-ups of `photo`, changed at will, to the ``(n,)`` probabilities of `label`.
+        """From changed close-ups of `crop` to the ``(n,)`` probabilities of `label`.
 
         Where the model looks at the whole photo too, that stays as it is.
         """
         place = self.labels.index(label)
-        whole = []
-        if self.card.view != "closeup":
-            whole = list(self._embedder.embed([all_of(photo, self._embedder.card.input)]))
+        pictures = (view.show(photo, crop, self._spec)
+                    for view in self._views if view.name == "photo")  # fmt: skip
+        whole = list(self._embedder.embed(pictures))
 
         def answer(closeups: Iterable[Pixels]) -> NDArray[np.float64]:
             seen = list(self._embedder.embed(closeups)) if self.card.view != "photo" else [
@@ -217,32 +214,27 @@ class Model:
 
         return answer
 
-    def _features(
-        self, crops: Sequence[Crop], rows: dict[str, Photo], pictures: dict[str, Picture]
-    ) -> Iterator[Floats]:
+    def _features(self, photos: Sequence[tuple[Picture, Sequence[Crop]]]) -> Iterator[Floats]:
         """The features of each crop, as training made them; a whole photo is embedded once."""
-        wanted: dict[tuple[str, str], Crop] = {}
-        for crop in crops:
-            if self.card.view != "photo":
-                wanted[crop.id, "closeup"] = crop
-            if self.card.view != "closeup":
-                wanted[crop.photo_id, "photo"] = crop
-        vectors = self._embedder.embed(
-            cut_out(pictures[crop.photo_id], crop.window, crop.side)
-            if view == "closeup"
-            else all_of(pictures[crop.photo_id], self._embedder.card.input)
-            for (_, view), crop in wanted.items()
-        )
-        found = dict(zip(wanted, vectors, strict=True))
-        for crop in crops:
-            places = ((crop.id, "closeup"), (crop.photo_id, "photo"))
-            yield np.concatenate([found[place] for place in places if place in found])
+        wanted: dict[tuple[int, str, View], tuple[Picture, Crop]] = {}
+        places = []
+        for number, (picture, crops) in enumerate(photos):
+            for crop in crops:
+                mine = [(number, "" if view.name == "photo" else crop.id, view)
+                        for view in self._views]  # fmt: skip
+                wanted.update((place, (picture, crop)) for place in mine if place not in wanted)
+                places.append(mine)
+        shown = (view.show(*wanted[number, name, view], self._spec)
+                 for number, name, view in wanted)  # fmt: skip
+        found = dict(zip(wanted, self._embedder.embed(shown), strict=True))
+        for mine in places:
+            yield np.concatenate([found[place] for place in mine])
 
-    def _detections(self, pictures: dict[str, Picture]) -> dict[str, list[Detection]]:
+    def _detections(self, pictures: dict[int, Picture]) -> dict[int, list[Detection]]:
         if self._detector is None:
-            return {}
+            return {place: [] for place in pictures}
         found = self._detector.detect(pictures.values(), floor=FLOOR)
-        return {name: as_rows(name, many) for name, many in zip(pictures, found, strict=True)}
+        return {n: as_rows(str(n), many) for n, many in zip(pictures, found, strict=True)}
 
     def _answer(self, crop: Crop, vector: Floats, options: _AnswerOptions) -> Answer:
         shares = self._head.probabilities(vector[None])
@@ -281,16 +273,6 @@ def _read(source: Source) -> Picture | PhotoError:
         return read_picture(Path(source) if isinstance(source, str) else source)
     except PhotoError as err:
         return err
-
-
-def _row(place: int, item: Picture | PhotoError) -> Photo:
-    """A photo row for a picture that need not be a file."""
-    name = str(place)
-    if isinstance(item, PhotoError):
-        return Photo(name, "", "", "", "", "", PhotoState.UNREADABLE, item.code, item.message,
-                     0, 0, 0, 0, "")  # fmt: skip
-    width, height = item.size
-    return Photo(name, "", "", "", "", "", PhotoState.READABLE, "", "", width, height, 0, 0, "")
 
 
 def load_model(

@@ -79,6 +79,11 @@ class Entry:
     group: str
     split: str
 
+    @property
+    def file(self) -> Path:
+        """Where it lies."""
+        return Path(self.root, self.path)
+
 
 def list_entries(config: PhotosConfig) -> list[Entry]:
     """The files of the collection, sorted by split, then path; see :func:`list_photos`."""

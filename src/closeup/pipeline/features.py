@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from closeup.core.config import View
+from closeup.core.config import View as ViewName
 from closeup.core.project import Table, key_of
 from closeup.core.types import Crop, Floats, Photo
-from closeup.crops.cut import content_key, whole_photo
+from closeup.crops.view import View, views_of
 from closeup.networks import Network
-from closeup.pipeline.stages import Job, Look, embeddings_stage
+from closeup.pipeline.stages import Job, embeddings_stage
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,30 +40,25 @@ class Features:
     rate: float = 0.0
 
 
-def views_of(view: View) -> tuple[str, ...]:
-    """The single views that make up `view`, in the order of their features."""
-    return ("closeup", "photo") if view == "both" else (view,)
-
-
 def features_stage(
     job: Job,
     photos: Table[Photo],
     crops: Sequence[Crop],
     backbone: Network,
-    view: View,
-    look: Look = Look(),  # noqa: B008 (frozen)
+    choice: ViewName,
+    like: View = View(),  # noqa: B008 (frozen)
 ) -> Features:
     """Embed every view of `crops` (those with pixels), reusing what is cached.
 
-    `look` says whether they are augmented or covered; its own view is not used.
+    `like` says whether they are augmented or covered; its own name is not used.
     """
     photo_of = {photo.id: photo for photo in photos.rows}
     parts, keys, rates = [], [], []
-    for one in views_of(view):
-        seen = crops if one == "closeup" else [whole_photo(photo_of[c.photo_id], c) for c in crops]
-        embeddings, key = embeddings_stage(job, photos, seen, backbone, replace(look, view=one))
+    for view in views_of(choice):
+        view = replace(like, name=view.name)
+        embeddings, key = embeddings_stage(job, photos, crops, backbone, view)
         vector_of = embeddings.as_mapping()
-        parts.append([vector_of[content_key(photo_of[c.photo_id], c)] for c in seen])
+        parts.append([vector_of[view.key(photo_of[c.photo_id], c)] for c in crops])
         keys.append(key)
         rates.append(embeddings.rate)
     joined = {
@@ -72,4 +67,4 @@ def features_stage(
     }
     blocks = backbone.card.blocks or (backbone.card.dim,)
     rate = 1 / sum(1 / one for one in rates) if all(rates) else 0.0
-    return Features(joined, blocks * len(parts), key_of("features", 1, view, keys), rate=rate)
+    return Features(joined, blocks * len(parts), key_of("features", 1, choice, keys), rate=rate)

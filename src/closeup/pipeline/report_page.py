@@ -179,7 +179,7 @@ def _hinges(
     for place, (crop, label) in enumerate(mistakes[:MAX_EXPLAINED]):
         seen = read_picture_again(photos[crop.photo_id])
         closeup_ = cut(seen, crop.window, crop.side)
-        drops = occlusion_map(model.answers_for(seen, label), closeup_)
+        drops = occlusion_map(model.answers_for(seen, crop, label), closeup_)
         found[crop.id] = thumbnail(overlay(closeup_, drops))
         job.progress("explain", place + 1, min(len(mistakes), MAX_EXPLAINED))
     return found

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -33,8 +33,8 @@ from closeup.dataset.duplicates.signatures import VERSION as SIGNATURES_VERSION
 
 if TYPE_CHECKING:
     from closeup.dataset.duplicates import Signature
-    from closeup.pipeline.stages import Harvest
 
+V = TypeVar("V")
 FOLDER = "unfinished"
 VERSION = 2
 SECONDS = 10.0
@@ -44,14 +44,32 @@ _ARRAYS = ("luma", "colour")
 
 
 @dataclass
-class Kept:
-    """What killed passes left; the names are those of a :class:`Harvest`."""
+class Observed:
+    """What a pass has seen of the photos, or what the parts of killed passes hold.
+
+    Attributes
+    ----------
+    photos
+        A row for each file, in order.
+    detections
+        By photo id.
+    files
+        Name of each close-up that lies saved -> what it shows, see
+        :func:`closeup.crops.cut.saved_as`.
+    signatures
+        By sha256, of photos that had none.
+    vectors
+        Name of the embeddings file -> content key -> embedding, of those that were not cached.
+    rate
+        Photos a second.
+    """
 
     photos: list[Photo] = field(default_factory=list)
     detections: dict[str, list[Detection]] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
     signatures: MutableMapping[str, Signature] = field(default_factory=dict)
     vectors: dict[str, dict[str, Floats]] = field(default_factory=dict)
+    rate: float = 0.0
 
 
 class Unfinished:
@@ -68,12 +86,12 @@ class Unfinished:
         self._recipe = recipe
         self._number = 0
         self._wrote = time.monotonic()
-        self._photos = self._signatures = 0
+        self._photos = self._signatures = self._files = 0
         self._vectors: dict[str, int] = {}
 
-    def read(self) -> Kept:
+    def read(self) -> Observed:
         """What is there and still holds; a damaged part is passed over."""
-        kept = Kept(signatures=Spilled(self._project.folder))
+        kept = Observed(signatures=Spilled(self._project.folder))
         for file in sorted(self._project.place(FOLDER).glob("*.safetensors")):
             if file.stem.isdecimal():
                 self._number = max(self._number, int(file.stem) + 1)
@@ -81,7 +99,7 @@ class Unfinished:
                 self._add(kept, file)
         return kept
 
-    def _add(self, kept: Kept, file: Path) -> None:
+    def _add(self, kept: Observed, file: Path) -> None:
         from safetensors import SafetensorError, safe_open
 
         try:
@@ -107,34 +125,31 @@ class Unfinished:
             mine = kept.vectors.setdefault(name, {})
             mine.update(zip(keys, arrays[f"vectors{place}"], strict=True))
 
-    def begin(self, harvest: Harvest) -> None:
-        """What `harvest` holds now need not be written."""
-        self._photos, self._signatures = len(harvest.photos), len(harvest.signatures)
-        self._vectors = {name: len(found) for name, found in harvest.vectors.items()}
+    def begin(self, seen: Observed) -> None:
+        """What `seen` holds now need not be written."""
+        self._photos, self._files = len(seen.photos), len(seen.files)
+        self._signatures = len(seen.signatures)
+        self._vectors = {name: len(found) for name, found in seen.vectors.items()}
 
-    def keep(self, harvest: Harvest) -> None:
-        """Write what has come to `harvest` since the last time, every few seconds."""
+    def keep(self, seen: Observed) -> None:
+        """Write what has come to `seen` since the last time, every few seconds."""
         if time.monotonic() - self._wrote < SECONDS:
             return
-        photos = harvest.photos[self._photos :]
-        named = islice(harvest.signatures, self._signatures, None)
-        signatures = {name: harvest.signatures[name] for name in named}
+        photos = seen.photos[self._photos :]
+        signatures = _after(seen.signatures, self._signatures)
         vectors = {
-            name: dict(islice(found.items(), self._vectors.get(name, 0), None))
-            for name, found in harvest.vectors.items()
+            name: _after(found, self._vectors.get(name, 0)) for name, found in seen.vectors.items()
         }
         if photos or signatures or any(vectors.values()):
             new = {photo.id for photo in photos}
-            detections = {n: rows for n, rows in harvest.detections.items() if n in new}
+            detections = {n: rows for n, rows in seen.detections.items() if n in new}
             arrays = dict(zip(_ARRAYS, map(np.stack, zip(*signatures.values(), strict=True)),
                               strict=False))  # fmt: skip
             self._write(
                 {"photos": photos, "detections": detections, "signatures": list(signatures)},
-                {name: harvest.files[name] for name in harvest.fresh_files},
-                arrays, vectors,
+                _after(seen.files, self._files), arrays, vectors,
             )  # fmt: skip
-        harvest.fresh_files.clear()
-        self.begin(harvest)
+        self.begin(seen)
         self._wrote = time.monotonic()
 
     def keep_files(self, files: Mapping[str, str]) -> None:
@@ -166,6 +181,11 @@ class Unfinished:
         data = save(arrays, {"closeup": json.dumps(about)})
         self._project.write_bytes(name, data, durable=False)
         self._number += 1
+
+
+def _after(found: Mapping[str, V], count: int) -> dict[str, V]:
+    """All but the first `count` of a mapping that only grows."""
+    return {name: found[name] for name in islice(found, count, None)}
 
 
 def clear(project: Project) -> None:

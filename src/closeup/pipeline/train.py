@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from closeup._version import __version__
-from closeup.core.config import View
+from closeup.core.config import View as ViewName
 from closeup.core.errors import DatasetError
 from closeup.core.project import SCORES_FILE, Table, key_of
 from closeup.core.types import (
@@ -22,6 +22,7 @@ from closeup.core.types import (
     Result,
 )
 from closeup.crops.cut import padded
+from closeup.crops.view import View
 from closeup.dataset.split import folds
 from closeup.evaluate.compare import (
     Candidate,
@@ -49,7 +50,7 @@ from closeup.pipeline.sides import (
     measure,
     part_of,
 )
-from closeup.pipeline.stages import Job, Look
+from closeup.pipeline.stages import Job
 from closeup.pipeline.trained import Networks, Trained, read_back
 
 VERSION = 11
@@ -162,7 +163,7 @@ def _features(
     crops: Mapping[str, Crop],
     used: Sequence[Example],
     backbones: Mapping[str, Network],
-) -> dict[tuple[str, View], Features]:
+) -> dict[tuple[str, ViewName], Features]:
     """The features of every backbone and view; of training close-ups the augmented ones too."""
     mine = [crops[e.crop_id] for e in used]
     train = [crops[e.crop_id] for e in used if e.split == "train"]
@@ -171,7 +172,7 @@ def _features(
         (name, view): replace(
             features_stage(job, photos, mine, network, view),
             augmented=tuple(
-                features_stage(job, photos, train, network, view, Look(number=number)).of
+                features_stage(job, photos, train, network, view, View(number=number)).of
                 for number in range(1, config.augment + 1)
             ),
         )
@@ -217,7 +218,7 @@ def _covered(
     mine = [e for e in test.examples if e.found]
     mine = mine[:: max(1, math.ceil(len(mine) / MOST_COVERED))]
     features = features_stage(job, photos, [crops[e.crop_id] for e in mine], chosen.backbone,
-                              chosen.candidate.view, Look(covered=True))  # fmt: skip
+                              chosen.candidate.view, View(covered=True))  # fmt: skip
     if not mine:
         return 0, 0
     shares = head.probabilities(np.stack([features.of[e.crop_id] for e in mine]))
@@ -239,7 +240,7 @@ def _choose(
     job: Job,
     used: Sequence[Example],
     backbones: Mapping[str, Network],
-    features: Mapping[tuple[str, View], Features],
+    features: Mapping[tuple[str, ViewName], Features],
 ) -> tuple[_Fit, list[Compared]]:
     """Fit every candidate on the training part, and pick one by its out-of-fold answers alone."""
     seed = job.config.split.seed
@@ -349,7 +350,7 @@ def _pads(
     photo_of, rows = {photo.id: photo for photo in photos.rows}, []
     for pad in job.config.train.pads:
         mine = [padded(photo_of[crop.photo_id], crop, pad) for crop in crops]
-        features = features_stage(job, photos, mine, chosen.backbone, "closeup", Look(pad=pad))
+        features = features_stage(job, photos, mine, chosen.backbone, "closeup", View(pad=pad))
         if view == "both":
             dim = sum(features.blocks)
             # The close-up comes first, and the photo behind it is the same at every padding.

@@ -2,41 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from closeup.core.config import RunConfig
-from closeup.core.errors import PhotosError
-from closeup.core.progress import Progress, silent
+from closeup.core.errors import PhotosError, UsageError
+from closeup.core.progress import Progress, silent, track
 from closeup.core.project import Project, Table
 from closeup.core.types import Crop, Photo, PhotoState
 from closeup.crops.cut import ANY
+from closeup.crops.view import views_of
 from closeup.decisions import read_decisions
 from closeup.decisions.apply import decided_pairs
 from closeup.detect import Detector, resolve_categories
+from closeup.detect.boxes import GivenBoxes
 from closeup.detect.scouting import Scouting
 from closeup.detect.scouting import scout as scout_tables
-from closeup.detect.stage import detect_photos
 from closeup.evaluate.findings import run_checks, without_settled
 from closeup.networks import Network, find
-from closeup.photos.listing import list_entries, list_photos
-from closeup.pipeline.features import views_of
-from closeup.pipeline.one_pass import Wanted, one_pass
+from closeup.photos.listing import Entry, list_entries
+from closeup.pipeline.one_pass import Known, Steps, look_at
 from closeup.pipeline.report_page import Verdict, facts_of, write_report
 from closeup.pipeline.resume import clear
 from closeup.pipeline.reviewed import remember_before, reviewed
 from closeup.pipeline.stages import (
     Job,
+    Wanted,
     crops_stage,
     dataset_stage,
     detections_stage,
     duplicates_stage,
+    look,
     photos_stage,
 )
 from closeup.pipeline.summary import Counts, RunResult, count
 from closeup.pipeline.train import train_stage
+from closeup.pipeline.tune import check_tuning
 
 NO_DETECTOR = (
     "with boxes of your own alone, the model has no detector: it takes every photo that it is "
@@ -67,13 +70,16 @@ def scout(config: RunConfig, *, sample: int = 0, progress: Progress = silent) ->
     PhotosError
         Where no photo can be read.
     """
-    photos = list_photos(config.photos, progress=progress)
-    chosen = _sample(photos, sample) if sample else photos
-    if why := _unreadable(chosen):
-        raise PhotosError(why)
+    entries = list_entries(config.photos)
+    chosen = _sample(entries, sample) if sample else entries
     network = find(config.detect.detector, "detector", progress=progress)
-    detections = detect_photos(chosen, Detector(network, config.engine), {}, progress)
-    return scout_tables(chosen, detections)
+    steps = Steps(config.photos.max_pixels, Detector(network, config.engine))
+    items = track(look_at(chosen, Known(), steps, {}), "detect", len(chosen), progress)
+    seen = [(item.photo, item.detections or []) for item in items]
+    photos = [photo for photo, _ in seen]
+    if why := _unreadable(photos):
+        raise PhotosError(why)
+    return scout_tables(photos, [row for _, rows in seen for row in rows])
 
 
 def _unreadable(photos: Sequence[Photo]) -> str:
@@ -85,12 +91,12 @@ def _unreadable(photos: Sequence[Photo]) -> str:
     return f"none of the {len(photos)} photos can be read{why}"
 
 
-def _sample(photos: list[Photo], sample: int) -> list[Photo]:
+def _sample(photos: list[Entry], sample: int) -> list[Entry]:
     """Evenly spaced photos of every label: the same ones each time."""
-    by_label: dict[str, list[Photo]] = {}
+    by_label: dict[str, list[Entry]] = {}
     for photo in photos:
         by_label.setdefault(photo.label, []).append(photo)
-    chosen: list[Photo] = []
+    chosen: list[Entry] = []
     for rest, mine in enumerate(reversed(list(by_label.values()))):
         share = (sample - len(chosen)) // (len(by_label) - rest)
         step = max(1.0, len(mine) / max(1, share))
@@ -102,7 +108,7 @@ def _sample(photos: list[Photo], sample: int) -> list[Photo]:
 def crop(config: RunConfig, out: Path, *, progress: Progress = silent) -> CropResult:
     """Photos -> close-ups in ``out/crops/LABEL/``, with their provenance in the tables."""
     with _job(config, out, progress) as job:
-        photos, crops, _ = _crop(job, lambda _: Wanted())
+        photos, crops, _ = _crop(job, Wanted())
     counts = count(photos.rows, crops.rows)
     return CropResult(counts, out / "crops", job.seconds, tuple(job.notes))
 
@@ -111,33 +117,32 @@ def crop(config: RunConfig, out: Path, *, progress: Progress = silent) -> CropRe
 def _job(config: RunConfig, out: Path, progress: Progress) -> Iterator[Job]:
     """A run over the project `out` alone, with what people have decided about it."""
     project = Project(out)
-    with project.held(), project.config_kept():
+    with project.held():
         job = Job(project, config, progress, decisions=read_decisions(out))
         remember_before(job)
         yield job
         clear(project)
 
 
-def _crop(
-    job: Job, wanted: Callable[[Job], Wanted]
-) -> tuple[Table[Photo], Table[Crop], Network | None]:
-    """Up to the close-ups, in one pass over the photos that also sees to what else is `wanted`."""
+def _crop(job: Job, wanted: Wanted) -> tuple[Table[Photo], Table[Crop], Network | None]:
+    """Up to the close-ups, in one pass over the photos that also sees to what else is `wanted`.
+
+    Whatever can be wrong with the call is found before anything is written: a mistake must not be
+    remembered, and repeated by every later one.
+    """
     detect = job.config.detect
+    if not detect.detector and not detect.boxes:
+        raise UsageError("neither a detector nor a boxes file is named; give one of the two")
     network = find(detect.detector, "detector", progress=job.progress) if detect.detector else None
     if network is not None and ANY not in detect.parent:
-        # An unknown parent is a mistake in the call: say so before any work, not after it.
         parent = resolve_categories(network.card, detect.parent)
         changed = detect.model_copy(update={"parent": parent})
         job.config = job.config.model_copy(update={"detect": changed})
-    entries, needed = list_entries(job.config.photos), wanted(job)
+    entries = list_entries(job.config.photos)
+    boxes = GivenBoxes(Path(detect.boxes), entries) if detect.boxes else None
     # The first file of all: a folder without it would be taken for somebody else's.
     job.project.write_config(job.config)
-    if detect.boxes:
-        # They may be given in shares of a photo's size, which must be known first.
-        detections_stage(job, photos_stage(job), None)
-        job.harvest = one_pass(job, entries, needed)
-    elif network is not None:
-        job.harvest = one_pass(job, entries, replace(needed, detector=network))
+    look(job, entries, replace(wanted, detector=network, boxes=boxes))
     photos = photos_stage(job)
     if photos.rows and (why := _unreadable(photos.rows)):
         job.notes.append(why)
@@ -154,11 +159,12 @@ def _frozen(job: Job) -> Wanted:
     """
     train = job.config.train
     signatures = job.config.split.near_duplicates
-    # A name that nobody knows is a mistake in the call: say so before any work, not after it.
     backbone, *others = [find(name, "backbone", progress=job.progress) for name in train.backbone]
+    if train.finetune:
+        check_tuning(train)
     if train.finetune or others or len(train.view) > 1:
         return Wanted(signatures=signatures)
-    return Wanted(None, backbone, views_of(train.view[0]), signatures)
+    return Wanted(backbone=backbone, views=views_of(train.view[0]), signatures=signatures)
 
 
 def run(config: RunConfig, out: Path, *, progress: Progress = silent) -> RunResult:
@@ -170,7 +176,7 @@ def run(config: RunConfig, out: Path, *, progress: Progress = silent) -> RunResu
         Whatever stage cannot be done; what was done before stays and is not done again.
     """
     with _job(config, out, progress) as job:
-        photos, crops, detector = _crop(job, _frozen)
+        photos, crops, detector = _crop(job, _frozen(job))
         pairs = duplicates_stage(job, photos)
         examples = dataset_stage(job, photos, crops, pairs)
         tables = (photos, crops, examples)
