@@ -18,20 +18,23 @@ from closeup.core.config import (
     EngineConfig,
     PhotosConfig,
 )
+from closeup.core.parallel import ordered_map
 from closeup.core.types import (
     Box,
     Crop,
     Detection,
     Floats,
     Photo,
+    PhotoState,
 )
 from closeup.crops.cut import content_key, find_crops
 from closeup.dataset.groups import group_photos
 from closeup.detect import Detector
-from closeup.detect.stage import detect_photos
+from closeup.detect.detector import FLOOR, as_rows
 from closeup.learn.embed import Embedder, embed_crops
 from closeup.networks import find
 from closeup.photos.listing import list_photos
+from closeup.photos.reading import read_picture_again
 
 FREE = ("astronaut", "brick", "camera", "chelsea", "coffee", "coins", "grass", "gravel", "horse",
         "moon", "page", "rocket", "text")  # fmt: skip
@@ -80,8 +83,10 @@ def look(source: str, networks: Networks) -> Pictures:
     photos = list_photos(PhotosConfig(source=source))
     detector = Detector(find(networks.detector, "detector"), engine)
     by_photo: dict[str, list[Detection]] = {}
-    for row in detect_photos(photos, detector, {}):
-        by_photo.setdefault(row.photo_id, []).append(row)
+    readable = [photo for photo in photos if photo.state is PhotoState.READABLE]
+    found = detector.detect(ordered_map(read_picture_again, readable), floor=FLOOR)
+    for photo, many in zip(readable, found, strict=True):
+        by_photo[photo.id] = as_rows(photo.id, many)
     detect = DetectConfig(detector=networks.detector, parent=networks.parent)
     crops = [c for c in find_crops(photos, by_photo, CropConfig(), detect) if c.side]
     by_id = {photo.id: photo for photo in photos}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -108,7 +108,7 @@ def _sample(photos: list[Entry], sample: int) -> list[Entry]:
 def crop(config: RunConfig, out: Path, *, progress: Progress = silent) -> CropResult:
     """Photos -> close-ups in ``out/crops/LABEL/``, with their provenance in the tables."""
     with _job(config, out, progress) as job:
-        photos, crops, _ = _crop(job, Wanted())
+        photos, crops, _ = _crop(job, lambda _: Wanted())
     counts = count(photos.rows, crops.rows)
     return CropResult(counts, out / "crops", job.seconds, tuple(job.notes))
 
@@ -124,13 +124,15 @@ def _job(config: RunConfig, out: Path, progress: Progress) -> Iterator[Job]:
         clear(project)
 
 
-def _crop(job: Job, wanted: Wanted) -> tuple[Table[Photo], Table[Crop], Network | None]:
+def _crop(
+    job: Job, wanted: Callable[[Job], Wanted]
+) -> tuple[Table[Photo], Table[Crop], Network | None]:
     """Up to the close-ups, in one pass over the photos that also sees to what else is `wanted`.
 
     Whatever can be wrong with the call is found before anything is written: a mistake must not be
     remembered, and repeated by every later one.
     """
-    detect = job.config.detect
+    entries, detect = list_entries(job.config.photos), job.config.detect
     if not detect.detector and not detect.boxes:
         raise UsageError("neither a detector nor a boxes file is named; give one of the two")
     network = find(detect.detector, "detector", progress=job.progress) if detect.detector else None
@@ -138,11 +140,12 @@ def _crop(job: Job, wanted: Wanted) -> tuple[Table[Photo], Table[Crop], Network 
         parent = resolve_categories(network.card, detect.parent)
         changed = detect.model_copy(update={"parent": parent})
         job.config = job.config.model_copy(update={"detect": changed})
-    entries = list_entries(job.config.photos)
-    boxes = GivenBoxes(Path(detect.boxes), entries) if detect.boxes else None
+    boxes, needed = None, wanted(job)
+    if detect.boxes:
+        boxes = GivenBoxes(Path(detect.boxes), entries)
     # The first file of all: a folder without it would be taken for somebody else's.
     job.project.write_config(job.config)
-    look(job, entries, replace(wanted, detector=network, boxes=boxes))
+    look(job, entries, replace(needed, detector=network, boxes=boxes))
     photos = photos_stage(job)
     if photos.rows and (why := _unreadable(photos.rows)):
         job.notes.append(why)
@@ -176,7 +179,7 @@ def run(config: RunConfig, out: Path, *, progress: Progress = silent) -> RunResu
         Whatever stage cannot be done; what was done before stays and is not done again.
     """
     with _job(config, out, progress) as job:
-        photos, crops, detector = _crop(job, _frozen(job))
+        photos, crops, detector = _crop(job, _frozen)
         pairs = duplicates_stage(job, photos)
         examples = dataset_stage(job, photos, crops, pairs)
         tables = (photos, crops, examples)
