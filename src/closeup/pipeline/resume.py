@@ -60,8 +60,6 @@ class Observed:
         By sha256, of photos that had none.
     vectors
         Name of the embeddings file -> content key -> embedding, of those that were not cached.
-    rate
-        Photos a second.
     """
 
     photos: list[Photo] = field(default_factory=list)
@@ -69,7 +67,6 @@ class Observed:
     files: dict[str, str] = field(default_factory=dict)
     signatures: MutableMapping[str, Signature] = field(default_factory=dict)
     vectors: dict[str, dict[str, Floats]] = field(default_factory=dict)
-    rate: float = 0.0
 
 
 class Unfinished:

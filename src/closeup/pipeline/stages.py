@@ -108,7 +108,6 @@ def look(job: Job, entries: Sequence[Entry], wanted: Wanted) -> None:
         vectors = {name: kept.vectors.get(name, {}) for name in views}
         seen = job.seen = Observed(signatures=kept.signatures, vectors=vectors)
         unfinished.begin(seen)
-        start = time.perf_counter()
         items = look_at(entries, known, steps, vectors)
         for item in track(items, "look", len(entries), job.progress):
             seen.photos.append(item.photo)
@@ -119,7 +118,6 @@ def look(job: Job, entries: Sequence[Entry], wanted: Wanted) -> None:
                 seen.signatures[item.photo.sha256] = item.signature
             if item.is_new:
                 unfinished.keep(seen)
-        seen.rate = len(entries) / max(time.perf_counter() - start, 1e-9)
         if wanted.boxes:
             job.notes.extend(wanted.boxes.notes)
 
