@@ -1,7 +1,7 @@
 """Closeup: turn a small pile of labelled photos into a fine-grained image classifier.
 
 The object is found through a parent category that a COCO detector already knows, cut out of the
-original pixels as a close-up, and told apart by a transfer-learned classifier::
+original pixels as a close-up, and classified by transfer learning::
 
     import closeup
 
@@ -33,13 +33,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from closeup.api import (
-        crop,
-        load,
-        run,
-        scout,
-        train,
-    )
+    from closeup.api import crop, load, run, scout, train
     from closeup.core.errors import CloseupError
     from closeup.core.types import Prediction
     from closeup.model.model import Model
@@ -50,11 +44,7 @@ _HOMES = {
     "Model": "closeup.model.model",
     "Prediction": "closeup.core.types",
     "RunResult": "closeup.pipeline.summary",
-    "crop": "closeup.api",
-    "load": "closeup.api",
-    "run": "closeup.api",
-    "scout": "closeup.api",
-    "train": "closeup.api",
+    **dict.fromkeys(("crop", "load", "run", "scout", "train"), "closeup.api"),
 }
 
 

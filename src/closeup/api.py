@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Unpack
 
 from closeup.core.config import (
     CONFIG_FILE,
     EngineConfig,
+    Options,
     RunConfig,
+    option_fields,
     resolve,
 )
+from closeup.core.errors import UsageError
 from closeup.core.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -20,94 +23,61 @@ if TYPE_CHECKING:
     from closeup.pipeline.summary import RunResult
     from closeup.pipeline.verbs import CropResult
 
-SECTIONS: dict[str, tuple[str, ...]] = {
-    "photos": ("source", "test", "max_pixels"),
-    "detect": ("detector", "parent", "threshold", "boxes"),
-    "crop": ("which", "pad", "on_miss", "quality"),
-    "split": ("test_fraction", "folds", "seed", "near_duplicates"),
-    "train": (
-        "backbone",
-        "view",
-        "head",
-        "compare_photo",
-        "pads",
-        "finetune",
-        "epochs",
-        "flip",
-        "augment",
-        "coverage",
-        "miss_rate",
-    ),
-    "engine": ("engine", "precision", "threads"),
-    "report": ("explain",),
-}
-"""Which section of ``closeup.toml`` each option belongs to."""
 
-
-def settings(out: Path | None, options: dict[str, Any]) -> RunConfig:
+def settings(out: Path | None, options: Mapping[str, object]) -> RunConfig:
     """The resolved configuration: `options` over ``out/closeup.toml`` over the defaults.
 
     Parameters
     ----------
     options
-        Flat option names as in :data:`SECTIONS`; None means "not given". `parent` may be a
-        comma-separated string.
+        The photos as `source`, and any of :class:`~closeup.core.config.Options`; None means "not
+        given".
 
     Raises
     ------
     UsageError
         For an unknown option or a value out of range.
     """
-    from closeup.core.errors import UsageError
-
-    known = {name: section for section, names in SECTIONS.items() for name in names}
-    flags: dict[str, dict[str, Any]] = {}
+    known = option_fields()
+    flags: dict[str, dict[str, object]] = {}
     for name, value in options.items():
         if name not in known:
             raise UsageError(f"unknown option {name!r}; known are {', '.join(sorted(known))}")
-        if name == "parent" and isinstance(value, str):
-            value = tuple(part.strip() for part in value.split(",") if part.strip())
         if name in ("source", "test", "boxes") and value:
-            value = str(Path(value).absolute())
-        flags.setdefault(known[name], {})[name] = value
+            value = str(Path(str(value)).absolute())
+        flags.setdefault(known[name][0], {})[name] = value
     file = out / CONFIG_FILE if out is not None else None
     if not flags.get("photos", {}).get("source") and (file is None or not file.exists()):
         raise UsageError(
-            f"no photos are named and {out} is no project that knows them; give PHOTOS, a folder "
-            "with one sub-folder per label"
+            f"no photos are named and {out} is not a project that remembers any; give PHOTOS, a "
+            "folder with one sub-folder per label"
         )
     return resolve(flags, file)
 
 
 def scout(
-    photos: Path | str, *, sample: int = 0, progress: Progress = silent, **options: Any
+    photos: Path | str, *, sample: int = 0, progress: Progress = silent, **options: Unpack[Options]
 ) -> Scouting:
-    """Which of the detector's categories fire on these photos; see ``closeup scout --help``.
-
-    Options: any of :data:`SECTIONS`.
-    """
+    """Which of the detector's categories fire on these photos; see ``closeup scout --help``."""
     from closeup.pipeline import scout as verb
 
-    config = settings(None, {"source": photos, **options})
-    return verb(config, sample=sample, progress=progress)
+    return verb(settings(None, {"source": photos, **options}), sample=sample, progress=progress)
 
 
 def crop(
     photos: Path | str | None = None,
     *,
     out: Path | str,
-    parent: str | Sequence[str] | None = None,
     progress: Progress = silent,
-    **options: Any,
+    **options: Unpack[Options],
 ) -> CropResult:
-    """Cut the close-ups; see ``closeup crop --help``. Options: any of :data:`SECTIONS`."""
+    """Cut the close-ups; see :func:`run` and ``closeup crop --help``."""
     from closeup.pipeline import crop as verb
 
-    config = settings(Path(out), {"source": photos, "parent": parent, **options})
-    return verb(config, Path(out), progress=progress)
+    return verb(settings(Path(out), {"source": photos, **options}), Path(out), progress=progress)
 
 
-def train(out: Path | str, *, progress: Progress = silent, **options: Any) -> RunResult:
+def train(out: Path | str, *, progress: Progress = silent, **options: Unpack[Options]) -> RunResult:
     """Train on a project's close-ups; see ``closeup train --help``.
 
     The stages before it are brought up to date first, which costs nothing where they are.
@@ -121,9 +91,8 @@ def run(
     photos: Path | str | None = None,
     *,
     out: Path | str,
-    parent: str | Sequence[str] | None = None,
     progress: Progress = silent,
-    **options: Any,
+    **options: Unpack[Options],
 ) -> RunResult:
     """The whole job, from labelled photos to a model and a report.
 
@@ -134,15 +103,18 @@ def run(
         None for those of the project `out`.
     out
         The project folder, made where it does not exist.
-    parent
-        Categories of the detector under which the object is found, or ``"any"``.
     options
-        Any of :data:`SECTIONS`; what is not given comes from ``out/closeup.toml``, else defaults.
+        As on the command line (``closeup run --help``), such as ``parent="clock"``; what is not
+        given comes from ``out/closeup.toml``, else it has its default.
+
+    Raises
+    ------
+    UsageError
+        For an unknown option or a value out of range.
     """
     from closeup.pipeline import run as verb
 
-    config = settings(Path(out), {"source": photos, "parent": parent, **options})
-    return verb(config, Path(out), progress=progress)
+    return verb(settings(Path(out), {"source": photos, **options}), Path(out), progress=progress)
 
 
 def load(model: Path | str, *, engine: EngineConfig | None = None) -> Model:

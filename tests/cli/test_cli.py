@@ -13,6 +13,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from closeup.cli.app import VERBS, load
+from closeup.core.config import RunConfig, flag_of, option_fields
+from closeup.decisions import REVIEW_PORT
 from tests import tiny
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -52,7 +55,8 @@ def test_no_words_show_the_help() -> None:
     assert "Usage: closeup" in done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["models", "add", "--help"]])
+@pytest.mark.parametrize("words", [["--help"], *([verb, "--help"] for verb in VERBS),
+                                   ["models", "add", "--help"]])  # fmt: skip
 def test_help_imports_nothing_heavy(words: list[str]) -> None:
     code = (
         "import sys\n"
@@ -60,6 +64,7 @@ def test_help_imports_nothing_heavy(words: list[str]) -> None:
         "from closeup.cli import main\n"
         "try:\n    main()\nexcept SystemExit as done:\n    assert not done.code\n"
         "heavy = {'numpy', 'PIL', 'sklearn', 'openvino', 'onnxruntime', 'pyarrow', 'torch'}\n"
+        f"heavy |= set({['pydantic'] if words == ['--help'] else []})\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
@@ -67,10 +72,64 @@ def test_help_imports_nothing_heavy(words: list[str]) -> None:
     assert "Usage" in done.stdout
 
 
+SECTIONS = {
+    "scout": {"engine"},
+    "run": set(RunConfig.model_fields),
+    "crop": {"photos", "detect", "crop", "engine"},
+    "train": {"split", "train", "engine", "report"},
+    "report": {"report"},
+    "predict": {"engine"},
+    "serve": {"engine"},
+}
+"""The sections of the configuration that a verb takes whole."""
+
+
+@pytest.mark.parametrize("verb", SECTIONS)
+def test_the_options_of_a_verb_are_those_of_the_configuration(verb: str) -> None:
+    command = load(verb)
+    offered = {name: param for param in command.params for name in (param.name,)}
+    for name, (section, field) in option_fields().items():
+        flag = flag_of(name, field)
+        taken = flag and (section in SECTIONS[verb] or (verb, name) == ("scout", "detector"))
+        assert (name in offered) == bool(taken), name
+        if taken:
+            assert offered[name].opts == [flag]
+            assert offered[name].default is None
+            assert offered[name].help.startswith(field.description)
+
+
+def test_options_arrive_as_the_configuration_wants_them() -> None:
+    words = {"--pad": "0.5", "--which": "all", "--backbone": "a,b", "--threads": "2",
+             "--compare-pads": "0,1", "--test": ""}  # fmt: skip
+    arguments = ["p", "--out", "o", "--no-flip", *(part for pair in words.items() for part in pair)]
+    given = load("run").make_context("run", arguments).params
+    assert {name: value for name, value in given.items() if value not in (None, False)} == {
+        "photos": Path("p"), "out": Path("o"), "pad": 0.5, "which": "all", "backbone": "a,b",
+        "threads": 2, "pads": "0,1", "test": "",
+    }  # fmt: skip
+    assert given["flip"] is False
+    assert given["finetune"] is None
+
+
+def test_help_shows_defaults_and_ranges() -> None:
+    page = load("run").get_help(load("run").make_context("run", ["--out", "o"]))
+    words = " ".join(page.split())
+    for part in ("[default: 0.1; 0<=x<=4]", "[default: 0.2; 0<x<1]", "[default: yes]",
+                 "[default: d-fine-n]", "<best|largest|all>"):  # fmt: skip
+        assert part in words, part
+
+
+def test_review_listens_where_reports_link_to() -> None:
+    (port,) = [param for param in load("review").params if param.name == "port"]
+    assert port.default == REVIEW_PORT
+
+
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
         (["nonsense"], 2, "nonsense"),
+        (["rnu"], 2, "Did you mean 'run'?"),
+        (["predict", "nowhere", "a.jpg", "--threads", "-1"], 2, "threads"),
         (["run"], 2, "--out"),
         (["run", "nowhere", "--out", "x"], 1, "nowhere"),
         (["run", "nowhere", "--out", "x", "--pad", "-1"], 2, "crop.pad"),

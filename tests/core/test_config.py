@@ -1,12 +1,27 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Any, get_args, get_origin, get_type_hints
 
 import pytest
 
-from closeup.api import SECTIONS, settings
-from closeup.core.config import RunConfig, resolve, to_toml
+from closeup.api import settings
+from closeup.core.config import (
+    CropConfig,
+    DetectConfig,
+    EngineConfig,
+    Options,
+    PhotosConfig,
+    RunConfig,
+    TrainConfig,
+    flags_of,
+    option_fields,
+    resolve,
+    to_toml,
+    validated,
+)
 from closeup.core.errors import ProjectError, UsageError
 from closeup.pipeline.report_page import command_of
 
@@ -59,10 +74,54 @@ def test_without_boxes_any_more_the_detector_is_the_default_again(tmp_path: Path
         assert (back.detect.boxes, back.detect.detector) == ("", then)
 
 
-def test_every_option_has_its_section() -> None:
-    fields = {name: set(section.annotation.model_fields)  # type: ignore[union-attr]
-              for name, section in RunConfig.model_fields.items()}  # fmt: skip
-    assert {name: set(options) for name, options in SECTIONS.items()} == fields
+def keyword(name: str, annotation: Any) -> Any:
+    """The type of an option as a keyword, from its type in the configuration."""
+    if name in ("test", "boxes"):
+        return str | Path
+    if get_origin(annotation) is tuple:
+        item = get_args(annotation)[0]
+        return str | Sequence[item.__origin__ if hasattr(item, "__metadata__") else item]
+    return annotation
+
+
+def test_the_keywords_are_the_options_of_the_configuration() -> None:
+    hints = {name: keyword(name, field.annotation) for name, (_, field) in option_fields().items()}
+    assert hints.pop("source") is str  # which is the argument `photos`
+    assert get_type_hints(Options) == hints
+
+
+def test_no_two_sections_share_an_option() -> None:
+    sections = [section.annotation for section in RunConfig.model_fields.values()]
+    count = sum(len(section.model_fields) for section in sections)  # type: ignore[union-attr]
+    assert len(option_fields()) == count
+
+
+def test_every_option_is_explained() -> None:
+    for name, (_, field) in option_fields().items():
+        assert field.description, name
+        assert field.description.endswith("."), name
+
+
+def test_flags_of_a_configuration() -> None:
+    config = RunConfig(
+        photos=PhotosConfig(source="p", test="t", max_pixels=5),
+        detect=DetectConfig(parent=("clock", "cell phone"), boxes="b", detector=""),
+        crop=CropConfig(on_miss="drop"),
+        train=TrainConfig(pads=(0, 0.5), finetune=True, flip=False),
+        engine=EngineConfig(threads=1),
+    )
+    assert flags_of(config) == [
+        ("--test", "t"), ("--parent", "clock,cell phone"), ("--boxes", "b"),
+        ("--on-miss", "drop"), ("--compare-pads", "0.0,0.5"), ("--finetune", ""), ("--no-flip", ""),
+        ("--threads", "1"),
+    ]  # fmt: skip
+    assert flags_of(RunConfig(photos=PhotosConfig(source="p"))) == []
+
+
+def test_a_section_alone_is_checked_like_the_whole() -> None:
+    assert validated(EngineConfig, {"threads": 2, "engine": None}) == EngineConfig(threads=2)
+    with pytest.raises(UsageError, match="threads: input should be greater"):
+        validated(EngineConfig, {"threads": -1})
 
 
 def test_unknown_options_are_refused() -> None:
@@ -72,8 +131,6 @@ def test_unknown_options_are_refused() -> None:
 
 def test_the_command_on_the_report_makes_the_same_configuration(tmp_path: Path) -> None:
     import shlex
-
-    from closeup.core.config import DetectConfig
 
     config = settings(None, {"source": tmp_path / "my photos", "parent": "clock, cell phone",
                              "pad": 0.2, "compare_photo": True,

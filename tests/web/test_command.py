@@ -40,7 +40,9 @@ def test_it_serves_until_a_signal_and_ends_well(
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         line = process.stderr.readline()
-        found = re.fullmatch(r"out answers at (http://127\.0\.0\.1:\d+) \(Ctrl-C ends it\)\n", line)
+        found = re.fullmatch(
+            r"out answers at (http://127\.0\.0\.1:\d+) \(Ctrl-C stops it\)\n", line
+        )
         assert found, line + process.stderr.read()
         answer = httpx2.post(f"{found[1]}/predict", files={"photo": ("a", photo.read_bytes())})
         assert answer.json()["found"]

@@ -1,50 +1,73 @@
 """The `closeup` command: its verbs, its exit codes.
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted. Heavy modules are imported by the
-verb that needs them, so ``closeup --help`` is quick.
+Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted. The module of a verb is imported when
+the verb is used, and heavy libraries where it needs them, so ``closeup --help`` is quick.
 """
 
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from importlib import import_module
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 from closeup._version import __version__
-from closeup.cli import (
-    demo,
-    doctor,
-    models,
-    predict,
-    project,
-    review,
-    serve,
-)
 from closeup.cli.output import say
 from closeup.core.errors import CloseupError, UsageError
 
 INTERRUPTED = 130
+VERBS = {
+    "scout": ("project", "Find out which parent category suits your photos."),
+    "run": ("project", "Do the whole job: crop, train, report."),
+    "crop": ("project", "Find the object in every photo and cut out the close-ups."),
+    "train": ("project", "Train on the close-ups of a project, and measure."),
+    "report": ("project", "Bring a project up to date and rewrite its report."),
+    "predict": ("predict", "Classify photos with a model."),
+    "review": ("review", "Look through the close-ups in a browser and fix what is wrong."),
+    "serve": ("serve", "Serve a model over HTTP, with a page to try it on."),
+    "demo": ("demo", "Watch the whole job on example photos."),
+    "doctor": ("doctor", "Show what this machine has."),
+    "models": ("models", "List, fetch and add networks: detectors and backbones."),
+}
+"""The module of each verb, and what it does."""
+
+
+def load(verb: str) -> Any:
+    """The command of a verb, by importing its module."""
+    module, summary = VERBS[verb]
+    found = getattr(import_module(f"closeup.cli.{module}"), verb)
+    if not isinstance(found, typer.Typer):
+        function, found = found, typer.Typer(add_completion=False, rich_markup_mode=None)
+        found.command(verb)(function)
+    command = typer.main.get_command(found)
+    command.short_help = summary
+    return command
+
+
+class _Verbs(TyperGroup):
+    """The verbs by name and summary; the one that is used is loaded."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        for verb, (_, summary) in VERBS.items():
+            self.add_command(TyperCommand(verb, short_help=summary))
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        verb, _, rest = super().resolve_command(ctx, args)
+        return verb, verb and load(verb), rest
+
 
 app = typer.Typer(
     name="closeup",
+    cls=_Verbs,
     help="Turn a small pile of labelled photos into a fine-grained image classifier.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-app.command("scout")(project.scout)
-app.command("run")(project.run)
-app.command("crop")(project.crop)
-app.command("train")(project.train)
-app.command("report")(project.report)
-app.command("predict")(predict.predict)
-app.command("review")(review.review)
-app.command("serve")(serve.serve)
-app.add_typer(models.app, name="models")
-app.command("demo")(demo.demo)
-app.command("doctor")(doctor.doctor)
 
 
 def _version(wanted: bool) -> None:
@@ -67,13 +90,10 @@ def main() -> None:
     """Run the command line and exit with its code."""
     try:
         app(prog_name="closeup")
-    except UsageError as err:
-        say(f"closeup: {err}")
-        sys.exit(2)
     except CloseupError as err:
         say(f"closeup: {err}")
-        sys.exit(1)
+        sys.exit(2 if isinstance(err, UsageError) else 1)
     except SystemExit as done:
         if done.code == INTERRUPTED:  # typer has turned Ctrl-C into this, without a word
-            say("closeup: interrupted; run the same command again to go on from here")
+            say("closeup: interrupted; run the same command again to resume")
         raise

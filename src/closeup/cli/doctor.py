@@ -1,4 +1,4 @@
-"""``closeup doctor``: what this machine has, and whether it can do the work."""
+"""``closeup doctor``: what this machine has, and what is missing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _EXTRA = ("torch", "torchvision", "timm", "transformers", "onnx")
 
 
 def doctor(json: opt.Json = False) -> None:
-    """What this machine has: processors, engines, libraries, networks, the cache."""
+    """Show what this machine has: processors, engines, libraries, networks and the cache."""
     facts = _facts()
     if json:
         print_json(facts)
@@ -26,16 +26,14 @@ def doctor(json: opt.Json = False) -> None:
 
 def _facts() -> dict[str, str]:
     import onnxruntime
-
-    from closeup.networks.engine.quiet import import_openvino
-
-    openvino = import_openvino()
     from PIL import features
 
     from closeup._version import __version__
     from closeup.core.parallel import available_cpus
     from closeup.networks import installed, networks_folder
+    from closeup.networks.engine.quiet import import_openvino
 
+    openvino = import_openvino()
     core = openvino.Core()
     folder = networks_folder()
     nearest = next(p for p in (folder, *folder.parents) if p.exists())
@@ -52,8 +50,8 @@ def _facts() -> dict[str, str]:
         **{name: _version(name) for name in _LIBRARIES},
         "photo formats": "JPEG, PNG, TIFF, GIF, BMP"
         + "".join(f", {n}" for n, f in (("WebP", "webp"), ("AVIF", "avif")) if features.check(f)),
-        "conversion": "PyTorch is here" if not missing else
-        f"{', '.join(missing)} absent: pip install 'closeup[torch]' to pull or convert networks",
+        "conversion": "PyTorch is installed" if not missing else
+        f"{', '.join(missing)} missing: pip install 'closeup[torch]' to pull or convert networks",
         "cache": f"{folder} ({'writable' if os.access(nearest, os.W_OK) else 'NOT WRITABLE'})",
         "detectors": ", ".join(n.card.name for n in networks if n.card.kind == "detector")
         or "none yet: closeup models pull d-fine-n",

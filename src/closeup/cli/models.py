@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -13,16 +13,18 @@ from closeup.cli.output import print_json, progress_on_stderr, show
 from closeup.core.errors import UsageError
 from closeup.core.text import visible
 
-app = typer.Typer(
-    help="The networks: what is here, what can be had, and your own.", no_args_is_help=True
+models = typer.Typer(
+    name="models",
+    help="List, fetch and add networks: the detectors and backbones that models are made with.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
 )
 
-_ONNX_FAMILIES = ("yolox", "picodet", "detr")
 
-
-@app.command("list")
+@models.command("list")
 def list_networks(json: opt.Json = False) -> None:
-    """The networks that are here, and the names that can be pulled."""
+    """List the networks that are installed, and those to pull."""
     from closeup.networks import installed, known, networks_folder
 
     here = installed()
@@ -38,31 +40,26 @@ def list_networks(json: opt.Json = False) -> None:
 
     table = Table("name", "kind", "family", "input", "MB", "licence", box=None, pad_edge=False)
     for card in (network.card for network in here):
-        size = f"{card.input.width}x{card.input.height}"
-        table.add_row(
-            card.name,
-            card.kind,
-            card.family,
-            size,
-            f"{card.bytes / 1e6:.1f}",
-            Text(visible(card.licence)),
-        )
-    console = Console(soft_wrap=False)
+        size, licence = f"{card.input.width}x{card.input.height}", Text(visible(card.licence))
+        table.add_row(card.name, card.kind, card.family, size, f"{card.bytes / 1e6:.1f}", licence)
     if here:
-        console.print(table)
+        Console(soft_wrap=False).print(table)
     else:
-        print("No network is here yet.")
+        print("No network is installed yet.")
     print(f"\ncache: {networks_folder()}")
     for kind in ("detector", "backbone"):
         print(f"{kind}s to pull: {', '.join(n for n, k in more.items() if k == kind) or 'none'}")
-    print("Any timm architecture is a backbone's name too. Your own: closeup models add FILE …")
+    print("Any timm architecture can be pulled as a backbone. Your own: closeup models add FILE …")
 
 
-@app.command("pull")
+@models.command("pull")
 def pull(
     names: Annotated[list[str], typer.Argument(metavar="NAME…", help="Networks to fetch.")],
 ) -> None:
-    """Fetch networks from the model hub and convert them, so that later work needs neither."""
+    """Fetch networks from the model hub and convert them.
+
+    Commands that use them then need neither the hub nor PyTorch.
+    """
     from closeup.networks import find, known
 
     kinds = known()
@@ -73,59 +70,75 @@ def pull(
             show(f"{name}: {card.bytes / 1e6:.1f} MB, licence {card.licence}, {network.folder}")
 
 
-@app.command("add")
+@models.command("add")
 def add(
     file: Annotated[Path, typer.Argument(help="An ONNX detector, or a checkpoint.")],
     name: Annotated[str, typer.Option(help="What to call it.")],
     family: Annotated[
-        str | None, typer.Option(help="ONNX detector's form: yolox, picodet or detr.")
+        Literal["yolox", "picodet", "detr"] | None,
+        typer.Option(help="Family of an ONNX detector, which says what its outputs mean."),
     ] = None,
     classes: Annotated[
         str | None, typer.Option(help="coco80, coco91, a file with a name per line, or a,b,c.")
     ] = None,
-    timm: Annotated[str | None, typer.Option(help="Checkpoint's timm architecture.")] = None,
+    timm: Annotated[str | None, typer.Option(help="timm architecture of a checkpoint.")] = None,
     torchvision: Annotated[
-        str | None, typer.Option(help="Checkpoint's torchvision architecture.")
+        str | None, typer.Option(help="torchvision architecture of a checkpoint.")
     ] = None,
     arg: Annotated[
-        list[str] | None, typer.Option(help="KEY=VALUE for building the architecture; repeatable.")
+        list[str] | None,
+        typer.Option(help="KEY=VALUE to build the architecture with; may be repeated."),
     ] = None,
     size: Annotated[str | None, typer.Option(help="Input: WIDTHxHEIGHT, or one number.")] = None,
     mean: Annotated[str | None, typer.Option(help="One number, or three with commas.")] = None,
     std: Annotated[str | None, typer.Option(help="One number, or three with commas.")] = None,
-    color: Annotated[str | None, typer.Option(help="rgb or bgr.")] = None,
-    scale: Annotated[
-        str | None, typer.Option(help="Pixel values: unit (0 to 1) or byte (0 to 255).")
+    color: Annotated[
+        Literal["rgb", "bgr"] | None, typer.Option(help="Order of the colour channels.")
     ] = None,
-    resize: Annotated[str | None, typer.Option(help="letterbox or stretch.")] = None,
-    licence: Annotated[str | None, typer.Option(help="Of the weights, for the card.")] = None,
-    source: Annotated[str | None, typer.Option(help="Where it is from, for the card.")] = None,
+    scale: Annotated[
+        Literal["unit", "byte"] | None,
+        typer.Option(help="Pixel values: unit (0 to 1) or byte (0 to 255)."),
+    ] = None,
+    resize: Annotated[
+        Literal["letterbox", "stretch"] | None,
+        typer.Option(help="How a photo is made to fit the input."),
+    ] = None,
+    licence: Annotated[str | None, typer.Option(help="Licence of the weights.")] = None,
+    source: Annotated[str | None, typer.Option(help="Where the weights come from.")] = None,
 ) -> None:
-    """Add a network of your own: an ONNX detector, or a checkpoint with its architecture."""
+    """Add an ONNX detector or a checkpoint of your own."""
     from closeup.networks.add import add_checkpoint, add_onnx
 
     overrides = _overrides(
-        {"size": _numbers("size", size, "x"), "mean": _numbers("mean", mean, ","),
-         "std": _numbers("std", std, ","), "color": color, "scale": scale, "resize": resize}
-    )  # fmt: skip
+        size=_numbers("size", size, "x"),
+        mean=_numbers("mean", mean, ","),
+        std=_numbers("std", std, ","),
+        color=color,
+        scale=scale,
+        resize=resize,
+    )
     about = {k: v for k, v in {"licence": licence, "source": source}.items() if v is not None}
     if not file.is_file():
         raise UsageError(f"there is no file {file}; check the path")
     if family is not None:
-        if family not in _ONNX_FAMILIES or timm or torchvision or classes is None:
+        if timm or torchvision or classes is None:
             raise UsageError(
-                "an ONNX detector needs --family yolox, picodet or detr, and --classes "
-                "(coco80, coco91, or a file with a name per line); --timm and --torchvision are "
-                "for checkpoints"
+                "an ONNX detector needs --family and --classes (coco80, coco91, or a file with a "
+                "name per line); --timm and --torchvision are for checkpoints"
             )
         network = add_onnx(
-            file, name=name, family=family, classes=classes, overrides=overrides, about=about  # type: ignore[arg-type]
-        )  # fmt: skip
+            file, name=name, family=family, classes=classes, overrides=overrides, about=about
+        )
     else:
         network = add_checkpoint(
-            file, name=name, timm=timm or "", torchvision=torchvision or "",
-            args=_arguments(arg or []), overrides=overrides, about=about,
-        )  # fmt: skip
+            file,
+            name=name,
+            timm=timm or "",
+            torchvision=torchvision or "",
+            args=_arguments(arg or []),
+            overrides=overrides,
+            about=about,
+        )
     card = network.card
     what = f"{len(card.classes)} categories" if card.kind == "detector" else f"{card.dim} numbers"
     print(
@@ -135,7 +148,7 @@ def add(
     )
 
 
-def _overrides(given: dict[str, Any]) -> Any:
+def _overrides(**given: object) -> Any:
     from pydantic import ValidationError
 
     from closeup.networks import InputOverrides

@@ -1,48 +1,22 @@
-"""Options that several commands share, each spelled and explained once."""
+"""Arguments and options that several commands share, and those made from the configuration."""
 
 from __future__ import annotations
 
-from enum import StrEnum
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_origin
 
 import typer
 
+from closeup.core.errors import UsageError
 
-class Which(StrEnum):
-    best = "best"
-    largest = "largest"
-    all = "all"
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
 
+Command = TypeVar("Command", bound=Callable[..., None])
 
-class OnMiss(StrEnum):
-    photo = "photo"
-    drop = "drop"
-
-
-class Engine(StrEnum):
-    auto = "auto"
-    openvino = "openvino"
-    onnxruntime = "onnxruntime"
-
-
-class Precision(StrEnum):
-    auto = "auto"
-    fp32 = "fp32"
-    bf16 = "bf16"
-
-
-PHOTOS_HELP = "A folder with one sub-folder per label, or a CSV or Parquet file with path,label."
-
-Photos = Annotated[Path, typer.Argument(metavar="PHOTOS", help=PHOTOS_HELP, show_default=False)]
-PhotosOrProject = Annotated[
-    Path | None,
-    typer.Argument(
-        metavar="PHOTOS",
-        help=PHOTOS_HELP + " Without it: those of the project at --out.",
-        show_default=False,
-    ),
-]
 Out = Annotated[
     Path,
     typer.Option(
@@ -50,141 +24,93 @@ Out = Annotated[
         show_default=False,
     ),
 ]  # fmt: skip
-Test = Annotated[
-    str | None,
-    typer.Option(
-        help="Your own test photos, labelled like PHOTOS; without it ('') 20 % are held out."
-    ),
+ProjectFolder = Annotated[
+    Path, typer.Argument(metavar="DIR", help="A project folder, as `closeup run` made it.")
 ]
-Parent = Annotated[
-    str | None,
-    typer.Option(help="Detector categories of the object, comma-separated, or 'any'. [any]"),
+ModelFolder = Annotated[
+    Path, typer.Argument(metavar="MODEL", help="A model folder, as `closeup run` made it.")
 ]
-Detector = Annotated[
-    str | None, typer.Option(help="Detector's name (`closeup models list`). [d-fine-n]")
-]
-Threshold = Annotated[
-    float | None, typer.Option(help="Lowest detection score that counts, 0 to 1. [0.05]")
-]
-Boxes = Annotated[
-    str | None,
-    typer.Option(
-        help="Your own boxes instead of a detector's: COCO JSON, YOLO folder or CSV; '' for the "
-        "detector's. With --detector, the model finds by that."
-    ),
-]
-WhichBox = Annotated[Which | None, typer.Option("--which", help="Which box of a photo. [best]")]
-Pad = Annotated[
-    float | None, typer.Option(help="Padding as a share of the box's longer side. [0.1]")
-]
-Miss = Annotated[
-    OnMiss | None,
-    typer.Option(
-        "--on-miss", help="Where nothing is found: whole photo stands in, or drop. [photo]"
-    ),
-]
-Seed = Annotated[int | None, typer.Option(help="Seed of the split and the head. [0]")]
-TestFraction = Annotated[
-    float | None, typer.Option(help="Share of the photos held out as test part. [0.2]")
-]
-NearDuplicates = Annotated[
-    bool | None,
-    typer.Option(
-        "--near-duplicates/--no-near-duplicates",
-        help="Keep photos that show one picture on one side of the split. [yes]",
-    ),
-]
-Backbone = Annotated[
-    str | None,
-    typer.Option(
-        help="Backbone's name (`closeup models list`), or several with commas, to compare. A "
-        "stronger form: NAME@stages-320-flip (more stages, pixels of its input, mirrored views). "
-        "[dinov2-s]"
-    ),
-]
-View = Annotated[
-    str | None,
-    typer.Option(
-        help="What it looks at: closeup, photo (all of it), or both beside each other; several "
-        "with commas are compared. [closeup]"
-    ),
-]
-Head = Annotated[
-    str | None,
-    typer.Option(
-        help="Head on the embeddings: ridge, logistic, mlp or prototype; several with commas are "
-        "compared. [ridge]"
-    ),
-]
-ComparePhoto = Annotated[
-    bool | None,
-    typer.Option(
-        "--compare-photo/--no-compare-photo",
-        help="Train on the whole photos too, to see whether cropping helps. [no]",
-    ),
-]
-Pads = Annotated[
-    str | None,
-    typer.Option(
-        "--compare-pads",
-        help="Paddings to compare by cross-validation, with commas (0,0.25,0.5). [none]",
-    ),
-]
-Finetune = Annotated[
-    bool | None,
-    typer.Option(
-        "--finetune/--no-finetune",
-        help="Train the whole backbone (needs closeup[torch]; minutes, not seconds). [no]",
-    ),
-]
-Epochs = Annotated[
-    int | None, typer.Option(help="Epochs of fine-tuning; 0: as the recipe says. [0]")
-]
-Flip = Annotated[
-    bool | None,
-    typer.Option(
-        "--flip/--no-flip",
-        help="Mirror close-ups while fine-tuning; not where text or sides matter. [yes]",
-    ),
-]
-Augment = Annotated[
-    int | None,
-    typer.Option(help="Augmented views of each training close-up to learn from as well. [0]"),
-]
-Coverage = Annotated[
-    float | None,
-    typer.Option(
-        help="Share of photos like the training ones to answer, the others being 'unknown'. [0.95]"
-    ),
-]
-Explain = Annotated[
-    bool | None,
-    typer.Option(
-        "--explain/--no-explain",
-        help="Show in the report what the worst mistakes hang on, by covering parts. [no]",
-    ),
-]
-EngineName = Annotated[
-    Engine | None, typer.Option("--engine", help="What runs the networks. [auto]")
-]
-PrecisionName = Annotated[
-    Precision | None, typer.Option("--precision", help="Arithmetic of the networks. [auto]")
-]
-Threads = Annotated[int | None, typer.Option(help="Processors to use; 0: all available. [0]")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
-
 Host = Annotated[
-    str, typer.Option(help="Where to listen; any but this machine itself needs --token.")
+    str,
+    typer.Option(help="Address to listen on; any that other machines can reach needs --token."),
 ]
+Port = Annotated[int, typer.Option(min=0, max=65535, help="Port; 0: any that is free.")]
 Token = Annotated[
     str,
     typer.Option(
         envvar="CLOSEUP_TOKEN",
         show_default=False,
-        help="Secret that every request must show, 16 characters or more.",
+        help="Secret that every request must carry, 16 characters or more.",
     ),
 ]
 AllowHost = Annotated[
     list[str] | None,
-    typer.Option(help="A further host name to answer for, such as a proxy's; may be repeated."),
+    typer.Option(help="Another host name to answer to, such as a proxy's; may be repeated."),
 ]
+
+
+def takes(*wanted: str) -> Callable[[Command], Command]:
+    """Give a command with ``**options`` the options of the configuration that it takes.
+
+    Parameters
+    ----------
+    wanted
+        Sections (``"crop"``) or single options (``"crop.pad"``). An option that is not given on
+        the command line arrives as None, since ``closeup.toml`` may hold its value.
+    """
+    from closeup.core.config import flag_of, option_fields
+
+    def decorate(command: Command) -> Command:
+        own = signature(command, eval_str=True).parameters.values()
+        parameters = [one for one in own if one.kind is not Parameter.VAR_KEYWORD]
+        for name, (section, field) in option_fields().items():
+            flag = flag_of(name, field)
+            if flag and not {section, f"{section}.{name}"}.isdisjoint(wanted):
+                parameters.append(_parameter(name, flag, field))
+        command.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+        return command
+
+    return decorate
+
+
+def _parameter(name: str, flag: str, field: FieldInfo) -> Parameter:
+    """An option for typer, which reads lists as text with commas."""
+    kind: Any = str if get_origin(field.annotation) is tuple else field.annotation
+    spelled = [f"{flag}/--no-{flag[2:]}"] if kind is bool else [flag]
+    option = typer.Option(*spelled, help=f"{field.description}{_facts(field)}")
+    return Parameter(
+        name, Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option]
+    )
+
+
+def _facts(field: FieldInfo) -> str:
+    """Default and range of an option, as typer writes them."""
+    default = field.default
+    if isinstance(default, bool):
+        default = "yes" if default else "no"
+    elif isinstance(default, tuple):
+        default = ",".join(default)
+    signs = {"ge": "{}<=", "gt": "{}<", "le": "<={}", "lt": "<{}"}
+    limits = {
+        name: sign.format(getattr(limit, name))
+        for limit in field.metadata
+        for name, sign in signs.items()
+        if hasattr(limit, name)
+    }
+    facts = [] if default == "" else [f"default: {default}"]
+    if limits:
+        low, high = limits.get("ge") or limits.get("gt"), limits.get("le") or limits.get("lt")
+        facts.append(f"{low or ''}x{high or ''}")
+    return f"  [{'; '.join(facts)}]" if facts else ""
+
+
+@contextmanager
+def serve_extra(verb: str) -> Iterator[None]:
+    """Say what to install where a package of the web pages is missing."""
+    try:
+        yield
+    except ModuleNotFoundError as err:
+        raise UsageError(
+            f"closeup {verb} needs {err.name}: run `pip install 'closeup[serve]'`"
+        ) from err

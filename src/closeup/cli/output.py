@@ -16,22 +16,22 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bars
     from rich.progress import TaskID
 
-_VERBS = {
+_DOING = {
     "render": "making photos",
     "photos": "reading photos",
-    "look": "photos to close-ups",
-    "detect": "looking for the object",
-    "crop": "cutting close-ups",
+    "look": "cropping close-ups",
+    "detect": "detecting the object",
+    "crop": "cutting out close-ups",
     "embed closeup": "embedding close-ups",
     "embed photo": "embedding whole photos",
     "embed covered": "checking for shortcuts",
-    "duplicates": "looking for duplicates",
-    "signatures": "looking for duplicates",
+    "duplicates": "finding duplicates",
+    "signatures": "finding duplicates",
     "read": "reading close-ups",
     "finetune": "fine-tuning",
-    "compare": "comparing",
+    "compare": "cross-validating",
     "explain": "explaining mistakes",
-    "predict": "answering",
+    "predict": "predicting",
 }
 
 
@@ -57,23 +57,17 @@ def progress_on_stderr() -> Iterator[Progress]:
     if not sys.stderr.isatty():
         yield _PlainLines()
         return
+    from rich import progress as rich
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
 
     columns = (
-        TextColumn("{task.description:<24}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(elapsed_when_finished=True),
+        rich.TextColumn("{task.description:<24}"),
+        rich.BarColumn(),
+        rich.MofNCompleteColumn(),
+        rich.TextColumn("{task.fields[rate]}"),
+        rich.TimeRemainingColumn(elapsed_when_finished=True),
     )
-    with Progress(*columns, console=Console(stderr=True)) as bars:
+    with rich.Progress(*columns, console=Console(stderr=True)) as bars:
         yield _Bars(bars)
 
 
@@ -88,7 +82,7 @@ class _Bars:
         if total == 0:
             return
         if stage not in self._tasks:
-            name = _VERBS.get(stage, stage)
+            name = _DOING.get(stage, stage)
             self._tasks[stage] = self._bars.add_task(name, total=total, rate="")
         task = self._tasks[stage]
         speed = self._bars.tasks[task].speed
@@ -109,8 +103,8 @@ class _PlainLines:
         taken = now - self._began[stage]
         if total and done == total:
             rate = f"{done / taken:.0f}/s" if taken > 0.05 else ""
-            say(f"{_VERBS.get(stage, stage)}: {done} of {total} in {taken:.1f} s {rate}".rstrip())
+            say(f"{_DOING.get(stage, stage)}: {done} of {total} in {taken:.1f} s {rate}".rstrip())
         elif done and now - self._spoke > 10:
             left = taken / done * (total - done)
-            say(f"{_VERBS.get(stage, stage)}: {done} of {total}, about {left:.0f} s left")
+            say(f"{_DOING.get(stage, stage)}: {done} of {total}, about {left:.0f} s left")
             self._spoke = now

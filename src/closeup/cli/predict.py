@@ -14,52 +14,42 @@ from closeup.core.errors import UsageError
 from closeup.core.text import visible
 
 if TYPE_CHECKING:
-    from rich.text import Text
-
-    from closeup.core.types import Answer, Prediction
-
+    from closeup.core.types import Prediction
 
 FEW = 4
-"""Photos for which the networks are opened to answer soon instead of many a second."""
+"""Up to so many photos, the networks are opened for a quick first answer, not for throughput."""
 
 
+@opt.takes("engine")
 def predict(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model folder.")],
+    model: opt.ModelFolder,
     paths: Annotated[list[str], typer.Argument(metavar="PATH…", help="Photos, folders or globs.")],
-    json: Annotated[bool, typer.Option("--json", help="One JSON object per photo.")] = False,
-    csv: Annotated[Path | None, typer.Option(help="Write the answers to a CSV file.")] = None,
-    parquet: Annotated[Path | None, typer.Option(help="Write them to a Parquet file.")] = None,
-    draw: Annotated[Path | None, typer.Option(help="Write annotated pictures here.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object per photo.")] = False,
+    csv: Annotated[Path | None, typer.Option(help="Write the answers to this CSV file.")] = None,
+    parquet: Annotated[Path | None, typer.Option(help="Or to this Parquet file.")] = None,
+    draw: Annotated[Path | None, typer.Option(help="Save annotated photos to this folder.")] = None,
     always: Annotated[
-        bool, typer.Option("--always", help="Give the best guess, never 'unknown'.")
+        bool, typer.Option("--always", help="Always give the best guess, never 'unknown'.")
     ] = False,
-    engine: opt.EngineName = None,
-    precision: opt.PrecisionName = None,
-    threads: opt.Threads = None,
+    **options: object,
 ) -> None:
-    """Where is the object, and what is it? One answer per photo, broken ones included."""
-    from closeup.core.config import EngineConfig
+    """Find the object in each photo and classify it; a broken photo gets an answer too."""
+    from closeup.core.config import EngineConfig, validated
     from closeup.core.progress import track
-    from closeup.model.answers import (
-        draw_prediction,
-        to_json,
-        write_csv,
-        write_parquet,
-    )
+    from closeup.model.answers import draw_prediction, to_json, write_csv, write_parquet
     from closeup.model.card import read_card
     from closeup.model.model import load_model
     from closeup.photos.listing import list_paths
 
-    given = {"engine": engine, "precision": precision, "threads": threads}
-    config = EngineConfig.model_validate({k: v for k, v in given.items() if v is not None})
-    read_card(model)  # a wrong folder is named before the photos are looked for
+    config = validated(EngineConfig, options)
+    read_card(model)  # a wrong folder is reported before the photos are listed
     files = list_paths(paths)
     for target in (csv, parquet):
         if target is not None:
             _check_target(target, files)
     loaded = load_model(model, config, many=len(files) > FEW)
     if not loaded.card.detector:
-        say("this model has no detector: it takes every photo for a close-up")
+        say("this model has no detector: it takes every photo to be a close-up")
     drawn = _names(files, draw) if draw is not None else []
     answers: list[Prediction] = []
     with progress_on_stderr() as progress:
@@ -92,7 +82,7 @@ def _check_target(target: Path, files: list[Path]) -> None:
 
 
 def _names(files: list[Path], folder: Path) -> list[str]:
-    """A file name for each annotated picture; photos of one name in two folders stay apart."""
+    """A file name for each annotated picture, numbered where photos share a name."""
     held = folder.resolve()
     if any(parent.resolve() == held for parent in {file.parent for file in files}):
         raise UsageError(f"--draw {folder} holds photos to predict on; give another folder")
@@ -113,35 +103,21 @@ def _print_table(answers: Iterable[Prediction]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(
-        "photo", "label", "confidence", "other guesses", "found as", box=None, pad_edge=False
-    )
+    def text(words: str, style: str = "") -> Text:
+        return Text(visible(words), style=style, overflow="fold")
+
+    headings = ("photo", "label", "confidence", "other guesses", "found as")
+    table = Table(*headings, box=None, pad_edge=False)
     for answer in answers:
-        name = Text(visible(answer.photo), overflow="fold")
+        name = text(answer.photo)
         if answer.error_code:
-            table.add_row(
-                name, Text(visible(f"error: {answer.error_message}"), style="red"), "", "", ""
-            )
-            continue
-        if not answer.objects:
-            table.add_row(name, Text("nothing found", style="yellow"), "", "", "")
+            table.add_row(name, text(f"error: {answer.error_message}", "red"))
+        elif not answer.objects:
+            table.add_row(name, text("nothing found", "yellow"))
         for one in answer.objects:
+            label = text(f"{one.label} ({one.reason})", "yellow") if one.reason else text(one.label)
             guesses = one.top[:1] if one.reason else one.top[1:2]
-            second = ", ".join(f"{label} {p:.2f}" for label, p in guesses)
+            others = ", ".join(f"{label} {p:.2f}" for label, p in guesses)
             found = f"{one.parent} {one.parent_score:.2f}" if answer.found else "(whole photo)"
-            table.add_row(
-                name,
-                _label(one),
-                f"{one.confidence:.2f}",
-                Text(visible(second)),
-                Text(visible(found)),
-            )
+            table.add_row(name, label, f"{one.confidence:.2f}", text(others), text(found))
     Console(soft_wrap=False).print(table)
-
-
-def _label(answer: Answer) -> Text:
-    from rich.text import Text
-
-    if answer.reason:
-        return Text(visible(f"{answer.label} ({answer.reason})"), style="yellow")
-    return Text(visible(answer.label))

@@ -5,63 +5,55 @@ from __future__ import annotations
 import getpass
 import os
 import webbrowser
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from closeup.cli import options as opt
 from closeup.cli.output import say
-from closeup.core.errors import UsageError
 
 MOST_PLACES = 5
-"""Folders of photos that are named; a project's photos mostly lie in one."""
+"""Folders of photos that are named; a project's photos are mostly in one."""
 
 
 def review(
-    folder: Annotated[
-        Path, typer.Argument(metavar="DIR", help="A project folder, as `closeup run` made it.")
-    ],
+    folder: opt.ProjectFolder,
     host: opt.Host = "127.0.0.1",
-    port: Annotated[
-        int | None,
-        typer.Option(min=0, max=65535, help="Port; 0: any that is free.  [default: 8100]"),
-    ] = None,
+    port: opt.Port = 8100,  # decisions.REVIEW_PORT, whose import would slow --help down
     token: opt.Token = "",
     allow_host: opt.AllowHost = None,
     who: Annotated[
-        str, typer.Option(help="What decisions are signed with.", show_default="your login name")
+        str,
+        typer.Option(help="Your name, kept with every decision.", show_default="your login name"),
     ] = "",
     browser: Annotated[
         bool, typer.Option("--open/--no-open", help="Open the page in the browser.")
     ] = False,
-) -> None:  # fmt: skip
-    """Look at the close-ups in a browser, mend what is wrong; `closeup train` then uses it."""
+) -> None:
+    """Look through the close-ups in a browser and fix what is wrong.
+
+    `closeup train` then applies your decisions.
+    """
     from closeup.core.project import Project
     from closeup.core.types import Photo
-    from closeup.decisions import REVIEW_PORT
 
-    try:
+    with opt.serve_extra("review"):
         from closeup.web.review import ReviewConfig, make_review_app
         from closeup.web.review.catalogue import places_of
         from closeup.web.run import Address, make_access_policy, serve_app
-    except ModuleNotFoundError as err:
-        raise UsageError(
-            f"closeup review needs {err.name}: run `pip install 'closeup[serve]'`"
-        ) from err
     access = make_access_policy("review", host, token, tuple(allow_host or ()))
     photos = Project(folder).read("photos", Photo)
     places = places_of(photos.rows if photos else ())[:MOST_PLACES]
     app = make_review_app(ReviewConfig(folder, access, who or login_name()))
 
     def announce(url: str) -> None:
-        say(f"review {folder} at {url} (Ctrl-C ends it; every decision is saved at once)")
+        say(f"review {folder} at {url} (Ctrl-C stops it; every decision is saved at once)")
         for place in places:
             say(f"photos: {place}")
         if browser:
             webbrowser.open(url)
 
-    serve_app(app, Address(host, REVIEW_PORT if port is None else port), announce=announce)
+    serve_app(app, Address(host, port), announce=announce)
 
 
 def login_name() -> str:

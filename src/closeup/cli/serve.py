@@ -10,43 +10,40 @@ import typer
 
 from closeup.cli import options as opt
 from closeup.cli.output import say
-from closeup.core.errors import UsageError
 
 LONGEST = 86_400.0
-"""Seconds that are waited for what has been accepted, however long it may take."""
+"""Most seconds to wait at the end for requests that were accepted, whatever the timeout."""
 
 
+@opt.takes("engine")
 def serve(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model folder.")],
+    model: opt.ModelFolder,
     host: opt.Host = "127.0.0.1",
-    port: Annotated[
-        int, typer.Option(min=0, max=65535, help="Port; 0: any that is free.")
-    ] = 8000,
+    port: opt.Port = 8000,
     token: opt.Token = "",
     allow_host: opt.AllowHost = None,
     queue: Annotated[
-        int, typer.Option(min=1, help="Photos that may wait; more are answered by 503.")
+        int, typer.Option(min=1, help="Photos that may wait; further ones are refused with 503.")
     ] = 64,
     max_upload: Annotated[
-        float, typer.Option(min=0.001, help="Most megabytes in a request.")
+        float, typer.Option(min=0.001, help="Largest request, in megabytes.")
     ] = 32,
     max_megapixels: Annotated[
-        float, typer.Option(min=0.001, help="Most megapixels in a photo.")
+        float, typer.Option(min=0.001, help="Largest photo, in megapixels.")
     ] = 50,
     timeout: Annotated[
         float, typer.Option(min=0.1, help="Seconds that an upload or an answer may take.")
     ] = 30,
     examples: Annotated[
         bool,
-        typer.Option(help="Show training close-ups beside an answer, where MODEL lies in the "
-                     "project that made it."),
+        typer.Option(
+            help="Show training close-ups beside an answer, where MODEL is in its project."
+        ),
     ] = True,
-    engine: opt.EngineName = None,
-    precision: opt.PrecisionName = None,
-    threads: opt.Threads = None,
-) -> None:  # fmt: skip
-    """Answer over HTTP, and on a page for a browser or a phone, until Ctrl-C."""
-    try:
+    **options: object,
+) -> None:
+    """Serve a model over HTTP, with a page for a browser or a phone, until Ctrl-C."""
+    with opt.serve_extra("serve"):
         from closeup.web.run import Address, make_access_policy, serve_app
         from closeup.web.serve import (
             Limits,
@@ -55,18 +52,12 @@ def serve(
             make_serve_app,
             project_of,
         )
-    except ModuleNotFoundError as err:
-        raise UsageError(
-            f"closeup serve needs {err.name}: run `pip install 'closeup[serve]'`"
-        ) from err
-    from closeup.core.config import EngineConfig
+    from closeup.core.config import EngineConfig, validated
     from closeup.core.parallel import one_blas_thread
     from closeup.model.model import load_model
 
     access = make_access_policy("serve", host, token, tuple(allow_host or ()))
-    given = {"engine": engine, "precision": precision, "threads": threads}
-    engine_config = EngineConfig.model_validate({k: v for k, v in given.items() if v is not None})
-    loaded = load_model(model, engine_config)
+    loaded = load_model(model, validated(EngineConfig, options))
     config = ServeConfig(
         name_of(model),
         access,
@@ -77,9 +68,9 @@ def serve(
     )
 
     def announce(url: str) -> None:
-        say(f"{config.name} answers at {url} (Ctrl-C ends it)")
+        say(f"{config.name} answers at {url} (Ctrl-C stops it)")
         if config.project is not None:
-            say("it shows training close-ups beside an answer; --no-examples leaves them out")
+            say("it shows training close-ups beside an answer; --no-examples turns that off")
 
     with one_blas_thread():  # here, in the main thread: the model's threads come and go
         # What was accepted may still be arriving, and is then answered.

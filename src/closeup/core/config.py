@@ -1,20 +1,56 @@
-"""The resolved configuration: frozen models, read from flags, then file, then defaults.
+"""Every option of a run: its type, default, range, choices and help sentence.
 
-``closeup.toml`` in a project folder holds exactly :class:`RunConfig`.
+The command line's options, the keywords of ``closeup.run(...)``, ``closeup.toml`` and the command
+on the report are made from the models below. ``closeup.toml`` in a project folder holds exactly
+:class:`RunConfig`.
 """
 
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypedDict, TypeVar
 
 import tomli_w
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidationError,
+    model_validator,
+)
+from pydantic.fields import FieldInfo
 
 from closeup.core.errors import ProjectError, UsageError
 
 CONFIG_FILE = "closeup.toml"
+M = TypeVar("M", bound=BaseModel)
+
+
+def _split(value: Any) -> Any:
+    if isinstance(value, str):
+        value = [part.strip() for part in value.split(",") if part.strip()]
+    return tuple(dict.fromkeys(value)) if isinstance(value, list | tuple) else value
+
+
+LIST = BeforeValidator(_split)
+"""Several values, given as a sequence or as text with commas, each once."""
+WhichBox = Literal["best", "largest", "all"]
+OnMiss = Literal["photo", "drop"]
+View = Literal["closeup", "photo", "both"]
+Pad = Annotated[float, Field(ge=0, le=4)]
+HeadKind = Literal["ridge", "logistic", "mlp", "prototype"]
+Engine = Literal["auto", "openvino", "onnxruntime"]
+Precision = Literal["auto", "fp32", "bf16"]
+
+
+def _option(default: Any, help: str, *, flag: str | None = None, **limits: Any) -> Any:
+    """An option; `flag` is its name on the command line where it has another, ``""`` for none."""
+    extra: dict[str, JsonValue] = {} if flag is None else {"flag": flag}
+    return Field(default=default, description=help, json_schema_extra=extra, **limits)
 
 
 class _Section(BaseModel):
@@ -22,26 +58,40 @@ class _Section(BaseModel):
 
 
 class PhotosConfig(_Section):
-    """Where the photos are. `test` is the user's own test folder, ``""`` for a hold-out."""
+    """Where the photos are."""
 
-    source: str
-    test: str = ""
-    max_pixels: int = Field(default=200_000_000, ge=1)
+    source: str = _option(
+        ...,
+        "A folder with one sub-folder per label, or a CSV or Parquet file with the columns path "
+        "and label.",
+        flag="",
+    )
+    test: str = _option(
+        "", "Your own test photos, laid out like PHOTOS; '' holds out some of PHOTOS instead."
+    )
+    max_pixels: int = _option(200_000_000, "Photos with more pixels are not read.", flag="", ge=1)
 
 
 class DetectConfig(_Section):
-    """How the object is looked for.
+    """How the object is found.
 
-    `parent` names COCO-like categories of the detector, or is ``("any",)``. The default
-    `threshold` is low on purpose: in labelled photos the object is known to be there, so a weak
-    box of the right category beats none. `boxes` is a file of the user's own boxes, ``""`` for
-    the detector's; where it is given, no detector is used unless one is named too.
+    The default `threshold` is low on purpose: in labelled photos the object is known to be there,
+    so a weak box of the right category beats none. Where `boxes` are given, no detector is used
+    unless one is named too.
     """
 
-    detector: str = "d-fine-n"
-    parent: tuple[str, ...] = ("any",)
-    threshold: float = Field(default=0.05, ge=0, le=1)
-    boxes: str = ""
+    detector: str = _option(
+        "d-fine-n", "Detector that finds the object (see `closeup models list`)."
+    )
+    parent: Annotated[tuple[str, ...], LIST] = _option(
+        ("any",), "Detector categories that the object may be found as, comma-separated, or 'any'."
+    )
+    threshold: float = _option(0.05, "Lowest detection score that counts.", ge=0, le=1)
+    boxes: str = _option(
+        "",
+        "Your own boxes instead of the detector's: COCO JSON, a YOLO folder or CSV; '' for the "
+        "detector's. With --detector, the model uses that detector on new photos.",
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -54,81 +104,99 @@ class DetectConfig(_Section):
 
 
 class CropConfig(_Section):
-    """How the close-up is cut: which box, padding as a share of the longer side, misses."""
+    """How the close-up is cut out."""
 
-    which: Literal["best", "largest", "all"] = "best"
-    pad: float = Field(default=0.10, ge=0, le=4)
-    on_miss: Literal["photo", "drop"] = "photo"
-    quality: int = Field(default=95, ge=1, le=100)
+    which: WhichBox = _option("best", "Which box of a photo to use.")
+    pad: Pad = _option(0.1, "Padding around the box, as a share of its longer side.")
+    on_miss: OnMiss = _option(
+        "photo", "What to do where nothing is found: use the whole photo, or drop it."
+    )
+    quality: int = _option(95, "JPEG quality of the close-ups.", flag="", ge=1, le=100)
 
 
 class SplitConfig(_Section):
-    """The hold-out: its share, its seed, and the folds of cross-validation in the training part.
+    """The hold-out, and the folds of cross-validation in the training part.
 
-    With `near_duplicates`, photos that show one picture (encoded anew, cropped, recoloured …) stay
-    on one side; without, only byte-identical ones do.
+    Without `near_duplicates`, only byte-identical photos are kept on one side.
     """
 
-    near_duplicates: bool = True
-    test_fraction: float = Field(default=0.2, gt=0, lt=1)
-    folds: int = Field(default=5, ge=2, le=20)
-    seed: int = Field(default=0, ge=0, le=2**31 - 1)
-
-
-def _names(value: Any) -> Any:
-    if isinstance(value, str):
-        value = [part.strip() for part in value.split(",") if part.strip()]
-    return tuple(dict.fromkeys(value)) if isinstance(value, list | tuple) else value
-
-
-Names = Annotated[tuple[str, ...], BeforeValidator(_names), Field(min_length=1)]
-"""Names, given as a sequence or with commas between them, each once."""
-View = Literal["closeup", "photo", "both"]
-Pad = Annotated[float, Field(ge=0, le=4)]
-HeadKind = Literal["ridge", "logistic", "mlp", "prototype"]
+    near_duplicates: bool = _option(
+        True, "Keep near duplicates (re-encoded, cropped, recoloured) on one side of the split."
+    )
+    test_fraction: float = _option(0.2, "Share of the photos held out for testing.", gt=0, lt=1)
+    folds: int = _option(5, "Cross-validation folds in the training part.", flag="", ge=2, le=20)
+    seed: int = _option(0, "Seed of the split and the head.", ge=0, le=2**31 - 1)
 
 
 class TrainConfig(_Section):
-    """Backbone, what it looks at, and head; several of each are compared by cross-validation.
+    """Backbone, view and head; several of each are compared by cross-validation.
 
-    `view` is the close-up, the whole photo, or both beside each other. `compare_photo` trains on
-    the whole photos as well, to show whether cropping helps. `augment` is how many augmented views
-    of each training close-up are learned from beside the plain one. `coverage` is the share of
-    photos like the training ones that is to be answered, the others being "unknown"; 1 withholds
-    none of them. `miss_rate` is how often the set of likely labels may lack the true one.
-
-    `pads` are paddings of the close-up to compare by cross-validation; the model keeps that of the
-    crop section.
-
-    With `finetune` the whole backbone is trained, for so many `epochs` (0: as the recipe says), on
-    mirrored close-ups too where `flip` allows it.
+    The model keeps the padding of the crop section, whatever `pads` are compared. A `coverage` of
+    1 withholds no answer.
     """
 
-    backbone: Names = ("dinov2-s",)
-    view: Annotated[tuple[View, ...], BeforeValidator(_names), Field(min_length=1)] = ("closeup",)
-    head: Annotated[tuple[HeadKind, ...], BeforeValidator(_names), Field(min_length=1)] = ("ridge",)
-    compare_photo: bool = False
-    pads: Annotated[tuple[Pad, ...], BeforeValidator(_names)] = ()
-    finetune: bool = False
-    epochs: int = Field(default=0, ge=0, le=1000)
-    flip: bool = True
-    augment: int = Field(default=0, ge=0, le=50)
-    coverage: float = Field(default=0.95, gt=0, le=1)
-    miss_rate: float = Field(default=0.1, gt=0, lt=1)
+    backbone: Annotated[tuple[str, ...], LIST] = _option(
+        ("dinov2-s",),
+        "Backbone that embeds the close-ups (see `closeup models list`), or several with commas, "
+        "to compare. A stronger form: NAME@stages-320-flip (more stages, an input of 320 pixels, "
+        "mirrored views).",
+        min_length=1,
+    )
+    view: Annotated[tuple[View, ...], LIST] = _option(
+        ("closeup",),
+        "What is classified: closeup, photo (all of it), or both side by side; several with "
+        "commas are compared.",
+        min_length=1,
+    )
+    head: Annotated[tuple[HeadKind, ...], LIST] = _option(
+        ("ridge",),
+        "Classifier on the embeddings: ridge, logistic, mlp or prototype; several with commas are "
+        "compared.",
+        min_length=1,
+    )
+    compare_photo: bool = _option(
+        False, "Train on whole photos too, to see whether cropping helps."
+    )
+    pads: Annotated[tuple[Pad, ...], LIST] = _option(
+        (),
+        "Paddings to compare by cross-validation, with commas (0,0.25,0.5).",
+        flag="--compare-pads",
+    )
+    finetune: bool = _option(
+        False, "Fine-tune the whole backbone (needs closeup[torch]; minutes, not seconds)."
+    )
+    epochs: int = _option(0, "Epochs of fine-tuning; 0: as the recipe says.", ge=0, le=1000)
+    flip: bool = _option(
+        True, "Mirror close-ups while fine-tuning; turn off where text or sides matter."
+    )
+    augment: int = _option(
+        0, "Augmented views of each training close-up to learn from as well.", ge=0, le=50
+    )
+    coverage: float = _option(
+        0.95,
+        "Share of photos like the training photos to answer; the others become 'unknown'.",
+        gt=0,
+        le=1,
+    )
+    miss_rate: float = _option(
+        0.1, "How often the set of likely labels may miss the true one.", flag="", gt=0, lt=1
+    )
 
 
 class ReportConfig(_Section):
-    """What the report shows: with `explain`, what in the close-up the worst mistakes hang on."""
+    """What the report shows."""
 
-    explain: bool = False
+    explain: bool = _option(
+        False, "Show in the report which parts of the close-ups the worst mistakes depend on."
+    )
 
 
 class EngineConfig(_Section):
-    """How graphs run."""
+    """How networks run."""
 
-    engine: Literal["auto", "openvino", "onnxruntime"] = "auto"
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    threads: int = Field(default=0, ge=0, le=1024, description="0: as many as the process may use")
+    engine: Engine = _option("auto", "Inference engine that runs the networks.")
+    precision: Precision = _option("auto", "Arithmetic precision of the networks.")
+    threads: int = _option(0, "Processors to use; 0: all available.", ge=0, le=1024)
 
 
 class RunConfig(_Section):
@@ -143,7 +211,108 @@ class RunConfig(_Section):
     report: ReportConfig = ReportConfig()
 
 
-def resolve(flags: dict[str, dict[str, Any]], file: Path | None = None) -> RunConfig:
+class Options(TypedDict, total=False):
+    """The options as keywords of the Python API.
+
+    A static signature cannot be made from the models, so names and types stand here once more; a
+    test compares them.
+    """
+
+    test: str | Path
+    max_pixels: int
+    detector: str
+    parent: str | Sequence[str]
+    threshold: float
+    boxes: str | Path
+    which: WhichBox
+    pad: float
+    on_miss: OnMiss
+    quality: int
+    near_duplicates: bool
+    test_fraction: float
+    folds: int
+    seed: int
+    backbone: str | Sequence[str]
+    view: str | Sequence[View]
+    head: str | Sequence[HeadKind]
+    compare_photo: bool
+    pads: str | Sequence[float]
+    finetune: bool
+    epochs: int
+    flip: bool
+    augment: int
+    coverage: float
+    miss_rate: float
+    engine: Engine
+    precision: Precision
+    threads: int
+    explain: bool
+
+
+def option_fields() -> dict[str, tuple[str, FieldInfo]]:
+    """The section and the field of every option, by the option's name."""
+    return {
+        name: (section, field)
+        for section, model in RunConfig.model_fields.items()
+        for name, field in model.annotation.model_fields.items()  # type: ignore[union-attr]
+    }
+
+
+def flag_of(name: str, field: FieldInfo) -> str:
+    """An option as on the command line, ``--on-miss``; ``""`` where it has no flag."""
+    extra = field.json_schema_extra
+    own = extra.get("flag") if isinstance(extra, dict) else None
+    return f"--{name.replace('_', '-')}" if own is None else str(own)
+
+
+def flags_of(config: RunConfig) -> list[tuple[str, str]]:
+    """What differs from the defaults, as on the command line: flags with values (``""``: a switch).
+
+    Without PHOTOS, and without what only ``closeup.toml`` can set.
+
+    >>> pads = TrainConfig(flip=False, pads=(0, 0.5))
+    >>> flags_of(RunConfig(photos=PhotosConfig(source="p"), train=pads))
+    [('--compare-pads', '0.0,0.5'), ('--no-flip', '')]
+    """
+    found = []
+    for name, (section, field) in option_fields().items():
+        value, flag = getattr(getattr(config, section), name), flag_of(name, field)
+        if not flag or value in (field.default, ""):
+            continue
+        if isinstance(value, bool):
+            found.append((flag if value else f"--no-{flag[2:]}", ""))
+        elif isinstance(value, tuple):
+            found.append((flag, ",".join(map(str, value))))
+        else:
+            found.append((flag, str(value)))
+    return found
+
+
+def validated(kind: type[M], values: Mapping[str, object], file: Path | None = None) -> M:
+    """The configuration, or a section of it; a value of None means "not given".
+
+    Parameters
+    ----------
+    file
+        Where values may come from as well, for the message.
+
+    Raises
+    ------
+    UsageError
+        Naming the key and what was expected of it.
+    """
+    try:
+        return kind.model_validate({k: v for k, v in values.items() if v is not None})
+    except ValidationError as err:
+        first = err.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        where = f" (from the flags or {file})" if file is not None and file.exists() else ""
+        raise UsageError(
+            f"{key}: {first['msg'][:1].lower()}{first['msg'][1:]}{where}; see `closeup run --help`"
+        ) from err
+
+
+def resolve(flags: Mapping[str, Mapping[str, object]], file: Path | None = None) -> RunConfig:
     """The configuration from flags over `file` over defaults.
 
     Parameters
@@ -164,17 +333,7 @@ def resolve(flags: dict[str, dict[str, Any]], file: Path | None = None) -> RunCo
         if given:
             before = merged.get(section, {})
             merged[section] = {**before, **given} if isinstance(before, dict) else before
-    try:
-        return RunConfig.model_validate(merged)
-    except ValidationError as err:
-        raise UsageError(_explain(err, file)) from err
-
-
-def _explain(err: ValidationError, file: Path | None) -> str:
-    first = err.errors()[0]
-    key = ".".join(str(part) for part in first["loc"])
-    where = f" (from the flags or {file})" if file is not None and file.exists() else ""
-    return f"{key}: {first['msg'][:1].lower()}{first['msg'][1:]}{where}; see `closeup run --help`"
+    return validated(RunConfig, merged, file)
 
 
 def read_toml(file: Path) -> dict[str, Any]:
@@ -190,7 +349,7 @@ def read_toml(file: Path) -> dict[str, Any]:
     except OSError as err:
         raise ProjectError(f"{file} cannot be read: {err.strerror or err}") from err
     except (ValueError, RecursionError) as err:
-        raise ProjectError(f"{file} is not valid TOML: {err}; mend or delete it") from err
+        raise ProjectError(f"{file} is not valid TOML: {err}; fix or delete it") from err
 
 
 def to_toml(config: RunConfig) -> str:
