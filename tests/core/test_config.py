@@ -7,6 +7,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 import pytest
 
+from closeup import api
 from closeup.api import settings
 from closeup.core.config import (
     CropConfig,
@@ -88,6 +89,11 @@ def test_the_keywords_are_the_options_of_the_configuration() -> None:
     hints = {name: keyword(name, field.annotation) for name, (_, field) in option_fields().items()}
     assert hints.pop("source") is str  # which is the argument `photos`
     assert get_type_hints(Options) == hints
+
+
+@pytest.mark.parametrize("verb", [api.scout, api.crop, api.train, api.run])
+def test_every_verb_takes_the_keywords(verb: Any) -> None:
+    assert verb.__annotations__["options"] == "Unpack[Options]"
 
 
 def test_no_two_sections_share_an_option() -> None:
