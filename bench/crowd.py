@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from closeup.demo.scenes import MAKERS, render
+from tools.render.scenes import MAKERS, render
 
 SMALL, LARGE = (800, 600), (4000, 3000)
 STOCK = 6

@@ -11,13 +11,17 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 import tempfile
 from pathlib import Path
 
 from closeup.networks import Card, Network, load
 from closeup.networks.add import add_checkpoint
 from closeup.networks.inputs import InputOverrides
-from nano import measure_clock, measure_embed
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from tools.nano import measure_clock, measure_embed
 
 BUILTIN = Path(__file__).resolve().parents[1] / "src" / "closeup" / "networks" / "builtin"
 Scores = dict[str, float]

@@ -24,9 +24,9 @@ from closeup.core.config import CONFIG_FILE
 from closeup.core.project import Project
 from closeup.core.types import Crop, Photo
 from closeup.decisions import Decision, Decisions, Kind
-from closeup.demo.photos import write_photos
 from closeup.model.answers import to_json
 from tests import tiny
+from tools.render.photos import write_photos
 
 PER_MAKER = 4
 SIZE = 64

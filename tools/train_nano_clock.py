@@ -11,6 +11,7 @@ work shared. The result lies in ``OUT/nano-clock``: the ONNX graph and its card;
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,12 +19,14 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
-from nano import clock_card, together
-from nano.clock_batches import Sampler
-from nano.clock_loss import loss
-from nano.clock_model import SIDE, NanoClock, cells
-from nano.clock_pictures import Amounts, load_pictures, renderer_hash
-from nano.graphs import write_graph
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from tools.nano import clock_card, together
+from tools.nano.clock_batches import Sampler
+from tools.nano.clock_loss import loss
+from tools.nano.clock_model import SIDE, NanoClock, cells
+from tools.nano.clock_pictures import Amounts, load_pictures, renderer_hash
+from tools.nano.graphs import write_graph
 
 SMALL = 160
 """Side of the pictures that the first steps run on."""

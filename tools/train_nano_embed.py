@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -25,17 +26,20 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from closeup.demo.designs import ATTRIBUTES
 from closeup.networks import Card, Network, file_hash
 from closeup.networks.add import add_checkpoint
 from closeup.networks.convert.onnx_export import export_onnx
 from closeup.networks.inputs import InputOverrides
 from closeup.networks.preprocess import InputSpec
 from closeup.networks.variants import mirror
-from nano import together
-from nano.embed_data import NONE, Views, make_views, read_views
-from nano.embed_model import DIM, NanoEmbed, Pupil
-from nano.graphs import halve, round_weights
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from tools.nano import together
+from tools.nano.embed_data import NONE, Views, make_views, read_views
+from tools.nano.embed_model import DIM, NanoEmbed, Pupil
+from tools.nano.graphs import halve, round_weights
+from tools.render.designs import ATTRIBUTES
 
 INPUT = 176
 """Side of the shipped network's input: that of the watches in training."""

@@ -24,10 +24,10 @@ from closeup.core.types import (
     Photo,
     PhotoState,
 )
-from closeup.demo.photos import write_photos
 from closeup.photos.listing import list_photos
 from tests import corpus
 from tests.corpus.encode import encode, smooth
+from tools.render.photos import write_photos
 
 ROOM = 64
 """Megabytes that a run over the bombs may take more than one without them."""

@@ -75,7 +75,10 @@ def test_a_solved_problem_does_not_rise() -> None:
     found = learning_curve(course(12, 0.01), repeats=2)
     assert found.measured[-1].score.value == 1.0
     assert found.more is None
-    assert found.sentence.startswith("no number of photos gives +2 points: the score is 0.99")
+    assert found.sentence.startswith(
+        "no number of photos gives +2 points: the cross-validated score on the training photos "
+        "is already 0.99"
+    )
 
 
 def test_copies_learn_as_one() -> None:

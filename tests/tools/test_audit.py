@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+
 from tools.audit import UNREACHABLE, verdict
 
 FINE = {"name": "a", "version": "1", "vulns": []}

@@ -10,10 +10,10 @@ import pytest
 import closeup.networks
 from closeup.core.config import EngineConfig
 from closeup.core.types import Box
-from closeup.demo.scenes import render, render_negative
 from closeup.detect import Detector
 from closeup.networks import Network, file_hash, load
 from closeup.networks.engine import open_graph
+from tools.render.scenes import render, render_negative
 
 BUILTIN = Path(closeup.networks.__file__).parent / "builtin"
 NAMES = sorted(card.parent.name for card in BUILTIN.glob("*/card.json"))

@@ -3,9 +3,9 @@ from __future__ import annotations
 from email.message import Message
 
 import pytest
-from tools.licences import Package, licence_of, packages, suits
 
 from tools import licences
+from tools.licences import Package, licence_of, packages, suits
 
 
 def facts(**headers: str) -> Message:

@@ -10,16 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tools.nano.archives import read_archive
-from tools.nano.paste import Cutout, cut_out, paste, turned
 
 import closeup.networks
 from closeup.core.config import EngineConfig
 from closeup.core.types import Box
-from closeup.demo.scenes import render, render_negative
 from closeup.detect import Detector
 from closeup.detect.yolox import grid
 from closeup.networks import load
+from tools.nano.archives import read_archive
+from tools.nano.paste import Cutout, cut_out, paste, turned
+from tools.render.scenes import render, render_negative
 
 torch = pytest.importorskip("torch", reason="the training tools need PyTorch")
 

@@ -6,11 +6,11 @@ import math
 
 import numpy as np
 import pytest
-from tools.nano.measure_clock import Hits, Seen, hits
-from tools.nano.pseudo_boxes import agree
 
 from closeup.core.types import Box
 from closeup.detect import Found
+from tools.nano.measure_clock import Hits, Seen, hits
+from tools.nano.pseudo_boxes import agree
 
 
 def found(score: float, *corners: float) -> Found:

@@ -11,9 +11,9 @@ from fastapi.testclient import TestClient
 
 import closeup
 from closeup.cli.demo import BACKBONE, DETECTOR
-from closeup.demo.photos import write_photos
 from closeup.web.review import ReviewConfig, make_review_app
 from closeup.web.run import make_access_policy
+from tools.render.photos import write_photos
 
 PER_MAKER = 8
 

@@ -17,9 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-import closeup.demo
-from closeup.demo.scenes import render, render_negative
-
+from .. import render as renderer
+from ..render.scenes import render, render_negative
 from .archives import read_archive
 from .paste import Cutout, cut_out, paste
 from .pseudo_boxes import pseudo_boxes
@@ -67,7 +66,7 @@ class Amounts:
 
 def renderer_hash() -> str:
     """Twelve digits that change with the source of the scene generator."""
-    sources = sorted(Path(closeup.demo.__path__[0]).glob("*.py"))
+    sources = sorted(Path(renderer.__path__[0]).glob("*.py"))
     return hashlib.sha256(b"".join(file.read_bytes() for file in sources)).hexdigest()[:12]
 
 

@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from closeup.core.config import EngineConfig
-from closeup.demo.designs import ATTRIBUTES
-from closeup.demo.scenes import render
 from closeup.learn.embed import Embedder
 from closeup.networks import Network
+
+from ..render.designs import ATTRIBUTES
+from ..render.scenes import render
 
 SIDE = 144
 """Side of a stored view of a photo in pixels."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from closeup.demo.designs import ATTRIBUTES
+from ..render.designs import ATTRIBUTES
 
 WIDTHS = (24, 48, 96, 160, 256)
 FEATURES = 2 * WIDTHS[-2] + WIDTHS[-1]

@@ -13,10 +13,10 @@ from PIL import Image
 
 from closeup.core.config import EngineConfig
 from closeup.core.types import Box, Pixels
-from closeup.demo.scenes import render, render_negative
 from closeup.detect import Detector, Found
 from closeup.networks import Network
 
+from ..render.scenes import render, render_negative
 from .pseudo_boxes import clocks, teacher
 
 TEST_SERIES = 9_000_000

@@ -21,11 +21,11 @@ from sklearn.preprocessing import StandardScaler
 from closeup.core.config import EngineConfig
 from closeup.core.types import Box, Pixels
 from closeup.crops.cut import cut, window
-from closeup.demo.scenes import MAKERS, render
 from closeup.learn.embed import Embedder
 from closeup.learn.heads.head import single_threaded
 from closeup.networks import Network
 
+from ..render.scenes import MAKERS, render
 from .measure_clock import TEST_SERIES
 from .pseudo_boxes import clocks, teacher
 

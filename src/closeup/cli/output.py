@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
 _DOING = {
-    "render": "making photos",
     "photos": "reading photos",
     "look": "cropping close-ups",
     "detect": "detecting the object",

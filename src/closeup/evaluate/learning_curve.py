@@ -121,7 +121,10 @@ class LearningCurve:
         most = f"more than {_rounded((REACH - 1) * self.photos)}"
         now = self.a - self.b * self.photos**-self.c
         if now > 1 - self.gain:
-            return f"no number of photos gives {points}: the score is {now:.3f} already"
+            return (
+                f"no number of photos gives {points}: the cross-validated score on the training "
+                f"photos is already {now:.3f}"
+            )
         if not self.rising:
             return (
                 f"how many more photos {points} would take cannot be said: the score does not "
