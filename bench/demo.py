@@ -31,7 +31,7 @@ def closeup(*words: object) -> dict[str, Any]:
 
 
 def run(seed: int, out: Path) -> dict[str, Any]:
-    """What ``closeup run --json`` says for a seed's photos, and what the model says of a fresh one."""
+    """What ``closeup run --json`` says for a seed's photos, and the model of a fresh one."""
     maker = MAKERS[seed % len(MAKERS)]
     write_photos(out / "photos", seed=seed)
     write_fresh_photo(out / "fresh.jpg", maker=maker, seed=seed)

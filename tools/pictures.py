@@ -80,6 +80,14 @@ def sheet(project: Path) -> Image.Image:
     return page
 
 
+def terminal(printed: str) -> str:
+    """What a command printed, as the SVG of a terminal."""
+    console = Console(record=True, width=100, file=io.StringIO())
+    console.print(Text(printed.rstrip()))
+    # Without web fonts: no page of ours asks another host for anything.
+    return re.sub(r"@font-face\s*\{[^}]*\}", "", console.export_svg(title="closeup demo"))
+
+
 def main() -> None:
     """Run the demo and write both pictures."""
     IMAGES.mkdir(parents=True, exist_ok=True)
@@ -90,11 +98,8 @@ def main() -> None:
         )  # fmt: skip
         page = sheet(Path(folder) / "closeup-demo" / "watches")
         page.save(IMAGES / "demo.jpg", quality=86)
-    console = Console(record=True, width=100, file=io.StringIO())
-    console.print(Text("$ closeup demo\n" + done.stdout.rstrip()))
-    # Without web fonts: no page of ours asks another host for anything.
-    text = re.sub(r"@font-face\s*\{[^}]*\}", "", console.export_svg(title="closeup demo"))
-    (IMAGES / "terminal.svg").write_text(text, encoding="utf8")
+    svg = terminal("$ closeup demo\n" + done.stdout)
+    (IMAGES / "terminal.svg").write_text(svg, encoding="utf8")
 
 
 if __name__ == "__main__":

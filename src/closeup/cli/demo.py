@@ -28,7 +28,7 @@ def demo(
     seed: Annotated[int, typer.Option(min=0, help="Seed of the split and the head.")] = 0,
     json: opt.Json = False,
 ) -> None:
-    """Run the whole job on sample photos: find the watches, crop, train and report."""
+    """Run the whole job on sample photos, offline."""
     from closeup import api
     from closeup.core.lock import only_writer, sweep
     from closeup.model.answers import draw_prediction, to_json
