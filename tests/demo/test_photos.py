@@ -9,6 +9,7 @@ import pytest
 from PIL import Image, ImageOps
 
 import closeup.demo.photos
+from closeup.core.config import PhotosConfig
 from closeup.core.errors import UsageError
 from closeup.core.types import PhotoState
 from closeup.demo.photos import BOXES, MAKERS, PER_MAKER, copy_fresh_photo, copy_photos
@@ -54,8 +55,8 @@ def test_they_are_what_the_renderer_makes(tmp_path: Path) -> None:
 
 def test_the_table_of_boxes_is_one_that_run_reads(tmp_path: Path) -> None:
     copy_photos(tmp_path)
-    photos = list_photos(tmp_path)
-    assert {photo.state for photo in photos} == {PhotoState.OK}
+    photos = list_photos(PhotosConfig(source=str(tmp_path)))
+    assert {photo.state for photo in photos} == {PhotoState.READABLE}
     given = read_boxes(tmp_path / BOXES, photos)
     assert given.notes == ()
     assert sorted({d.photo_id for d in given.detections}) == sorted(p.id for p in photos)
