@@ -8,7 +8,7 @@ PYTEST_FLAGS ?= -n auto
 
 .PHONY: demo test check lint types docs audit fuzz bench torture clean
 
-demo: $(CORE) ## the main job, offline, on photos that the project makes
+demo: $(CORE) ## the main job, offline, on photos that ship with the project
 	$(BIN)/closeup demo
 
 test: $(FULL) ## all tests

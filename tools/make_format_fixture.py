@@ -3,7 +3,7 @@
     python -m tools.make_format_fixture tests/fixtures/format-N
 
 It is made once for each format, with the version that writes it, and kept: the tests open it with
-every later version. The photos are thumbnails of the demo's made scenes, the networks the tiny
+every later version. The photos are thumbnails of rendered watches, the networks the tiny
 ones of the tests. What can be made again (close-ups, signatures, the report) is left out, and no
 path of the machine that made it is in it.
 """

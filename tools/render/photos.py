@@ -1,4 +1,4 @@
-"""Write the demo's photos: a folder per maker, as a person would hand them to ``closeup run``."""
+"""Write rendered photos: a folder per maker, as a person would hand them to ``closeup run``."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from closeup.core.project import write_atomically
 from .scenes import MAKERS, Scene, render
 
 VERSION = 1
-"""Raised when equal arguments give other photos than before, so that old sets are made anew."""
+"""Raised when equal arguments give other photos than before, so that old sets are replaced."""
 
 _NOTE = "demo.json"
 _BOXES = "boxes.csv"
@@ -156,8 +156,7 @@ def _make_room(out: Path, orders: list[_Order]) -> None:
     note = _note_of(out)
     if note is None and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(
-            f"{out}: expected an empty or new folder for the demo's photos, found other files. "
-            "Choose another folder with --out."
+            f"{out}: expected an empty or new folder for rendered photos, found other files"
         )
     wanted = {order.file for order in orders}
     for maker in MAKERS:
@@ -183,7 +182,7 @@ def write_photos(
 
     The table has the columns path, x1, y1, x2, y2, label: true boxes as float pixels in the photo
     turned upright by its EXIF tag, see :class:`tools.render.scenes.Scene`. A complete set of the
-    same arguments is kept as it is; an interrupted one is made anew, without half-written files.
+    same arguments is kept as it is; an interrupted one is rendered again.
 
     Parameters
     ----------
