@@ -13,9 +13,9 @@ from closeup.core.config import PhotosConfig
 from closeup.core.errors import UsageError
 from closeup.core.types import PhotoState
 from closeup.demo.photos import BOXES, MAKERS, PER_MAKER, copy_fresh_photo, copy_photos
-from closeup.detect.boxes import read_boxes
 from closeup.photos.listing import list_photos
 from tests.demo.test_command import state
+from tests.detect.reading import read_boxes
 from tools import demo_photos
 from tools.render import scenes
 
