@@ -329,21 +329,21 @@ def test_findings_that_tell_of_no_photo_are_made_anew(project: Path, place: str)
 
 def test_a_page_shows_no_file_that_a_table_names(project: Path) -> None:
     pytest.importorskip("fastapi", reason="closeup review needs the serve extra")
-    from closeup.web.review.catalogue import places_of, read_catalogue
+    from closeup.web.review.data import photo_folders, read_data
     from closeup.web.review.pictures import _saved
 
-    catalogue = read_catalogue(project)
-    (crop, *_), *_ = catalogue.found.values()
+    data = read_data(project)
+    (crop, *_), *_ = data.found.values()
     with pytest.raises(ProjectError, match="leads outside"):
-        _saved(catalogue, replace(crop, file="../outside/mine.jpg"), 256)
+        _saved(data, replace(crop, file="../outside/mine.jpg"), 256)
     (project / "crops" / "ps.jpg").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
     with pytest.raises(OSError, match="cannot identify"):
-        _saved(catalogue, replace(crop, file="crops/ps.jpg"), 256)
-    photos = list(catalogue.photos.values())
-    assert places_of([]) == []
-    assert places_of(photos) == [photos[0].root]
+        _saved(data, replace(crop, file="crops/ps.jpg"), 256)
+    photos = list(data.photos.values())
+    assert photo_folders([]) == []
+    assert photo_folders(photos) == [photos[0].root]
     strange = [replace(photos[0], path="/etc/x.jpg"), replace(photos[0], path="../x.jpg")]
-    assert places_of(strange) == ["/etc", os.path.join(photos[0].root, "..")]  # noqa: PTH118
+    assert photo_folders(strange) == ["/etc", os.path.join(photos[0].root, "..")]  # noqa: PTH118
 
 
 def test_a_lock_that_is_a_link_is_not_written_through(project: Path) -> None:

@@ -13,12 +13,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 import closeup
-from closeup.web.run import (
-    Address,
-    listen,
-    make_access_policy,
-    make_server,
-)
+from closeup.web.run import Address, Server, listen, make_access_policy
 from closeup.web.serve import ServeConfig, make_serve_app
 from tests import tiny
 from tests.web.browsing import browser
@@ -90,7 +85,7 @@ def running(app: FastAPI, grace: int = 20) -> Iterator[tuple[str, threading.Even
     """The application on a free port of this machine; its address, and the event that ends it."""
     ready, end = threading.Event(), threading.Event()
     with listen(Address(port=0)) as listener:
-        server = make_server(app, grace, ready.set)
+        server = Server(app, grace, ready.set)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
 
         def stop() -> None:

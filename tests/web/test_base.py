@@ -174,7 +174,7 @@ def test_the_token_opens_by_header_and_by_the_form() -> None:
     assert client.get("/login?next=/openapi.json", headers=PAGE).text.count("/openapi.json") == 1
     wrong = client.post("/login", data={"token": "wrong", "next": "/"})
     assert wrong.status_code == 403
-    assert "That is not the token" in wrong.text
+    assert "The token is wrong" in wrong.text
     right = client.post("/login", data={"token": TOKEN, "next": "/openapi.json"})
     assert (right.status_code, right.headers["location"]) == (303, "/openapi.json")
     cookie = right.headers["set-cookie"].lower()

@@ -49,7 +49,7 @@ def test_photos_that_browsers_show_otherwise_are_drawn_by_the_service(
     with opened(browser, url, DESK) as page:
         page.set_input_files("#file", tmp_path / name)
         said = page.locator(".answer")
-        expect(said.locator(".found")).to_contain_text("Found as")
+        expect(said.locator(".found")).to_contain_text("Detected as")
         image = said.locator(".photo img")
         expect(image).to_be_visible()
         assert tuple(image.evaluate(SIZE)) == size
@@ -63,4 +63,4 @@ def test_a_dropped_folder_is_told(browser: Browser, url: str, tmp_path: Path) ->
         data = {"items": [], "files": [str(tmp_path / "photos")], "dragOperationsMask": 1}
         for kind in ("dragEnter", "dragOver", "drop"):
             client.send("Input.dispatchDragEvent", {"type": kind, "x": 300, "y": 300, "data": data})
-        expect(page.locator(".answer .problem")).to_have_text("This is no file that can be read.")
+        expect(page.locator(".answer .problem")).to_have_text("This file cannot be read.")

@@ -120,12 +120,12 @@ def test_every_page_answers(client: TestClient, project: Path) -> None:
 
 
 def test_every_close_up_is_listed_once_however_it_is_sorted_and_paged(project: Path) -> None:
-    desk = ReviewSession(project)
+    session = ReviewSession(project)
     every = sorted(crop.id for crop in crops_of(project))
     for sort in SORTS:
         names, after = [], ""
         while True:
-            page = desk.page(Filter(sort=sort), after, size=7)
+            page = session.page(Filter(sort=sort, after=after), size=7)
             names += [item.crop.id for item in page.items]
             after = page.after
             if not after:
@@ -135,13 +135,13 @@ def test_every_close_up_is_listed_once_however_it_is_sorted_and_paged(project: P
 
 
 def test_filters_keep_what_they_say(project: Path) -> None:
-    desk = ReviewSession(project)
-    ash = desk.page(Filter(label="ash"), size=999).items
+    session = ReviewSession(project)
+    ash = session.page(Filter(label="ash"), size=999).items
     assert {item.crop.label for item in ash} == {"ash"}
-    missing = desk.page(Filter(state="not_found"), size=999).items
+    missing = session.page(Filter(state="not_found"), size=999).items
     assert {item.crop.state.value for item in missing} == {"not_found"}
-    assert not desk.page(Filter(only="decided"), size=999).items
-    assert len(desk.page(Filter(words="ASH/1.p"), size=999).items) == 1
+    assert not session.page(Filter(only="decided"), size=999).items
+    assert len(session.page(Filter(words="ASH/1.p"), size=999).items) == 1
 
 
 def test_a_name_is_found_however_its_accents_are_written(project: Path) -> None:
@@ -153,19 +153,19 @@ def test_a_name_is_found_however_its_accents_are_written(project: Path) -> None:
 
 
 def test_a_list_goes_on_behind_a_close_up_that_is_gone(project: Path) -> None:
-    desk, crop = ReviewSession(project), crops_of(project)[0]
+    session, crop = ReviewSession(project), crops_of(project)[0]
     boxes = (Box(0, 0, 20, 20), Box(20, 20, 40, 40))
-    desk.decide("me", [Decision(Kind.BOXES, crop.photo_id, boxes=boxes)], {})
-    mine = [item.crop.id for item in desk.page(Filter(), size=999).items
+    session.log.append("me", [Decision(Kind.BOXES, crop.photo_id, boxes=boxes)], {})
+    mine = [item.crop.id for item in session.page(Filter(), size=999).items
             if item.crop.photo_id == crop.photo_id]  # fmt: skip
     assert len(mine) == 2
-    desk.decide("me", [Decision(Kind.BOXES, crop.photo_id, boxes=boxes[:1])], {crop.photo_id: 1})
-    every = [item.crop.id for item in desk.page(Filter(), size=999).items]
-    rest = [item.crop.id for item in desk.page(Filter(), mine[1], size=999).items]
+    session.log.append("me", [Decision(Kind.BOXES, crop.photo_id, boxes=boxes[:1])], {crop.photo_id: 1})
+    every = [item.crop.id for item in session.page(Filter(), size=999).items]
+    rest = [item.crop.id for item in session.page(Filter(after=mine[1]), size=999).items]
     assert rest == every[every.index(mine[0]) + 1 :]
-    assert [i.crop.id for i in desk.page(Filter(), "nobody", size=999).items] == every
+    assert [i.crop.id for i in session.page(Filter(after="nobody"), size=999).items] == every
     for sort in set(SORTS) - {"photo", "label"}:  # its photo's others may lie anywhere
-        assert len(desk.page(Filter(sort=sort), mine[1], size=999).items) == len(every)
+        assert len(session.page(Filter(sort=sort, after=mine[1]), size=999).items) == len(every)
 
 
 def test_a_log_that_was_removed_is_not_written_on(client: TestClient, project: Path) -> None:

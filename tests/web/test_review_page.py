@@ -52,7 +52,7 @@ def current(page: Page) -> Any:
 
 def said(page: Page, words: str) -> None:
     """What was acknowledged; a later message replaces it."""
-    expect(page.locator("#said")).to_contain_text(words)
+    expect(page.locator("#message")).to_contain_text(words)
 
 
 def panel_shows(page: Page, tile: Any) -> None:
@@ -112,9 +112,9 @@ def round_of_review(page: Page) -> str:
     page.keyboard.press("j")
     undone = current(page).get_attribute("data-id")
     page.keyboard.press("n")
-    said(page, "Nothing to be found")
+    said(page, "Marked as no object")
     page.keyboard.press("u")
-    said(page, "Taken back")
+    said(page, "Undone")
     expect(page.locator(f'#grid > [data-id="{undone}"]')).to_have_class(re.compile("is-found"))
     return photo
 
@@ -181,7 +181,7 @@ def test_several_at_once_and_all_of_it_undone_at_once(browser: Browser, project:
         expect(page.locator(".is-rejected")).to_have_count(5)
         expect(page.locator("#bar")).to_be_hidden()
         page.keyboard.press("u")
-        said(page, "Taken back")
+        said(page, "Undone")
         expect(page.locator(".is-rejected")).to_have_count(0)
         page.keyboard.press("Control+a")
         expect(page.locator("#chosen")).to_have_text(f"{ALL} selected")
@@ -213,7 +213,7 @@ def test_boxes_are_moved_added_picked_and_left_by_keys_alone(
         shown = page.locator("#detail .chosen")
         width = float(shown.get_attribute("data-width") or 0)
         assert own.x1 == pytest.approx(0.3 * width)
-        expect(shown).to_contain_text("drawn by a person")
+        expect(shown).to_contain_text("drawn or chosen by a person")
         page.keyboard.press("1")
         expect(page.locator(".history li")).to_have_count(2)
         first = page.locator("#detail .chip").first.get_attribute("data-box")
@@ -248,7 +248,7 @@ def test_two_people_are_told_of_one_another(browser: Browser, project: Path) -> 
         one.keyboard.press("r")
         said(one, "Rejected")
         two.keyboard.press("a")
-        expect(two.locator("#wrong")).to_contain_text("somebody else has decided")
+        expect(two.locator("#error")).to_contain_text("somebody else has just decided")
         expect(tiles(two).nth(2)).to_have_class(re.compile("is-rejected"))
     assert [row.decision.kind for row in Decisions(project).rows()] == [Kind.REJECT]
 
@@ -262,7 +262,7 @@ def test_a_server_that_is_gone_is_told(browser: Browser, project: Path) -> None:
         panel_shows(page, tiles(page).nth(0))
         page.route("**/decisions", lambda route: route.abort())
         page.keyboard.press("r")
-        expect(page.locator("#wrong")).to_contain_text("Not saved")
+        expect(page.locator("#error")).to_contain_text("Not saved")
         expect(page.locator(".is-rejected")).to_have_count(0)
         context.close()
         end.set()
@@ -282,7 +282,7 @@ def test_a_round_on_a_phone(browser: Browser, project: Path) -> None:
         panel_shows(page, tiles(page).nth(2))  # the next one, still open
         panel.get_by_role("button", name="Relabel").tap()
         page.locator("#label-words").fill("a new one")
-        page.get_by_role("option", name="new label: a new one").tap()
+        page.get_by_role("option", name="New label: a new one").tap()
         said(page, "Relabelled as a new one")
         panel.get_by_role("button", name="Close").tap()
         expect(panel).to_be_hidden()
@@ -299,9 +299,9 @@ def test_a_round_on_a_phone(browser: Browser, project: Path) -> None:
 def test_more_come_as_one_scrolls(
     browser: Browser, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from closeup.web.review import desk
+    from closeup.web.review import session
 
-    monkeypatch.setattr(desk.ReviewSession.page, "__defaults__", ("", "", 12))
+    monkeypatch.setattr(session.ReviewSession.page, "__defaults__", (12,))
     with reviewing(browser, project, {"viewport": {"width": 390, "height": 400}}) as page:
         had = tiles(page).count()
         assert had < ALL
@@ -324,7 +324,7 @@ def test_the_pages_are_accessible_and_fit(
         assert fits(page)
         is_accessible(page)
         if path == "/":
-            page.get_by_role("button", name="Keys and help").click()
+            page.get_by_role("button", name="Keyboard shortcuts").click()
             expect(page.locator("#help")).to_be_visible()
             is_accessible(page)
 
@@ -340,9 +340,9 @@ def test_pairs_are_told_apart_and_decisions_listed_and_undone(
     log.close()
     with reviewing(browser, project, DESK, "/duplicates") as page:
         group = page.locator(".group").filter(has=page.locator(f'[data-a="{min(one, other)}"]'))
-        group.get_by_role("button", name="Not the same").first.click()
-        said(page, "Told apart")
-        expect(group.get_by_role("button", name="Not the same").first).to_have_attribute(
+        group.get_by_role("button", name="Separate").first.click()
+        said(page, "Separated")
+        expect(group.get_by_role("button", name="Separate").first).to_have_attribute(
             "aria-pressed", "true"
         )
         page.get_by_role("link", name="Decisions").click()
@@ -350,9 +350,9 @@ def test_pairs_are_told_apart_and_decisions_listed_and_undone(
         page.wait_for_load_state()  # its script is there, too
         page.locator("tbody tr").first.get_by_role("button").click()
         expect(page.locator("tbody tr")).to_have_count(3)
-        page.get_by_label("They are signed").fill("Ada")
+        page.get_by_label("Your name").fill("Ada")
         page.get_by_role("button", name="Change").click()
-        expect(page.get_by_label("They are signed")).to_have_value("Ada")
+        expect(page.get_by_label("Your name")).to_have_value("Ada")
     assert read_decisions(project).pairs == {(min(one, other), max(one, other)): True}
 
 

@@ -102,7 +102,7 @@ def test_no_box_is_chosen_before_its_photo_is_shown(browser: Browser, project: P
         with held(page, "**/detail/*"):
             page.keyboard.press("j")
             page.keyboard.press("1")
-            said(page, "not shown yet")
+            said(page, "still loading")
         panel_shows(page, second)
         assert not read_decisions(project)
         page.keyboard.press("1")
@@ -224,12 +224,12 @@ def test_two_people_are_told_of_one_another_about_pairs(browser: Browser, projec
         for page in (first, second):
             page.goto(f"{url}/duplicates")
         first.locator(f"{place} [data-act=different]").click()
-        said(first, "Told apart")
+        said(first, "Separated")
         keep = second.locator(f"{place} [data-act=same]")
         with held(second, "**/decisions"):
             keep.click()
             keep.click()  # before the answer: this one, too, has seen nothing of it
-        expect(second.locator("#wrong")).to_contain_text("somebody else has decided")
+        expect(second.locator("#error")).to_contain_text("somebody else has just decided")
         apart = second.locator(f"{place} [data-act=different]")
         expect(apart).to_have_attribute("aria-pressed", "true")
         expect(keep).to_have_attribute("aria-pressed", "false")
@@ -244,9 +244,9 @@ def test_two_people_are_told_of_one_another_about_pairs(browser: Browser, projec
 def test_a_new_closeup_comes_only_once(
     browser: Browser, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from closeup.web.review import desk
+    from closeup.web.review import session
 
-    monkeypatch.setattr(desk.ReviewSession.page, "__defaults__", ("", "", 12))
+    monkeypatch.setattr(session.ReviewSession.page, "__defaults__", (12,))
     how = {"viewport": {"width": 1200, "height": 400}}
     with reviewing(browser, project, how, "/?sort=score&state=found") as page:
         every = int(page.locator(".total strong").inner_text())
@@ -278,7 +278,7 @@ def test_the_last_decision_is_taken_back_on_every_page(
         expect(badge).to_be_hidden()
         assert not read_decisions(project)
         page.keyboard.press("u")
-        said(page, "nothing of yours")
+        said(page, "no decision to undo")
 
 
 @pytest.mark.parametrize("path", ["/", "/duplicates", "/log"])
@@ -302,7 +302,7 @@ def test_long_labels_fit_a_phone(browser: Browser, project: Path, path: str) -> 
             assert page.locator("#relabel").evaluate("(box) => box.scrollWidth <= box.clientWidth")
             page.locator(f'#label-list [data-label="{LONG[:200]}"]').tap()
             said(page, "Relabelled")
-            toast = page.locator("#said")
+            toast = page.locator("#message")
             assert toast.evaluate("(words) => words.scrollWidth <= words.clientWidth")
 
 

@@ -98,7 +98,7 @@ def test_all_or_none_are_accepted(model: Model, photos: Named) -> None:
         service.submit(photos[:4])
     assert refused.value.seconds >= 1
     assert service.pending == 0
-    with service.place(), pytest.raises(QueueFull):
+    with service.reserve(), pytest.raises(QueueFull):
         service.submit(photos[:3])
     assert len([future.result(30) for future in service.submit(photos[:3])]) == 3
     assert service.close()

@@ -39,11 +39,11 @@ def review(
 
     with opt.serve_extra("review"):
         from closeup.web.review import ReviewConfig, make_review_app
-        from closeup.web.review.catalogue import places_of
+        from closeup.web.review.data import photo_folders
         from closeup.web.run import Address, make_access_policy, serve_app
     access = make_access_policy("review", host, token, tuple(allow_host or ()))
     photos = Project(folder).read("photos", Photo)
-    places = places_of(photos.rows if photos else ())[:MOST_PLACES]
+    places = photo_folders(photos.rows if photos else ())[:MOST_PLACES]
     app = make_review_app(ReviewConfig(folder, access, who or login_name()))
 
     def announce(url: str) -> None:

@@ -1,8 +1,8 @@
-"""What Closeup's web applications share: pages, static files, errors, sign-in, guard.
+"""What Closeup's web applications share: pages, static files, errors, sign-in, access checks.
 
 An application is a :class:`Site` (a name and a folder with ``templates/`` and ``static/``), and
-the routes that it adds to what :func:`make_app` gives. Its static files lie at ``/static/NAME/``,
-the shared ones at ``/static/base/``.
+the routes that it adds to what :func:`make_app` returns. Its static files are served at
+``/static/NAME/``, the shared ones at ``/static/base/``.
 """
 
 from __future__ import annotations
@@ -21,20 +21,16 @@ from fastapi.security import HTTPBearer
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
+from starlette.templating import Jinja2Templates
 from starlette.types import Scope
 
 from closeup._version import __version__
 from closeup.core.errors import CloseupError
 from closeup.web.guard import SECURITY_HEADERS, AccessPolicy, Guard
 from closeup.web.limits import limited
-from closeup.web.refusal import (
-    Refusal,
-    as_refusal,
-    problem,
-    refuse,
-)
+from closeup.web.refusal import Refusal, as_refusal, problem, refuse
 
 _log = logging.getLogger(__name__)
 FOLDER = Path(__file__).parent
@@ -50,91 +46,83 @@ class Site:
     Attributes
     ----------
     title
-        What its pages are headed with.
+        Shown at the top of its pages.
     folder
         Holds ``templates/`` and ``static/``, either of which may be absent.
     access
-        Who may enter; `access.name` names the application.
+        Who may use it; `access.name` names the application.
     """
 
     title: str
     folder: Path
     access: AccessPolicy
 
-
-class Pages:
-    """Renders a site's templates; every value is escaped, an unknown name is an error."""
-
-    def __init__(self, site: Site) -> None:
-        self._site = site
-        folders = [site.folder / "templates", FOLDER / "templates"]
-        self._templates = jinja2.Environment(
-            loader=jinja2.FileSystemLoader(folders), autoescape=True,
-            undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+    def templates(self) -> Jinja2Templates:
+        """Its templates; they also see `title`, `name`, `path` and `signed_in`."""
+        environment = jinja2.Environment(
+            loader=jinja2.FileSystemLoader([self.folder / "templates", FOLDER / "templates"]),
+            autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
         )  # fmt: skip
 
-    def render(
-        self,
-        request: Request,
-        template: str,
-        *,
-        status: int = 200,
-        headers: dict[str, str] | None = None,
-        **values: Any,
-    ) -> HTMLResponse:
-        """A page. Templates also see `title`, `name`, `path` and `signed_in`."""
-        access = self._site.access
-        known = {
-            "title": self._site.title, "name": access.name, "path": request.url.path,
-            "signed_in": bool(access.token) and access.admits(request.headers),
-        }  # fmt: skip
-        text = self._templates.get_template(template).render(known | values)
-        return HTMLResponse(text, status, headers=headers)
+        def context(request: Request) -> dict[str, Any]:
+            signed_in = bool(self.access.token) and self.access.admits(request.headers)
+            return {"title": self.title, "name": self.access.name, "path": request.url.path,
+                    "signed_in": signed_in}  # fmt: skip
+
+        return Jinja2Templates(env=environment, context_processors=[context])
 
 
 class _Static(StaticFiles):
-    """Files of the package: kept by browsers, but asked for again, as an upgrade changes them."""
-
-    def file_response(self, *args: Any, **kwargs: Any) -> Response:
-        response = super().file_response(*args, **kwargs)
-        response.headers["cache-control"] = "no-cache"
-        return response
+    """Files of the package: browsers keep them but revalidate, because an upgrade changes them."""
 
     async def get_response(self, path: str, scope: Scope) -> Response:
         if "\0" in path:
             raise HTTPException(404)
-        return await super().get_response(path, scope)
+        response = await super().get_response(path, scope)
+        response.headers["cache-control"] = "no-cache"
+        return response
+
+
+def render(request: Request, template: str, status_code: int = 200, **values: Any) -> Response:
+    """A page of the application that answers `request`; an unknown name is an error."""
+    templates: Jinja2Templates = request.app.state.templates
+    return templates.TemplateResponse(request, template, values, status_code)
 
 
 def make_app(site: Site, *, lifespan: Lifespan | None = None) -> FastAPI:
-    """An application without routes of its own, but guarded, with static files and error pages.
+    """An application with access checks, static files and error pages, but no routes of its own.
 
-    Routes render pages by ``request.app.state.pages.render(request, "page.html", …)`` and refuse
-    by raising :class:`closeup.web.refusal.Refusal`. It has ``/healthz``, and with a token
-    ``/login`` and ``/logout``. The OpenAPI document lies at ``/openapi.json``; there is no page
-    for it unless the site adds one, as the usual one loads scripts from elsewhere.
+    Routes answer with :func:`render`, and refuse by raising
+    :class:`closeup.web.refusal.Refusal`. It has ``/healthz``, and with a token ``/login`` and
+    ``/logout``. The OpenAPI document is at ``/openapi.json``; FastAPI's page for it is off because
+    it loads scripts from other sites.
     """
     responses: dict[int | str, dict[str, Any]] = {
         403: problem("Sent by another site's page, or to another host name.")
     }
-    needed = []
+    dependencies = []
     if site.access.token:
-        responses[401] = problem("No token, or a wrong one.")
-        # For the document only: the guard has looked by then.
-        needed = [Security(HTTPBearer(auto_error=False, description="The service's token."))]
+        responses[401] = problem("The token is missing or wrong.")
+        # For the OpenAPI document only: Guard has already checked the token.
+        dependencies = [Security(HTTPBearer(auto_error=False, description="The service's token."))]
     app = FastAPI(
         title=site.title, version=__version__, lifespan=lifespan, responses=responses,
-        dependencies=needed, docs_url=None, redoc_url=None,
+        dependencies=dependencies, docs_url=None, redoc_url=None,
         middleware=[Middleware(Guard, access=site.access)],
     )  # fmt: skip
-    app.state.pages = Pages(site)
+    app.state.templates = site.templates()
     app.mount("/static/base", _Static(directory=FOLDER / "static"))
     if (site.folder / "static").is_dir():
         app.mount(f"/static/{site.access.name}", _Static(directory=site.folder / "static"))
     _add_errors(app)
-    _add_health(app)
     if site.access.token:
         _add_login(app, site.access)
+
+    @app.get("/healthz", summary="Is the service up?", tags=["service"],
+             openapi_extra={"security": []})  # fmt: skip
+    async def healthz() -> dict[str, str]:
+        return {"status": "ok"}
+
     return app
 
 
@@ -150,43 +138,36 @@ def _add_errors(app: FastAPI) -> None:
         return refuse(request, Refusal(422, "invalid", f"{place}: {first['msg']}"))
 
     @app.exception_handler(ClientDisconnect)
-    async def gone(request: Request, _err: ClientDisconnect) -> Response:
+    async def disconnected(request: Request, _err: ClientDisconnect) -> Response:
         return refuse(request, Refusal(400, "disconnected", "the request ended early"))
 
     @app.exception_handler(CloseupError)
-    async def broken(request: Request, err: CloseupError) -> Response:
+    async def failed(request: Request, err: CloseupError) -> Response:
         _log.error("%s %s: %s", request.method, request.url.path, err)
-        message = "what this service runs on has failed; its log says more"
+        message = "the model or the project failed; see the service's log"
         return refuse(request, Refusal(500, "failed", message))
 
     @app.exception_handler(500)
-    async def failed(request: Request, _err: Exception) -> Response:
-        # The one answer that does not pass the guard on its way out.
-        message = "the service failed; its log says more"
+    async def crashed(request: Request, _err: Exception) -> Response:
+        # The only answer that does not pass Guard on its way out.
+        message = "the service failed; see its log"
         return refuse(request, Refusal(500, "internal", message, SECURITY_HEADERS))
-
-
-def _add_health(app: FastAPI) -> None:
-    # Open to all, whatever the rest asks for.
-    @app.get("/healthz", summary="Is the service up?", tags=["service"],
-             openapi_extra={"security": []})  # fmt: skip
-    async def healthz() -> dict[str, str]:
-        return {"status": "ok"}
 
 
 def _add_login(app: FastAPI, access: AccessPolicy) -> None:
     @app.get("/login", include_in_schema=False)
     async def form(request: Request) -> Response:
-        return _login_page(request, request.query_params.get("next", "/"))
+        target = _local(request.query_params.get("next", "/"))
+        return render(request, "login.html", next=target, wrong=False)
 
     @app.post("/login", include_in_schema=False)
     async def login(request: Request) -> Response:
-        sent = limited(request, most_bytes=10_000, seconds=10)
-        async with sent.form(max_files=0, max_fields=8) as fields:
-            token, target = str(fields.get("token", "")), str(fields.get("next", "/"))
+        bounded = limited(request, most_bytes=10_000, seconds=10)
+        async with bounded.form(max_files=0, max_fields=8) as fields:
+            token, target = str(fields.get("token", "")), _local(str(fields.get("next", "/")))
         if not access.is_token(token.strip()):
-            return _login_page(request, target, status=403)
-        response = RedirectResponse(_local(target), 303)
+            return render(request, "login.html", 403, next=target, wrong=True)
+        response = RedirectResponse(target, 303)
         response.set_cookie(
             access.cookie, access.pass_value, max_age=COOKIE_SECONDS, httponly=True,
             samesite="strict", secure=request.url.scheme == "https",
@@ -200,13 +181,7 @@ def _add_login(app: FastAPI, access: AccessPolicy) -> None:
         return response
 
 
-def _login_page(request: Request, target: str, status: int = 200) -> Response:
-    pages: Pages = request.app.state.pages
-    return pages.render(request, "login.html", status=status, next=_local(target),
-                        wrong=status != 200)  # fmt: skip
-
-
 def _local(target: str) -> str:
-    """A path of this site, whatever was asked for: the form must not send people elsewhere."""
+    """`target` if it is a path of this site, else ``"/"``: the form sends nobody elsewhere."""
     plain = target.isascii() and target.isprintable() and "\\" not in target
     return target if plain and target.startswith("/") and not target.startswith("//") else "/"

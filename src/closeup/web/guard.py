@@ -1,9 +1,9 @@
-"""Who may ask: the checks that every request passes, and the headers that every answer carries.
+"""Access checks on every request, and security headers on every response.
 
-A service on this machine can be reached by any web page that the user's browser shows. Two things
-keep such pages out: a request must name this service in ``Host`` (a page that points its own name
-at this machine does not: DNS rebinding), and whatever changes or computes something must come from
-this service's own pages or from no page at all (``Origin``, ``Sec-Fetch-Site``).
+Any web page that the user's browser shows can send requests to a service on this machine. Two
+checks keep such pages out: ``Host`` must name this service (which stops DNS rebinding, where a page
+points its own name at this machine), and every request that changes or computes something must
+come from one of the service's own pages or from no page at all (``Origin``, ``Sec-Fetch-Site``).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from closeup.web.refusal import Refusal, refuse, wants_page
 
 LOOPBACK_NAMES = ("127.0.0.1", "localhost", "::1")
 OPEN_PATHS = ("/healthz", "/login")
-"""What can be had without the token, beside ``/static/``, where the package's own files lie."""
+"""Paths that need no token, besides the package's own files under ``/static/``."""
 
 SECURITY_HEADERS = {
     "content-security-policy": (
@@ -33,30 +33,30 @@ SECURITY_HEADERS = {
     ),
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
-    # Not "no-referrer": with it, browsers say `Origin: null` for forms of our own.
+    # Not "no-referrer": with it, browsers send `Origin: null` with our own forms.
     "referrer-policy": "same-origin",
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
     "cache-control": "no-store",
 }
-"""Set on every answer that does not set them itself; neither script nor style may be inline."""
+"""Set on every response that does not set them itself; inline scripts and styles are forbidden."""
 
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 @dataclass(frozen=True, slots=True)
 class AccessPolicy:
-    """Who may enter.
+    """Who may use an application.
 
     Attributes
     ----------
     name
-        Of the application: part of its cookie's name, as cookies do not tell ports apart.
+        Of the application; part of its cookie's name, because cookies ignore ports.
     token
-        The secret that every request must show; ``""`` for none.
+        The secret that every request must carry; ``""`` for none.
     hosts
-        Host names under which the service may be asked, without port; empty for any, which is
-        safe with a token only.
+        Host names that the service accepts, without port; empty for any, which is safe only
+        with a token.
     """
 
     name: str
@@ -65,12 +65,12 @@ class AccessPolicy:
 
     @property
     def cookie(self) -> str:
-        """The name of the cookie that stands for the token, another one for another token."""
+        """The name of the sign-in cookie; it depends on the token."""
         return f"closeup-{self.name}-{self._derived(b'closeup cookie name')[:8]}"
 
     @property
     def pass_value(self) -> str:
-        """The cookie's value: made from the token, which itself never lies in a browser."""
+        """The cookie's value, derived from the token, which no browser ever stores."""
         return self._derived(b"closeup cookie")
 
     def _derived(self, purpose: bytes) -> str:
@@ -81,7 +81,7 @@ class AccessPolicy:
         return hmac.compare_digest(given.encode("utf8", "surrogatepass"), self.token.encode())
 
     def admits(self, headers: Headers) -> bool:
-        """Whether a request shows the token, or its cookie; always True where there is no token."""
+        """Whether a request carries the token or its cookie; always True if there is no token."""
         if not self.token:
             return True
         scheme, _, given = headers.get("authorization", "").partition(" ")
@@ -95,7 +95,7 @@ class AccessPolicy:
         return hmac.compare_digest(value.encode("utf8", "replace"), self.pass_value.encode())
 
     def check_origin(self, method: str, headers: Headers) -> None:
-        """Refuse what is addressed to another host, or sent by another site's page.
+        """Refuse requests for another host, or from another site's page.
 
         Raises
         ------
@@ -106,7 +106,7 @@ class AccessPolicy:
         if self.hosts and _name(host) not in self.hosts:
             raise Refusal(
                 403, "wrong_host",
-                f"this service does not answer for {host or 'no host'}, only for "
+                f"this service does not accept requests for {host or 'no host'}, only for "
                 f"{', '.join(self.hosts)}; add a name with --allow-host",
             )  # fmt: skip
         if method in _READING:
@@ -115,11 +115,11 @@ class AccessPolicy:
         if (origin is not None and not _same(origin, host)) or headers.get(
             "sec-fetch-site", "none"
         ) not in {"same-origin", "none"}:
-            raise Refusal(403, "wrong_origin", "another site's page may not send this request")
+            raise Refusal(403, "wrong_origin", "pages of other sites may not send this request")
 
 
 def _name(host: str) -> str:
-    """The name in a ``Host`` header, without its port; ``""`` where it is none."""
+    """The name in a ``Host`` header, without its port; ``""`` if it is not valid."""
     try:
         return urlsplit(f"//{host}").hostname or ""
     except ValueError:
@@ -134,18 +134,18 @@ def _same(origin: str, host: str) -> bool:
 
 
 class Guard:
-    """ASGI middleware that keeps the :class:`AccessPolicy`, and sets :data:`SECURITY_HEADERS`."""
+    """ASGI middleware: enforces the :class:`AccessPolicy` and sets :data:`SECURITY_HEADERS`."""
 
     def __init__(self, app: ASGIApp, access: AccessPolicy) -> None:
         self._app = app
         self._access = access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer, or refuse."""
+        """Pass the request on, or refuse it."""
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
-        if scope["type"] != "http":  # websockets: no page of ours opens any
+        if scope["type"] != "http":  # a websocket, which none of our pages opens
             await send({"type": "websocket.close", "code": 1008})
             return
 
@@ -159,25 +159,22 @@ class Guard:
         request = Request(scope)
         try:
             self._access.check_origin(request.method, request.headers)
-            if not self._is_open(scope["path"]) and not self._access.admits(request.headers):
-                await self._ask_for_token(request)(scope, receive, guarded)
+            path = scope["path"]
+            is_open = path in OPEN_PATHS or path.startswith("/static/")
+            if not is_open and not self._access.admits(request.headers):
+                await _ask_for_token(request)(scope, receive, guarded)
                 return
         except Refusal as err:
             await refuse(request, err)(scope, receive, guarded)
             return
-        if scope["method"] == "HEAD":  # the server sends the answer's head alone
+        if scope["method"] == "HEAD":  # the server leaves the body out
             scope = {**scope, "method": "GET"}
         await self._app(scope, receive, guarded)
 
-    @staticmethod
-    def _is_open(path: str) -> bool:
-        return path in OPEN_PATHS or path.startswith("/static/")
 
-    def _ask_for_token(self, request: Request) -> ASGIApp:
-        if request.method == "GET" and wants_page(request):
-            wanted = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-            return RedirectResponse(f"/login?next={quote(wanted, safe='/')}", 303)
-        return refuse(request, Refusal(
-            401, "token_needed", "give the token: `Authorization: Bearer TOKEN`",
-            {"www-authenticate": "Bearer"},
-        ))  # fmt: skip
+def _ask_for_token(request: Request) -> ASGIApp:
+    if request.method == "GET" and wants_page(request):
+        wanted = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        return RedirectResponse(f"/login?next={quote(wanted, safe='/')}", 303)
+    message = "this service needs its token; send `Authorization: Bearer TOKEN`"
+    return refuse(request, Refusal(401, "token_needed", message, {"www-authenticate": "Bearer"}))

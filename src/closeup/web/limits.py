@@ -1,4 +1,4 @@
-"""How much a request may send, and for how long."""
+"""Limits on the size and the duration of a request's body."""
 
 from __future__ import annotations
 
@@ -12,30 +12,27 @@ from closeup.web.refusal import Refusal
 
 
 def limited(request: Request, *, most_bytes: int, seconds: float) -> Request:
-    """The same request, whose body can be read no further than its limits.
+    """The same request, with limits on its body.
 
     Parameters
     ----------
     most_bytes
-        The most that the body may hold, by ``Content-Length`` and counted while it comes.
+        Maximum size of the body, by ``Content-Length`` and counted as it arrives.
     seconds
-        How long it may take to arrive, from now.
+        Maximum time for the body to arrive, from now.
 
     Raises
     ------
     Refusal
-        400 where a form is not in UTF-8. Reading the body of what is returned raises 413, at once
-        where ``Content-Length`` says too much, and 408.
+        400 if a form is not in UTF-8. Reading the returned request's body raises 413 (at once if
+        ``Content-Length`` is too large) or 408.
     """
     _check_charset(request.headers.get("content-type", ""))
     return Request(request.scope, _bounded(request, most_bytes, seconds))
 
 
 class Bounded:
-    """ASGI middleware: no request's body can be read further than this.
-
-    Whoever reads it gets the refusal, 413 or 408.
-    """
+    """ASGI middleware: the limits of :func:`limited` on the body of every request."""
 
     def __init__(self, app: ASGIApp, most_bytes: int, seconds: float) -> None:
         self._app = app
@@ -50,19 +47,19 @@ class Bounded:
 
 
 def _bounded(request: Request, most_bytes: int, seconds: float) -> Receive:
-    """What is received, until it is too much or too late."""
+    """A ``receive`` that raises 413 when the body is too large, and 408 when it is too late."""
     too_large = Refusal(
         413, "too_large",
-        f"a request may hold {megabytes(most_bytes)} at most; send a smaller photo, or fewer",
+        f"a request may be at most {most_bytes / 1e6:g} MB; send fewer or smaller photos",
     )  # fmt: skip
-    said = request.headers.get("content-length", "")
-    too_long = said.isascii() and said.isdigit() and int(said[:20]) > most_bytes
+    declared = request.headers.get("content-length", "")
+    too_long = declared.isascii() and declared.isdigit() and int(declared[:20]) > most_bytes
     deadline = asyncio.get_running_loop().time() + seconds
-    came, complete = 0, False
+    received, complete = 0, False
 
     async def receive() -> Message:
-        nonlocal came, complete
-        if complete:  # what is waited for now is the end of the connection
+        nonlocal received, complete
+        if complete:  # the next message is the end of the connection
             return await request.receive()
         if too_long:
             raise too_large
@@ -74,9 +71,9 @@ def _bounded(request: Request, most_bytes: int, seconds: float) -> Receive:
                 408, "too_slow", f"the request did not arrive within {seconds:g} s; send it again",
                 {"connection": "close"},
             ) from err  # fmt: skip
-        came += len(message.get("body", b""))
+        received += len(message.get("body", b""))
         complete = not message.get("more_body", False)
-        if came > most_bytes:
+        if received > most_bytes:
             raise too_large
         return message
 
@@ -84,17 +81,8 @@ def _bounded(request: Request, most_bytes: int, seconds: float) -> Receive:
 
 
 def _check_charset(content_type: str) -> None:
-    """Refuse forms in any other encoding: Python knows some that no text can be read from."""
+    """Refuse forms in any encoding but UTF-8: some of Python's codecs cannot decode text."""
     kind, options = parse_options_header(content_type)
     charset = options.get(b"charset", b"utf-8").decode("latin-1").lower()
     if kind.startswith(b"multipart/") and charset not in ("utf-8", "utf8"):
-        raise Refusal(400, "wrong_charset", "a form is sent in UTF-8; leave `charset` out")
-
-
-def megabytes(count: int) -> str:
-    """Bytes for a person.
-
-    >>> megabytes(20_000_000), megabytes(1500)
-    ('20 MB', '1.5 kB')
-    """
-    return f"{count / 1e6:g} MB" if count >= 1_000_000 else f"{count / 1e3:g} kB"
+        raise Refusal(400, "wrong_charset", "a form must be in UTF-8; leave `charset` out")

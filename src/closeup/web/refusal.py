@@ -1,4 +1,4 @@
-"""A request that is not answered: one shape of error for programs, one page for people."""
+"""Refused requests: one JSON error for programs, one page for people."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 
 
 class ErrorInfo(BaseModel):
-    """Why there is no answer: a stable code, and a sentence for a person."""
+    """What went wrong: a stable code, and a sentence for a person."""
 
     code: str
     message: str
@@ -26,12 +26,12 @@ class Problem(BaseModel):
 
 
 def problem(description: str, model: Any = Problem) -> dict[str, Any]:
-    """A response with an error, for the OpenAPI document."""
+    """An error response in the OpenAPI document."""
     return {"model": model, "description": description}
 
 
 class Refusal(HTTPException):
-    """Why a request is not answered.
+    """A refused request.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ class Refusal(HTTPException):
     code
         Stable machine-readable reason.
     message
-        One sentence for a person: what was found, and what to do.
+        One sentence for a person: what is wrong, and what to do.
     """
 
     def __init__(
@@ -51,13 +51,13 @@ class Refusal(HTTPException):
 
 
 def as_refusal(request: Request, err: HTTPException) -> Refusal:
-    """The framework's own refusals in our shape."""
+    """The framework's own errors as a :class:`Refusal`."""
     if isinstance(err, Refusal):
         return err
     code = HTTPStatus(err.status_code).phrase.lower().replace(" ", "_")
     message = {
         404: f"there is nothing at {request.url.path}",
-        405: f"{request.method} is not possible at {request.url.path}",
+        405: f"{request.url.path} does not accept {request.method}",
     }.get(err.status_code, str(err.detail))
     return Refusal(err.status_code, code, message, err.headers)
 
@@ -68,14 +68,13 @@ def wants_page(request: Request) -> bool:
 
 
 def refuse(request: Request, err: Refusal) -> Response:
-    """The answer to a refused request: a page for a browser, for others ``{"error": {…}}``."""
+    """The response to a refused request: a page for a browser, else ``{"error": {…}}``."""
     if wants_page(request):
-        pages = request.app.state.pages
-        phrase = HTTPStatus(err.status_code).phrase
-        page: Response = pages.render(
-            request, "error.html", status=err.status_code, headers=err.headers, phrase=phrase,
-            message=err.detail, code=err.code, number=err.status_code,
-        )  # fmt: skip
+        values = {"phrase": HTTPStatus(err.status_code).phrase, "message": err.detail,
+                  "code": err.code, "number": err.status_code}  # fmt: skip
+        page: Response = request.app.state.templates.TemplateResponse(
+            request, "error.html", values, err.status_code, err.headers
+        )
         return page
     body = {"error": {"code": err.code, "message": err.detail}}
     return JSONResponse(body, err.status_code, headers=err.headers)

@@ -1,4 +1,4 @@
-"""``closeup review``: go through the close-ups of a project in a browser and decide."""
+"""``closeup review``: review the close-ups of a project in a browser."""
 
 from closeup.web.review.app import ReviewConfig, make_review_app
 

@@ -1,18 +1,19 @@
-"""Photos that show one picture, in groups, with what people say of each pair."""
+"""Near-duplicate photos in groups, with what people decided about each pair."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from closeup.core.types import Photo
+from closeup.dataset.groups import group_photos
 from closeup.decisions import Current
-from closeup.web.review.catalogue import Catalogue
+from closeup.web.review.data import ProjectData
 
 
 @dataclass(frozen=True, slots=True)
-class Twin:
-    """Two photos of a group; `same` is None where nobody has decided, `similarity` from 0 to 1."""
+class PhotoPair:
+    """Two photos of a group; `same` is None if nobody has decided, `similarity` is 0 to 1."""
 
     a: str
     b: str
@@ -22,68 +23,60 @@ class Twin:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Photos that stay together unless people say otherwise; `labels` go with `photos`."""
+    """Photos that are joined by `pairs`, each with its label."""
 
     photos: tuple[Photo, ...]
     labels: tuple[str, ...]
-    twins: tuple[Twin, ...]
+    pairs: tuple[PhotoPair, ...]
 
     @property
     def name(self) -> str:
-        """Names the group on a page."""
+        """The group's name on a page."""
         return self.photos[0].id
 
     def place(self, photo_id: str) -> int:
-        """Which of the group's photos this is, counted from 1."""
+        """The position of a photo in the group, from 1."""
         return [photo.id for photo in self.photos].index(photo_id) + 1
 
     @property
     def open(self) -> bool:
         """Whether nobody has decided about any of its pairs."""
-        return all(twin.same is None for twin in self.twins)
+        return all(pair.same is None for pair in self.pairs)
 
     @property
-    def disputed(self) -> bool:
-        """Whether its photos carry different labels."""
+    def conflicting(self) -> bool:
+        """Whether its photos have different labels."""
         return len(set(self.labels)) > 1
 
 
-def groups_of(catalogue: Catalogue, decisions: Current, label_of: Mapping[str, str]) -> list[Group]:
-    """The groups of pairs that were found or that people named, the least alike first.
+def groups_of(data: ProjectData, decisions: Current, label_of: Mapping[str, str]) -> list[Group]:
+    """The groups of pairs that were found or that people named, the least similar first.
 
-    Identical files are no pairs: they always stay together. Pairs that people cut stay in their
-    group, so that they can change their minds.
+    Identical files are no pairs: they always stay together. Pairs that people separated stay in
+    their group, so that they can change their minds.
     """
-    photos = catalogue.photos
-    similar = {
-        (min(p.a, p.b), max(p.a, p.b)): p.similarity for p in catalogue.pairs
+    photos = data.photos
+    similarities = {
+        (min(p.a, p.b), max(p.a, p.b)): p.similarity for p in data.pairs
         if photos[p.a].sha256 != photos[p.b].sha256
     }  # fmt: skip
     for pair in decisions.pairs:
         if all(name in photos for name in pair):
-            similar.setdefault(pair, 0.0)
-    parent = {name: name for pair in similar for name in pair}
-
-    def top(name: str) -> str:
-        while parent[name] != name:
-            parent[name] = parent[parent[name]]
-            name = parent[name]
-        return name
-
-    for a, b in similar:
-        low, high = sorted((top(a), top(b)))
-        parent[high] = low
+            similarities.setdefault(pair, 0.0)
+    paired = sorted({name for pair in similarities for name in pair})
+    bare = [replace(photos[name], sha256="", group="") for name in paired]  # joined by pairs only
+    root_of = group_photos(bare, pairs=similarities).group_of
     members: dict[str, list[str]] = {}
-    for name in sorted(parent):
-        members.setdefault(top(name), []).append(name)
-    twins: dict[str, list[Twin]] = {}
-    for (a, b), similarity in sorted(similar.items(), key=lambda kv: (kv[1], kv[0])):
-        twins.setdefault(top(a), []).append(
-            Twin(a, b, similarity, decisions.pairs.get((a, b)))
-        )  # fmt: skip
+    for name in paired:
+        members.setdefault(root_of[name], []).append(name)
+    pairs_of: dict[str, list[PhotoPair]] = {}
+    for (a, b), similarity in sorted(similarities.items(), key=lambda kv: (kv[1], kv[0])):
+        row = PhotoPair(a, b, similarity, decisions.pairs.get((a, b)))
+        pairs_of.setdefault(root_of[a], []).append(row)
     groups = [
         Group(tuple(photos[name] for name in mine),
-              tuple(label_of.get(name, photos[name].label) for name in mine), tuple(twins[root]))
+              tuple(label_of.get(name, photos[name].label) for name in mine),
+              tuple(pairs_of[root]))
         for root, mine in members.items()
     ]  # fmt: skip
-    return sorted(groups, key=lambda group: (group.twins[0].similarity, group.name))
+    return sorted(groups, key=lambda group: (group.pairs[0].similarity, group.name))

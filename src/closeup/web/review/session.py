@@ -7,27 +7,16 @@ import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, Field, StringConstraints
 
 from closeup.core.types import Crop, CropState
-from closeup.decisions import (
-    Current,
-    Decision,
-    Decisions,
-    Kind,
-    Row,
-    Verdict,
-    current,
-    last_batch,
-)
+from closeup.decisions import Current, Decision, Decisions, Row, Verdict, current, last_batch
 from closeup.decisions.apply import decided_crops
 from closeup.decisions.log import Appended
-from closeup.web.review.catalogue import (
-    UNKNOWN,
-    Catalogue,
-    Fact,
-    read_catalogue,
-    stamp_of,
-)
+from closeup.web.refusal import Refusal
+from closeup.web.review.data import NOT_TRAINED, ProjectData, TrainingInfo, read_data, stamp_of
 
 PAGE = 60
 LOW_SCORE = 0.5
@@ -35,26 +24,30 @@ LOW_SCORE = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One tile: a close-up as it would be cut now, and what is known of it.
+    """One tile: a close-up as it would be cut now, and what is known about it.
 
     Attributes
     ----------
-    path, given
-        Of its photo: where it lies, and the label that it has by itself.
-    own
-        Whether the photo's boxes are a person's.
+    path, own_label
+        Of its photo: its path, and the label from before any decision.
+    training
+        What training found out about it.
+    boxes_decided
+        Whether a person drew or chose the photo's boxes.
     seen
         The number of the last decision about the photo, 0 for none.
     score, side
-        As Closeup found it by itself: what is sorted by must not change by deciding.
+        As Closeup found it by itself: a decision must not change the order of the tiles.
+    order
+        The photo's position in the project.
     """
 
     crop: Crop
     path: str
-    given: str
-    fact: Fact
+    own_label: str
+    training: TrainingInfo
     verdict: Verdict
-    own: bool
+    boxes_decided: bool
     seen: int
     score: float
     side: int
@@ -62,80 +55,99 @@ class Item:
 
     @property
     def decided(self) -> bool:
-        """Whether a person has said anything that still holds of it."""
-        return self.own or self.verdict != Verdict()
+        """Whether any active decision is about it."""
+        return self.boxes_decided or self.verdict != Verdict()
 
     @property
-    def doubted(self) -> bool:
-        """Whether its label is a suspect that nobody has looked at."""
-        settled = self.verdict.accepted or self.verdict.label or self.verdict.rejected
-        return self.fact.suspicion > 0 and not settled
+    def has_label_issue(self) -> bool:
+        """Whether its label may be wrong and nobody has checked it."""
+        checked = self.verdict.accepted or self.verdict.label or self.verdict.rejected
+        return self.training.issue_score > 0 and not checked
+
+    @property
+    def has_low_score(self) -> bool:
+        """Whether the detector was unsure of the box."""
+        return 0 < self.score < LOW_SCORE
+
+    @property
+    def suggested(self) -> str:
+        """Another label to consider, ``""`` for none."""
+        if self.has_label_issue:
+            return self.training.suggested
+        return self.training.answer if self.training.misclassified else ""
 
 
 SORTS: Mapping[str, tuple[str, Callable[[Item], tuple[object, ...]]]] = {
-    "photo": ("by photo", lambda i: (i.order,)),
-    "label": ("by label", lambda i: (i.given, i.order)),
-    "suspicion": ("most doubtful label", lambda i: (-i.fact.suspicion, i.order)),
+    "photo": ("photo", lambda i: (i.order,)),
+    "label": ("label", lambda i: (i.own_label, i.order)),
+    "suspicion": ("most likely label issue", lambda i: (-i.training.issue_score, i.order)),
     "mistake": (
-        "surest mistake",
-        lambda i: (-i.fact.confidence if i.fact.mistaken else 1.0, i.order),
+        "most confident mistake",
+        lambda i: (-i.training.confidence if i.training.misclassified else 1.0, i.order),
     ),
-    "score": ("least sure box", lambda i: (i.score, i.order)),
-    "surest": ("surest box", lambda i: (-i.score, i.order)),
+    "score": ("lowest box score", lambda i: (i.score, i.order)),
+    "surest": ("highest box score", lambda i: (-i.score, i.order)),
     "small": ("smallest", lambda i: (i.side, i.order)),
     "large": ("largest", lambda i: (-i.side, i.order)),
 }
-"""By name: what people read, and the key. None may change by deciding: pages would skip rows."""
+"""By name: what people read, and the key. None may depend on decisions: pages would skip rows."""
 
 STATES: Mapping[str, str] = {
-    "": "any state", "found": "object found", "not_found": "nothing found",
+    "": "any state", "found": "object found", "not_found": "no object found",
     "rejected": "rejected", "unreadable": "unreadable",
 }  # fmt: skip
 ONLY: Mapping[str, str] = {
-    "": "all of them", "doubted": "doubtful labels", "mistakes": "mistakes on the test part",
-    "unsure": "unsure boxes", "open": "not decided", "decided": "decided",
-    "left": "left out of training and test",
+    "": "all", "doubted": "label issues", "mistakes": "mistakes on the test set",
+    "unsure": "low-confidence boxes", "open": "undecided", "decided": "decided",
+    "left": "in neither training nor test set",
 }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Filter:
-    """What is to be shown, all of it from the address; unknown words count as not given."""
+Text = Annotated[str, Field(max_length=1000)]
 
-    state: str = ""
-    only: str = ""
-    label: str = ""
-    words: str = ""
-    sort: str = "photo"
+
+class Filter(BaseModel):
+    """Which tiles to show, as query parameters; unknown values count as not given.
+
+    The list continues after the close-up `after`, or starts at `at`, whether or not it is shown.
+    """
+
+    state: Text = ""
+    only: Text = ""
+    label: Text = ""
+    words: Annotated[Text, StringConstraints(strip_whitespace=True)] = ""
+    sort: Text = "photo"
+    after: Text = ""
+    at: Text = ""
 
     def admits(self, item: Item) -> bool:
         """Whether the item is to be shown."""
-        crop, fact = item.crop, item.fact
+        crop, training = item.crop, item.training
         state = "found" if crop.state is CropState.CROPPED else str(crop.state)
         if self.state in STATES and self.state and state != self.state:
             return False
-        if self.label and self.label not in (crop.label, item.given):
+        if self.label and self.label not in (crop.label, item.own_label):
             return False
         if self.words and _folded(self.words) not in _folded(item.path):
             return False
         return {
-            "doubted": fact.suspicion > 0,
-            "mistakes": fact.mistaken,
-            "unsure": 0 < item.score < LOW_SCORE,
+            "doubted": training.issue_score > 0,
+            "mistakes": training.misclassified,
+            "unsure": item.has_low_score,
             "open": not item.decided,
             "decided": item.decided,
-            "left": not fact.part and bool(fact.reason),
+            "left": not training.split and bool(training.reason),
         }.get(self.only, True)
 
 
 def _folded(text: str) -> str:
-    """For searching: letter case aside, and whether accents are characters of their own."""
+    """For searching: ignores case and whether accents are characters of their own."""
     return unicodedata.normalize("NFKC", text).casefold()
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A part of a list: how many there are in all, and the id to go on after, ``""`` at the end."""
+    """Part of a list of `total` items; the next part follows the id `after`, ``""`` at the end."""
 
     items: tuple[Item, ...]
     total: int
@@ -143,14 +155,19 @@ class Page:
 
 
 @dataclass(slots=True)
-class _Now:
-    """What holds at one moment."""
+class Snapshot:
+    """The project and its decisions at one moment; `items` and `seen` are by photo id."""
 
-    catalogue: Catalogue
+    data: ProjectData
     decisions: Current
     rows: Sequence[Row]
     items: dict[str, tuple[Item, ...]] = field(default_factory=dict)
     seen: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def all_items(self) -> list[Item]:
+        """The items of all photos."""
+        return [item for mine in self.items.values() for item in mine]
 
 
 class ReviewSession:
@@ -161,7 +178,7 @@ class ReviewSession:
     Raises
     ------
     ProjectError
-        From every method: where the project or its log cannot be read or written.
+        From every method: if the project or its log cannot be read or written.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -169,65 +186,51 @@ class ReviewSession:
         self.log = Decisions(folder)
         self._lock = threading.RLock()
         rows = self.log.rows()
-        self._now = _Now(read_catalogue(folder), current(rows), rows)
-        self._refresh(self._now.catalogue.photos)
+        self._now = Snapshot(read_data(folder), current(rows), rows)
+        self._refresh(self._now.data.photos)
 
-    def now(self) -> _Now:
-        """What holds now; what it holds is replaced, never changed, when people decide."""
+    def snapshot(self) -> Snapshot:
+        """The present state; later decisions replace what it holds, and never change it."""
         with self._lock:
-            if stamp_of(self.folder) != self._now.catalogue.stamp:
-                catalogue = read_catalogue(self.folder)
-                self._now = _Now(catalogue, self._now.decisions, self._now.rows)
-                self._note(self.log.rows())
-                self._refresh(catalogue.photos)
-                return self._now
-            rows, before = self.log.rows(), self._now.rows
-            if before and rows[len(before) - 1 : len(before)] != [before[-1]]:
-                self._note(rows)  # another log is in its place
-                self._refresh(self._now.catalogue.photos)
-            elif len(rows) != len(before):
-                new = rows[len(self._now.rows) :]
-                self._note(rows)
-                self._refresh({name for row in new for name in _about(row.decision)})
+            rows, before = self.log.rows(), self._now
+            known = len(before.rows)
+            if stamp_of(self.folder) != before.data.stamp:
+                self._now = Snapshot(read_data(self.folder), current(rows), rows)
+                self._refresh(self._now.data.photos)
+            elif known and rows[known - 1 : known] != [before.rows[-1]]:
+                self._advance(rows)  # another log has taken its place
+                self._refresh(before.data.photos)
+            elif len(rows) != known:
+                self._advance(rows)
+                self._refresh({name for row in rows[known:] for name in _photos_of(row.decision)})
             return self._now
 
-    def decide(self, who: str, decisions: Iterable[Decision], seen: Mapping[str, int]) -> Appended:
-        """Write decisions; those about photos on which others decided meanwhile are not written.
-
-        Raises
-        ------
-        UsageError
-            Where one of them is not in order.
-        """
-        return self.log.append(who, decisions, seen)
-
     def undo(self, who: str, numbers: Sequence[int] = ()) -> Appended:
-        """Take back these rows, or what `who` decided last; nothing where there is no such.
+        """Undo these decisions, or by default the last ones of `who`, if there are any.
 
         Raises
         ------
         UsageError
-            Where there is no row of such a number.
+            If there is no decision of such a number.
         """
         if not numbers:
             numbers = [row.number for row in last_batch(self.log.rows(), who)]
         return self.log.undo(who, numbers) if numbers else Appended((), frozenset())
 
-    def page(self, filters: Filter, after: str = "", at: str = "", size: int = PAGE) -> Page:
-        """The items that follow the item `after`, or begin with `at`, whether or not it is shown.
+    def page(self, filters: Filter, size: int = PAGE) -> Page:
+        """The next `size` items that `filters` asks for.
 
-        Where `after` is gone, as a box was drawn anew, those of its photo that are left stand for
-        it, if they are its neighbours in this order. Otherwise an unknown `after` or `at` begins at
-        the beginning.
+        If `after` no longer exists because a box was redrawn, the remaining close-ups of its photo
+        take its place, provided that they are neighbours in this order. Any other unknown `after`
+        or `at` starts at the beginning.
         """
-        now = self.now()
-        key = SORTS.get(filters.sort, SORTS["photo"])[1]
-        every = sorted((item for mine in now.items.values() for item in mine), key=key)
+        now, after = self.snapshot(), filters.after
+        every = sorted(now.all_items, key=SORTS.get(filters.sort, SORTS["photo"])[1])
         start = 0
-        if after or at:
+        if after or filters.at:
             places = {item.crop.id: place for place, item in enumerate(every)}
             beside = filters.sort in ("photo", "label", "")  # a photo's close-ups are neighbours
-            start = places.get(at, 0)
+            start = places.get(filters.at, 0)
             if after:
                 start = _past(places, now.items if beside else {}, after)
         shown: list[Item] = []
@@ -244,87 +247,80 @@ class ReviewSession:
                     break
         return Page(tuple(shown), total, shown[-1].crop.id if more else "")
 
-    def find(self, crop_id: str) -> Item | None:
-        """The item of a close-up."""
-        now = self.now()
-        photo = crop_id if crop_id in now.items else crop_id.rpartition("-")[0]
-        mine = now.items.get(photo, ())
-        return next((item for item in mine if item.crop.id == crop_id), None)
+    def item(self, crop_id: str) -> Item:
+        """The item of a close-up.
+
+        Raises
+        ------
+        Refusal
+            404 if there is none.
+        """
+        items = self.snapshot().items
+        mine = items.get(crop_id) or items.get(crop_id.rpartition("-")[0], ())
+        for item in mine:
+            if item.crop.id == crop_id:
+                return item
+        raise Refusal(404, "gone", f"close-up {crop_id} no longer exists; reload the page")
 
     def labels(self) -> list[str]:
-        """Every label there is, given by folders or by people, sorted."""
-        now = self.now()
-        found = {item.crop.label for mine in now.items.values() for item in mine}
-        return sorted((found | {p.label for p in now.catalogue.photos.values()}) - {""})
+        """All labels, from folders and from people, sorted."""
+        now = self.snapshot()
+        found = {item.crop.label for item in now.all_items}
+        return sorted((found | {p.label for p in now.data.photos.values()}) - {""})
 
-    def _note(self, rows: Sequence[Row]) -> None:
+    def _advance(self, rows: Sequence[Row]) -> None:
         before = self._now
-        self._now = _Now(before.catalogue, current(rows), rows, dict(before.items), {})
+        self._now = Snapshot(before.data, current(rows), rows, dict(before.items))
 
     def _refresh(self, photos: Iterable[str]) -> None:
         now = self._now
         for row in now.rows:
-            for name in _about(row.decision):
+            for name in _photos_of(row.decision):
                 now.seen[name] = row.number
-        orders = {name: place for place, name in enumerate(now.catalogue.photos)}
+        orders = {name: place for place, name in enumerate(now.data.photos)}
         for name in photos:
             if name in orders:
                 now.items[name] = _items(now, name, orders[name])
 
 
 def _past(places: Mapping[str, int], items: Mapping[str, Sequence[Item]], crop_id: str) -> int:
-    """The place behind a close-up, or behind those of its photo where it is gone."""
+    """The position after a close-up, or after the rest of its photo if it no longer exists."""
     if crop_id in places:
         return places[crop_id] + 1
     mine = items.get(crop_id, ()) or items.get(crop_id.rpartition("-")[0], ())
     return max((places[item.crop.id] + 1 for item in mine), default=0)
 
 
-def _about(decision: Decision) -> tuple[str, ...]:
+def _photos_of(decision: Decision) -> tuple[str, ...]:
     return (decision.photo, decision.other) if decision.other else (decision.photo,)
 
 
-def _items(now: _Now, name: str, order: int) -> tuple[Item, ...]:
-    """The tiles of one photo."""
-    catalogue = now.catalogue
-    photo, config = catalogue.photos[name], catalogue.config
-    found = {crop.id: crop for crop in catalogue.found.get(name, ())}
+def _items(now: Snapshot, name: str, order: int) -> tuple[Item, ...]:
+    """The items of one photo."""
+    data, decisions = now.data, now.decisions
+    photo, config = data.photos[name], data.config
+    found = {crop.id: crop for crop in data.found.get(name, ())}
     crops: Iterable[Crop] = found.values()
-    if name in now.decisions.boxes or name in now.decisions.verdicts:
-        crops = decided_crops([photo], catalogue.detections, config.crop, config.detect,
-                              now.decisions)  # fmt: skip
+    if name in decisions.boxes or name in decisions.verdicts:
+        crops = decided_crops([photo], data.detections, config.crop, config.detect, decisions)
     items = []
     for crop in crops:
         base = found.get(crop.id, crop)
         items.append(Item(
-            crop, photo.path, photo.label, catalogue.facts.get(crop.id, UNKNOWN),
-            now.decisions.verdict(name, crop.id), name in now.decisions.boxes,
+            crop, photo.path, photo.label, data.training.get(crop.id, NOT_TRAINED),
+            decisions.verdict(name, crop.id), name in decisions.boxes,
             now.seen.get(name, 0), base.score, base.side, order,
         ))  # fmt: skip
     return tuple(items)
 
 
 def counts_of(items: Iterable[Item]) -> dict[str, int]:
-    """How many there are to look at, for the pages' names."""
+    """How many close-ups each page has for review; the keys are those of :data:`ONLY`."""
     every = list(items)
     return {
         "all": len(every),
         "not_found": sum(i.crop.state is CropState.NOT_FOUND and not i.decided for i in every),
-        "doubted": sum(i.doubted for i in every),
-        "mistakes": sum(i.fact.mistaken and not i.decided for i in every),
-        "unsure": sum(0 < i.score < LOW_SCORE and not i.decided for i in every),
+        "doubted": sum(i.has_label_issue for i in every),
+        "mistakes": sum(i.training.misclassified and not i.decided for i in every),
+        "unsure": sum(i.has_low_score and not i.decided for i in every),
     }
-
-
-__all__ = [
-    "ONLY",
-    "PAGE",
-    "SORTS",
-    "STATES",
-    "Filter",
-    "Item",
-    "Kind",
-    "Page",
-    "ReviewSession",
-    "counts_of",
-]

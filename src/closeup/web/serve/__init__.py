@@ -1,4 +1,4 @@
-"""``closeup serve``: a model folder's answers over HTTP, and a page to ask it."""
+"""``closeup serve``: a model's answers over HTTP, and a page to try it."""
 
 from closeup.web.serve.app import ServeConfig, make_serve_app
 from closeup.web.serve.examples import project_of

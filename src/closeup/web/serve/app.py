@@ -12,18 +12,18 @@ from typing import Annotated, Any
 from urllib.parse import quote
 
 import numpy as np
-from fastapi import APIRouter, FastAPI, Query
+from fastapi import APIRouter, Depends, FastAPI, Query
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from closeup.core.types import Prediction
 from closeup.model.answers import to_json
 from closeup.model.model import Model
-from closeup.web.base import Site, make_app
+from closeup.web.base import Site, make_app, render
 from closeup.web.guard import AccessPolicy
 from closeup.web.refusal import Refusal, refuse, wants_page
 from closeup.web.serve.examples import Examples
-from closeup.web.serve.metrics import METRICS_TYPE, Counted, Metrics
+from closeup.web.serve.metrics import METRICS_TYPE, Metrics, RequestCounter
 from closeup.web.serve.schemas import (
     METRICS_RESPONSES,
     PICTURE_RESPONSES,
@@ -32,16 +32,12 @@ from closeup.web.serve.schemas import (
     ModelInfo,
     PhotoAnswer,
 )
-from closeup.web.serve.service import (
-    MOST_NEAREST,
-    Limits,
-    QueueFull,
-    Service,
-)
+from closeup.web.serve.service import MOST_NEAREST, Limits, QueueFull, Service
 from closeup.web.serve.uploads import UploadLimits, read_photos
 
 _STATUS = {"too_large": 413, "unsupported": 415}
-"""For a photo that cannot be used, by its code; 400 for all others."""
+"""Of a photo that cannot be used, by its error code; 400 for all others."""
+_PAGES = {"/": "ask.html", "/about": "about.html", "/docs": "docs.html"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,18 +62,24 @@ class ServeConfig:
     project: Path | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Served:
+    """What the routes share."""
+
+    config: ServeConfig
+    service: Service
+    metrics: Metrics
+    examples: Examples
+
+
 def make_serve_app(model: Model, config: ServeConfig) -> FastAPI:
     """An application that answers for `model`; see docs/serve.md.
 
-    It runs the model once before it answers anyone, and finishes what it accepted before it ends.
+    It runs the model once before it accepts requests, and finishes the requests that it has
+    accepted before it ends.
     """
-
-    def on_batch(photos: int, seconds: float) -> None:
-        metrics.batch(photos, seconds)
-
-    examples = Examples(config.project)
-    service = Service(model, config.limits, on_batch)
     metrics = Metrics(lambda: service.pending)
+    service = Service(model, config.limits, metrics.batch)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -86,110 +88,107 @@ def make_serve_app(model: Model, config: ServeConfig) -> FastAPI:
         await asyncio.to_thread(service.close, config.seconds)
 
     app = make_app(Site(config.name, Path(__file__).parent, config.access), lifespan=lifespan)
-    app.add_middleware(Counted, metrics=metrics)
+    app.add_middleware(RequestCounter, metrics=metrics)
+    app.state.served = _Served(config, service, metrics, Examples(config.project))
 
     @app.exception_handler(QueueFull)
-    async def full(request: Request, err: QueueFull) -> Response:
+    async def busy(request: Request, err: QueueFull) -> Response:
         return refuse(request, Refusal(503, "busy", str(err), {"retry-after": str(err.seconds)}))
 
-    app.include_router(_api(config, service, metrics, examples))
-    app.include_router(_pages(config, model))
+    app.include_router(api)
+    for path in _PAGES:
+        app.add_api_route(path, page, include_in_schema=False)
     return app
 
 
-def _api(config: ServeConfig, service: Service, metrics: Metrics, examples: Examples) -> APIRouter:
-    api = APIRouter()
-    card = service.model.card
-
-    @api.post("/predict", summary="Where is the object, and what is it?", tags=["answers"],
-              response_model=PhotoAnswer | list[PhotoAnswer], responses=PREDICT_RESPONSES,
-              openapi_extra=PREDICT_BODY)  # fmt: skip
-    async def predict(
-        request: Request,
-        draw: Annotated[bool, Query(description="Answer with the photo, annotated: a JPEG, or a "
-                                    "PNG where `Accept` asks for one. For one photo.")] = False,
-        nearest: Annotated[int, Query(ge=0, le=MOST_NEAREST, description="How many training "
-                                      "close-ups to name that each object is like.")] = 0,
-    ) -> Response:  # fmt: skip
-        with service.place():
-            photos = await read_photos(request, config.uploads)
-        if draw and len(photos) != 1:
-            raise Refusal(400, "too_many", f"draw=1 draws one photo, not {len(photos)}")
-        form = request.headers.get("content-type", "").lower().startswith("multipart/")
-        answers = await _within(config.seconds, service.submit(photos, nearest))
-        for answer in answers:
-            metrics.answer(answer)
-        if draw and answers[0].error_code and wants_page(request):
-            raise Refusal(_status(answers), answers[0].error_code, answers[0].error_message)
-        if draw and not answers[0].error_code:
-            kind = "PNG" if "image/png" in request.headers.get("accept", "") else "JPEG"
-            drawing = service.draw(photos[0][1], answers[0], kind)
-            (data,) = await _within(config.seconds, [drawing])
-            return Response(data, media_type=f"image/{kind.lower()}")
-        many = form and len(answers) > 1
-        told = [_with_nearest(answer, nearest, examples) for answer in answers]
-        return JSONResponse(told if many else told[0], _status(answers))
-
-    @api.get("/training/{crop}", summary="A training close-up, small", tags=["answers"],
-             response_class=Response, responses=PICTURE_RESPONSES)  # fmt: skip
-    async def training(crop: str) -> Response:
-        data = await asyncio.to_thread(examples.picture, crop)
-        if data is None:
-            raise Refusal(404, "no_picture", f"there is no picture of the close-up {crop} here")
-        return Response(data, media_type="image/jpeg",
-                        headers={"cache-control": "private, max-age=3600"})  # fmt: skip
-
-    @api.get("/model", summary="The model: labels, scores, recipe", tags=["answers"])
-    async def model() -> ModelInfo:
-        limits = {"bytes": config.uploads.most_bytes, "photos": config.uploads.most_photos,
-                  "pixels": config.limits.max_pixels}  # fmt: skip
-        return ModelInfo.model_validate({"name": config.name, "card": card, "limits": limits})
-
-    @api.get("/metrics", summary="Counters for Prometheus", tags=["service"],
-             response_class=Response, responses=METRICS_RESPONSES)  # fmt: skip
-    async def metrics_text() -> Response:
-        return Response(metrics.text(), media_type=METRICS_TYPE)
-
-    return api
+def _served(request: Request) -> _Served:
+    served: _Served = request.app.state.served
+    return served
 
 
-def _with_nearest(answer: Prediction, count: int, examples: Examples) -> dict[str, Any]:
-    """The answer as JSON, each object with the training close-ups that it is like."""
-    said = to_json(answer)
-    for one, told in zip(answer.objects, said["objects"], strict=True):
-        if count:
-            told["nearest"] = [
+Shared = Annotated[_Served, Depends(_served)]
+api = APIRouter()
+
+
+@api.post("/predict", summary="Where is the object, and what is it?", tags=["answers"],
+          response_model=PhotoAnswer | list[PhotoAnswer], responses=PREDICT_RESPONSES,
+          openapi_extra=PREDICT_BODY)  # fmt: skip
+async def predict(
+    request: Request,
+    served: Shared,
+    draw: Annotated[bool, Query(description="Return the annotated photo, as a JPEG, or as a PNG "
+                                "if `Accept` asks for one. For one photo only.")] = False,
+    nearest: Annotated[int, Query(ge=0, le=MOST_NEAREST, description="How many of the most "
+                                  "similar training close-ups to list for each object.")] = 0,
+) -> Response:  # fmt: skip
+    # No docstring: FastAPI would show it in the OpenAPI document.
+    service, seconds = served.service, served.config.seconds
+    with service.reserve():
+        photos = await read_photos(request, served.config.uploads)
+    if draw and len(photos) != 1:
+        raise Refusal(400, "too_many", f"draw=1 takes one photo, not {len(photos)}")
+    form = request.headers.get("content-type", "").lower().startswith("multipart/")
+    answers = await _within(seconds, service.submit(photos, nearest))
+    for answer in answers:
+        served.metrics.answer(answer)
+    if draw and answers[0].error_code and wants_page(request):
+        raise Refusal(_status(answers), answers[0].error_code, answers[0].error_message)
+    if draw and not answers[0].error_code:
+        kind = "PNG" if "image/png" in request.headers.get("accept", "") else "JPEG"
+        (data,) = await _within(seconds, [service.draw(photos[0][1], answers[0], kind)])
+        return Response(data, media_type=f"image/{kind.lower()}")
+    bodies = [_to_json(answer, nearest, served.examples) for answer in answers]
+    return JSONResponse(bodies if form and len(bodies) > 1 else bodies[0], _status(answers))
+
+
+@api.get("/training/{crop}", summary="A training close-up, small", tags=["answers"],
+         response_class=Response, responses=PICTURE_RESPONSES)  # fmt: skip
+async def training(served: Shared, crop: str) -> Response:
+    data = await asyncio.to_thread(served.examples.picture, crop)
+    if data is None:
+        raise Refusal(404, "no_picture", f"there is no picture of close-up {crop} here")
+    return Response(data, media_type="image/jpeg",
+                    headers={"cache-control": "private, max-age=3600"})  # fmt: skip
+
+
+@api.get("/model", summary="The model: classes, scores, settings", tags=["answers"])
+async def model_info(served: Shared) -> ModelInfo:
+    config = served.config
+    limits = {"bytes": config.uploads.most_bytes, "photos": config.uploads.most_photos,
+              "pixels": config.limits.max_pixels}  # fmt: skip
+    return ModelInfo.model_validate(
+        {"name": config.name, "card": served.service.model.card, "limits": limits}
+    )
+
+
+@api.get("/metrics", summary="Metrics for Prometheus", tags=["service"],
+         response_class=Response, responses=METRICS_RESPONSES)  # fmt: skip
+async def metrics_text(served: Shared) -> Response:
+    return Response(served.metrics.text(), media_type=METRICS_TYPE)
+
+
+async def page(request: Request, served: Shared) -> Response:
+    """One of the pages for people."""
+    config = served.config
+    return render(
+        request, _PAGES[request.url.path], card=served.service.model.card, limits=config.limits,
+        uploads=config.uploads, url=str(request.base_url).rstrip("/"),
+        token=bool(config.access.token),
+    )  # fmt: skip
+
+
+def _to_json(answer: Prediction, nearest: int, examples: Examples) -> dict[str, Any]:
+    """The answer as JSON, each object with the training close-ups most similar to it."""
+    body = to_json(answer)
+    for one, described in zip(answer.objects, body["objects"], strict=True):
+        if nearest:
+            described["nearest"] = [
                 {"crop": near.crop, "label": near.label, "similarity": round(near.similarity, 4),
                  "picture": f"/training/{quote(near.crop, safe='')}" if near.crop in examples
                  else None}
-                for near in one.alike[:count]
+                for near in one.alike[:nearest]
             ]  # fmt: skip
-    return said
-
-
-def _pages(config: ServeConfig, model: Model) -> APIRouter:
-    pages = APIRouter(include_in_schema=False)
-    facts = {"card": model.card, "limits": config.limits, "uploads": config.uploads}
-
-    @pages.get("/")
-    async def ask(request: Request) -> Response:
-        page: Response = request.app.state.pages.render(request, "ask.html", **facts)
-        return page
-
-    @pages.get("/about")
-    async def about(request: Request) -> Response:
-        page: Response = request.app.state.pages.render(request, "about.html", **facts)
-        return page
-
-    @pages.get("/docs")
-    async def docs(request: Request) -> Response:
-        url = str(request.base_url).rstrip("/")
-        page: Response = request.app.state.pages.render(
-            request, "docs.html", url=url, token=bool(config.access.token), **facts
-        )
-        return page
-
-    return pages
+    return body
 
 
 async def _within(seconds: float, answers: Sequence[Future[Any]]) -> list[Any]:
@@ -203,6 +202,6 @@ async def _within(seconds: float, answers: Sequence[Future[Any]]) -> list[Any]:
 
 
 def _status(answers: Sequence[Prediction]) -> int:
-    """200 where any photo could be used, else what is wrong with the first."""
+    """200 if any photo could be used, else the status for the first one's error."""
     codes = [answer.error_code for answer in answers]
     return 200 if not all(codes) else _STATUS.get(codes[0], 400)

@@ -1,17 +1,15 @@
-"""Small pictures of a model's training close-ups, where the project that made it is at hand."""
+"""Small pictures of a model's training close-ups, from the project that made it."""
 
 from __future__ import annotations
 
-import io
 from functools import lru_cache
 from pathlib import Path
-
-from PIL import Image
 
 from closeup.core.errors import ProjectError
 from closeup.core.project import SCORES_FILE, Project
 from closeup.core.types import Crop
 from closeup.model.model import Model
+from closeup.web.thumbnails import encode_thumbnail, open_jpeg
 
 SIDE = 192
 """Longest side of a picture, in pixels."""
@@ -29,7 +27,7 @@ class Examples:
     Raises
     ------
     ProjectError
-        Where the folder is no project with close-ups, or its table is damaged.
+        If the folder is no project with close-ups, or its table is damaged.
     """
 
     def __init__(self, project: Path | None) -> None:
@@ -41,35 +39,29 @@ class Examples:
             base = project.resolve()
             files = {crop.id: (base / crop.file).resolve() for crop in table.rows if crop.file}
             self._files = {k: f for k, f in files.items() if f.is_relative_to(base)}
-        self._picture = lru_cache(_KEPT)(_small)
+        self._picture = lru_cache(_KEPT)(_thumbnail)
 
     def __contains__(self, crop: str) -> bool:
         return crop in self._files
 
     def picture(self, crop: str) -> bytes | None:
-        """The close-up as a JPEG of at most ``SIDE`` pixels; None where there is none."""
+        """The close-up as a JPEG of at most ``SIDE`` pixels; None if there is none."""
         try:
             return self._picture(self._files[crop])
-        except (KeyError, OSError):  # not in the project, or its file is gone or damaged
+        except (KeyError, OSError):  # not in the project, or its file is missing or damaged
             return None
 
 
-def _small(file: Path) -> bytes:
-    with Image.open(file, formats=("JPEG",)) as picture:
-        picture.draft("RGB", (SIDE, SIDE))
-        small = picture.convert("RGB")
-    small.thumbnail((SIDE, SIDE), Image.Resampling.BICUBIC, reducing_gap=2.0)
-    stream = io.BytesIO()
-    small.save(stream, "JPEG", quality=85)
-    return stream.getvalue()
+def _thumbnail(file: Path) -> bytes:
+    return encode_thumbnail(open_jpeg(file, SIDE), SIDE)
 
 
 def project_of(folder: Path, model: Model) -> Path | None:
-    """The project in whose folder a model lies as it was made; None where there is none."""
+    """The project that made a model, if the model is still in its folder; else None."""
     around = folder.resolve().parent
     try:
         stored = Project(around).read_json(SCORES_FILE) or {}
-        there = (around / "crops.parquet").is_file()
+        has_crops = (around / "crops.parquet").is_file()
     except ProjectError:
         return None
-    return around if there and stored.get("key") == model.card.key else None
+    return around if has_crops and stored.get("key") == model.card.key else None

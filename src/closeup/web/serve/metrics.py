@@ -1,4 +1,4 @@
-"""What a service counts, in Prometheus' format."""
+"""Metrics of a service, in Prometheus' format."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 
 
 class Metrics:
-    """Counters in a registry of their own.
+    """The metrics, in a registry of their own.
 
     Parameters
     ----------
     pending
-        Gives the number of photos accepted and not yet answered.
+        Returns the number of photos accepted and not yet answered.
     """
 
     def __init__(self, pending: Callable[[], int]) -> None:
@@ -42,7 +42,7 @@ class Metrics:
             ["route"], registry=registry,
         )  # fmt: skip
         self.photos = Counter(
-            "closeup_photos", "Photos by what became of them: answered, unknown, not_found, error.",
+            "closeup_photos", "Photos by outcome: answered, unknown, not_found, error.",
             ["outcome"], registry=registry,
         )  # fmt: skip
         self._batches = Histogram("closeup_batch_photos", "Photos in one run of the model.",
@@ -54,12 +54,12 @@ class Metrics:
         waiting.set_function(pending)
 
     def batch(self, photos: int, seconds: float) -> None:
-        """Count one run of the model."""
+        """Count one run of the model over `photos` photos."""
         self._batches.observe(photos)
         self._batch_seconds.observe(seconds)
 
     def answer(self, prediction: Prediction) -> None:
-        """Count what became of one photo."""
+        """Count the outcome of one photo."""
         if prediction.error_code:
             outcome = "error"
         elif not prediction.objects:
@@ -69,35 +69,35 @@ class Metrics:
         self.photos.labels(outcome).inc()
 
     def text(self) -> bytes:
-        """All of them, as Prometheus reads them."""
+        """All metrics, in Prometheus' text format."""
         return generate_latest(self._registry)
 
 
-class Counted:
-    """ASGI middleware that counts requests; it stands outside the guard, so refused ones too."""
+class RequestCounter:
+    """ASGI middleware that counts requests, including those that the guard refuses."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app
         self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, and count its answer."""
+        """Pass the request on, and count its response."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         status = 500
         began = time.perf_counter()
 
-        async def noted(message: Message) -> None:
+        async def note_status(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
             await send(message)
 
         try:
-            await self._app(scope, receive, noted)
+            await self._app(scope, receive, note_status)
         finally:
-            # The path itself would let anyone fill the memory with labels.
+            # Not the path itself: anyone could fill the memory with labels.
             route = getattr(scope.get("route"), "path", None) or "other"
             method = scope["method"] if scope["method"] in _METHODS else "other"
             self._metrics.requests.labels(route, method, str(status)).inc()

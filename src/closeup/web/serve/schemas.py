@@ -1,4 +1,4 @@
-"""What goes in and out, for the OpenAPI document; docs/formats.md says the same in words."""
+"""Requests and responses for the OpenAPI document; docs/formats.md describes them in words."""
 
 from __future__ import annotations
 
@@ -9,44 +9,50 @@ from pydantic import BaseModel, Field
 from closeup.model.card import ModelCard
 from closeup.web.refusal import ErrorInfo, Problem, problem
 
-Share = Annotated[float, Field(ge=0, le=1)]
+Probability = Annotated[float, Field(ge=0, le=1)]
 Corners = tuple[float, float, float, float]
 
 
 class NearestAnswer(BaseModel):
-    """A training close-up that the photo is like."""
+    """A training close-up that is similar to the object."""
 
     crop: Annotated[str, Field(description="its id in the project")]
     label: str
     similarity: Annotated[float, Field(ge=-1.001, le=1.001, description="cosine")]
-    picture: Annotated[str | None, Field(description="where it can be seen, if anywhere")]
+    picture: Annotated[str | None, Field(description="the path of its picture, if there is one")]
 
 
 class ObjectAnswer(BaseModel):
-    """One object of a photo; `label` is `unknown` where the answer is withheld for a `reason`."""
+    """One object in a photo; `label` is `unknown` if the model abstains, and `reason` says why."""
 
-    box: Annotated[Corners, Field(description="x1, y1, x2, y2 in pixels of the photo as seen")]
-    parent: Annotated[str, Field(description="what the detector took it for")]
-    parent_score: Share
+    box: Annotated[Corners, Field(description="x1, y1, x2, y2 in pixels of the upright photo")]
+    parent: Annotated[str, Field(description="the category that the detector found")]
+    parent_score: Probability
     label: str
-    confidence: Share
+    confidence: Probability
     reason: str
-    top: Annotated[list[tuple[str, Share]], Field(description="labels by falling probability")]
-    likely: Annotated[list[str], Field(description="the true one is among these 9 times of 10")]
-    nearest: Annotated[list[NearestAnswer], Field(description="with nearest=N only")] = []
+    top: Annotated[
+        list[tuple[str, Probability]], Field(description="labels by decreasing probability")
+    ]
+    likely: Annotated[
+        list[str], Field(description="labels that include the true one in 9 of 10 cases")
+    ]
+    nearest: Annotated[list[NearestAnswer], Field(description="only with nearest=N")] = []
 
 
 class PhotoAnswer(BaseModel):
     """The answer for one photo: the same object as `closeup predict --json` prints."""
 
-    photo: Annotated[str, Field(description="the file name that was sent")]
-    found: Annotated[bool, Field(description="false where the whole photo stood in")]
+    photo: Annotated[str, Field(description="the file name in the request")]
+    found: Annotated[
+        bool, Field(description="false if no object was found and the whole photo was classified")
+    ]
     objects: list[ObjectAnswer]
     error: ErrorInfo | None
 
 
 class ServiceLimits(BaseModel):
-    """What one request may hold."""
+    """What one request may contain."""
 
     bytes: int
     photos: int
@@ -62,8 +68,7 @@ class ModelInfo(BaseModel):
 
 
 Broken = PhotoAnswer | list[PhotoAnswer] | Problem
-"""The body where photos cannot be used: their answers, each with its error, or a refusal."""
-
+"""The body if no photo can be used: one answer with an error for each, or one error."""
 
 _BINARY = {"type": "string", "format": "binary"}
 _RETRY = {
@@ -73,7 +78,7 @@ _RETRY = {
 PREDICT_BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
-        "description": "A picture file as it is, or one or many as the files of a form.",
+        "description": "A picture file as the body, or one or more as the files of a form.",
         "content": {
             "multipart/form-data": {
                 "schema": {
@@ -92,23 +97,23 @@ PREDICT_BODY: dict[str, Any] = {
 
 PREDICT_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "The answer, a list of answers where several photos were sent, or the "
-        "annotated photo. In a list, a photo that cannot be read has an `error`.",
+        "description": "The answer, a list of answers for several photos, or the annotated photo. "
+        "In a list, a photo that cannot be read has an `error`.",
         "content": {kind: {"schema": _BINARY} for kind in ("image/jpeg", "image/png")},
     },
-    400: problem("The photo is broken or no picture, or the form is.", Broken),
+    400: problem("The photo is damaged or not a picture, or the form is malformed.", Broken),
     408: problem("The request did not arrive in time."),
     413: problem("Too many bytes, photos or pixels.", Broken),
-    415: problem("A kind of file or picture that cannot be used.", Broken),
-    422: problem("A parameter that is not understood."),
-    500: problem("The model failed; the service's log says more."),
-    503: problem("Too much to do at the moment.") | {"headers": _RETRY},
+    415: problem("This type of file or picture is not supported.", Broken),
+    422: problem("A parameter is not valid."),
+    500: problem("The model failed; see the service's log."),
+    503: problem("The service is busy.") | {"headers": _RETRY},
     504: problem("The answer took too long.") | {"headers": _RETRY},
 }
 
 PICTURE_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {"content": {"image/jpeg": {"schema": _BINARY}}},
-    404: problem("There is no such picture here."),
+    404: problem("There is no such picture."),
 }
 
 METRICS_RESPONSES: dict[int | str, dict[str, Any]] = {

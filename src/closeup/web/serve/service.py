@@ -1,8 +1,8 @@
-"""Photos in, answers out, for many who ask at once: one model, run over batches.
+"""One model for many concurrent requests, run in batches.
 
-Photos are decoded by a few threads while two others run the model, each over all that are decoded
-by then, up to a batch. So a lone photo waits for nobody, and many at once run about as quickly as
-a folder of them does. Everything is bounded: the photos accepted, and the pixels held.
+A few threads decode photos while two others run the model, each over all photos that are decoded
+by then, up to a batch. So a single photo never waits for others, and many at once are about as
+fast as a folder of them. The number of accepted photos and of decoded pixels is limited.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from closeup.photos.picture import Picture
 from closeup.photos.reading import read_picture
 
 MOST_NEAREST = 12
-"""Training close-ups that a request may ask for."""
+"""Training close-ups that a request may ask for, at most."""
 _RATE_MEMORY = 0.8
-"""How much of the known speed stays when a batch gives a new one."""
+"""Weight of the previous speed in its running average."""
 _RUNS = 2
-"""Batches at once: while one waits for its last photo, the other keeps the processors busy."""
+"""Batches at a time: while one waits for its last photo, the other keeps the processors busy."""
 _ENOUGH = 2
-"""Decoded photos that the model is always run on, however many are still being decoded."""
+"""With so many decoded photos the model runs, however many are still being decoded."""
 
 
 class QueueFull(CloseupError):
-    """No further photo is accepted now; `seconds` is about how long to wait."""
+    """No more photos are accepted now; try again in about `seconds`."""
 
     def __init__(self, message: str, seconds: int) -> None:
         super().__init__(message)
@@ -46,7 +46,7 @@ class QueueFull(CloseupError):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a service takes on.
+    """How much a service accepts.
 
     Attributes
     ----------
@@ -77,7 +77,7 @@ class _Job:
 
 
 class Service:
-    """A model that many can ask at once.
+    """A model that answers many requests at once.
 
     Parameters
     ----------
@@ -110,13 +110,13 @@ class Service:
         return self._pending
 
     @contextmanager
-    def place(self) -> Iterator[None]:
-        """Keep one place in the queue while a request is read.
+    def reserve(self) -> Iterator[None]:
+        """Reserve one place in the queue while a request is read.
 
         Raises
         ------
         QueueFull
-            Where there is none.
+            If there is none.
         """
         self._take(1)
         try:
@@ -127,24 +127,23 @@ class Service:
     def submit(
         self, photos: Sequence[tuple[str, bytes]], nearest: int = 0
     ) -> list[Future[Prediction]]:
-        """Accept photos, all or none, each a name and a file's content.
+        """Accept all photos or none, each a name and a file's content.
 
         Parameters
         ----------
         nearest
-            How many training close-ups each answer names at least, where the model knows any.
+            How many training close-ups each answer lists at least, if the model has any.
 
         Returns
         -------
         answers
-            In order. A photo that cannot be read gives a Prediction with an error. Whatever the
-            model itself raises comes out of ``result()``. Cancelling one that has not begun keeps
-            it from being computed.
+            In order. A photo that cannot be read gives a Prediction with an error. ``result()``
+            raises what the model raised. One that is cancelled in time is not computed.
 
         Raises
         ------
         QueueFull
-            Where there is no room for all of them.
+            If there is no room for all of them.
         """
         self._take(len(photos))
         jobs = [_Job(name, data, nearest) for name, data in photos]
@@ -156,7 +155,7 @@ class Service:
         return [job.answer for job in jobs]
 
     def draw(self, data: bytes, prediction: Prediction, kind: str) -> Future[bytes]:
-        """The photo with its boxes and answers, as a file of the `kind` JPEG or PNG."""
+        """The photo with its boxes and answers, as a JPEG or PNG file, as `kind` says."""
 
         def work() -> bytes:
             picture = annotate(self._decode(data).pixels(), prediction.objects)
@@ -167,7 +166,7 @@ class Service:
         return self._readers.submit(work)
 
     def close(self, seconds: float = 30) -> bool:
-        """Accept no more, finish what was accepted; False where that took longer than `seconds`."""
+        """Finish what was accepted, and accept no more; False if it takes longer than `seconds`."""
         with self._changed:
             self._closed = True
             done = self._changed.wait_for(lambda: self._pending == 0, seconds)
@@ -182,7 +181,7 @@ class Service:
             if self._pending + count > self._limits.queue:
                 wait = self._pending / self._rate if self._rate else 1
                 raise QueueFull(
-                    f"{self._pending} photos are waiting already, {self._limits.queue} may; "
+                    f"{self._pending} photos are already waiting, of {self._limits.queue} at most; "
                     "try again later",
                     min(60, max(1, math.ceil(wait))),
                 )
@@ -202,18 +201,18 @@ class Service:
         finally:
             with self._changed:
                 self._unread -= 1
-            self._run_next()  # which may have waited for this one
+            self._run_next()  # it may have waited for this one
         if picture is None:
             return
         self._take_room(math.prod(picture.size))
         job.picture = picture
 
     def _take_room(self, size: int) -> None:
-        """Wait until so many more pixels may be held; one photo alone always may."""
+        """Wait until there is room for so many pixels; a single photo always has room."""
         with self._changed:
             if self._held and self._held + size > self._limits.held_pixels:
                 self._blocked += 1
-                self._run_next()  # whatever is ready: only that makes room
+                self._run_next()  # running what is ready is what makes room
                 self._changed.wait_for(
                     lambda: not self._held or self._held + size <= self._limits.held_pixels
                 )
@@ -235,9 +234,9 @@ class Service:
                 job.answer.set_exception(error or CloseupError("the service is shutting down"))
 
     def _run_next(self) -> None:
-        """Start on what is decoded, unless the model has enough to do."""
+        """Run the model on decoded photos, unless it is busy."""
         with self._changed:
-            # A lone photo runs at once; of several that come together the first is not run alone.
+            # A single photo runs at once; the first of several that arrive together waits for more.
             enough = min(_ENOUGH, math.ceil((len(self._ready) + self._unread) / 2))
             if self._running == _RUNS or not self._ready:
                 return

@@ -1,4 +1,4 @@
-// Boxes on a photo: drag one, a corner of it, or beside it for a new one; or move it by keys.
+// Boxes on a photo: drag one, one of its corners, or elsewhere for a new one; or use the keys.
 const SVG = "http://www.w3.org/2000/svg";
 const GRIP = 16; // pixels on the screen
 const SAME_OBJECT = 0.6; // as decisions/kinds.py
@@ -118,7 +118,7 @@ export class Editor {
     this.paint();
   }
 
-  // Another box, in the middle where no pointer draws it.
+  // Another box: drawn next, or placed in the middle if keys are used.
   add(byKeys) {
     this.adding = !byKeys;
     if (byKeys) {
@@ -135,7 +135,7 @@ export class Editor {
     this.paint();
   }
 
-  // Whether the key was one of ours.
+  // Whether the key does something here.
   key(event) {
     const step = Math.max(1, Math.max(this.width, this.height) / (event.ctrlKey ? 1000 : 100));
     const ways = { ArrowLeft: [-step, 0], ArrowRight: [step, 0], ArrowUp: [0, -step], ArrowDown: [0, step] };

@@ -56,7 +56,7 @@ export function step(key, extend) {
   else go(all[to].dataset.id);
 }
 
-// The neighbour after the current one, or what stands in its place; where the work goes on.
+// The id of the tile after these, where the work continues; "" if there is none.
 export function next(ids) {
   const all = tiles();
   const last = Math.max(...all.map((one, place) => (ids.has(one.dataset.id) ? place : -1)));
@@ -94,7 +94,7 @@ export function reset() {
   clear();
 }
 
-// Of more tiles that come, those that are not there yet: a photo's new close-up stands beside it at once.
+// Drops tiles that are already there: a photo's new close-up is shown beside it at once.
 export function onlyNew(more) {
   for (const one of more.querySelectorAll(".tile")) if (tile(one.dataset.id)) one.remove();
 }

@@ -1,4 +1,4 @@
-// The dialog that asks for a label: type a part of it, Enter takes the marked one.
+// The dialog that asks for a label: type part of it, Enter chooses the highlighted one.
 const dialog = document.getElementById("relabel");
 const input = document.getElementById("label-words");
 const list = document.getElementById("label-list");
@@ -20,7 +20,7 @@ function option(label, isNew) {
   const item = document.createElement("li");
   item.setAttribute("role", "option");
   item.dataset.label = label;
-  item.textContent = isNew ? `new label: ${label}` : label;
+  item.textContent = isNew ? `New label: ${label}` : label;
   item.classList.toggle("new", isNew);
   item.setAttribute("aria-selected", "false");
   list.append(item);
@@ -35,7 +35,7 @@ function filter() {
   const fresh = tidy(input.value);
   if (fresh && !known().some((item) => item.dataset.label === fresh)) option(fresh, true);
   [...list.children].forEach((item, place) => { item.id = `label-${place}`; });
-  // What begins with the words comes before what only holds them.
+  // Labels that start with the words are preferred to those that contain them.
   mark(shown().find((item) => !item.classList.contains("new") && rank(item) === 0) ?? shown()[0] ?? null);
 }
 

@@ -1,4 +1,4 @@
-// Near duplicates: of each pair, or of all pairs of a group at once, whether they belong together.
+// Near duplicates: whether the photos of a pair, or of all pairs of a group, belong together.
 import { decide, note, overtaken, say, settled } from "./send.js";
 
 const groups = () => [...document.querySelectorAll(".group")];
@@ -13,7 +13,7 @@ function noteAll() {
   }
 }
 
-// What holds now in place of what is shown; until it is there, nothing is decided.
+// Shows the present state; until it has arrived, nothing can be decided.
 async function renew() {
   const here = document.activeElement?.closest(".group")?.dataset.group;
   renewing = true;
@@ -46,7 +46,7 @@ async function send(kind, wanted, move) {
       button.setAttribute("aria-pressed", String(button.dataset.act === kind));
     }
   }
-  say(kind === "same" ? "Kept together." : "Told apart.");
+  say(kind === "same" ? "Kept together." : "Separated.");
   if (move) step(1);
 }
 

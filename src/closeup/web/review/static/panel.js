@@ -1,9 +1,9 @@
-// The chosen close-up: its photo with the boxes, what is known of it, and drawing.
+// The selected close-up: its photo with the boxes, what is known about it, and drawing.
 import { Editor, apart } from "./draw.js";
 import { say } from "./send.js";
 
 const panel = document.getElementById("detail");
-let coming = null; // what is on its way: the close-up's id, how to stop it, whether to draw then
+let coming = null; // what is loading: the close-up's id, how to abort it, whether to draw afterwards
 let editor = null;
 
 const find = (what) => panel.querySelector(what);
@@ -12,7 +12,7 @@ export const shownPhoto = () => find(".chosen")?.dataset.photo ?? "";
 export const editing = () => editor !== null;
 export const isOpen = () => Boolean(panel?.classList.contains("open"));
 
-// Until it has come, the close-up before is still shown, and nothing can be done with its boxes.
+// Until it has loaded, the previous close-up is still shown, and its boxes cannot be used.
 export async function show(id, open) {
   const draw = coming?.id === id && coming.draw;
   cancel();
@@ -59,7 +59,7 @@ function boxesOf(selector) {
   });
 }
 
-// Where the chosen box stands among the photo's, -1 for none. Their order names the close-ups.
+// The position of the selected box among the photo's, -1 for none. Close-ups are named by it.
 const place = () => [...panel.querySelectorAll("rect.box")].findIndex((rect) => !rect.matches(".other"));
 
 export function edit() {
@@ -98,10 +98,10 @@ export function drawn() {
   return boxes;
 }
 
-// One of the detector's boxes in place of the chosen one; null where there is no such.
+// The photo's boxes with a box of the detector in place of the selected one; null if there is none.
 export function picked(number) {
   if (coming) {
-    say("The photo is not shown yet; choose its box then.");
+    say("The photo is still loading; choose the box once it is shown.");
     return null;
   }
   const chip = find(`.chip[data-n="${number}"]`);
@@ -112,7 +112,7 @@ export function picked(number) {
   return [...apart(box, boxes.slice(0, here)), box, ...apart(box, boxes.slice(here + 1))];
 }
 
-// Marks on the photo the detector's box that a button stands for.
+// Highlights on the photo the detector's box that a button stands for.
 export function point(chip) {
   for (const rect of panel.querySelectorAll("rect.candidate")) {
     rect.classList.toggle("is-pointed", Boolean(chip) && rect.dataset.n === chip.dataset.n);

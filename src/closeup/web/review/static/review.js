@@ -1,11 +1,11 @@
-// Keys, clicks and touches: what they mean, and what follows from it.
+// What keys, clicks and touches do.
 import * as grid from "./grid.js";
 import { ask } from "./labels.js";
 import * as panel from "./panel.js";
 import { decide, overtaken, say, undo } from "./send.js";
 import "./pairs.js";
 
-const WORDS = { accept: "Accepted", reject: "Rejected", relabel: "Relabelled", not_found: "Nothing to be found",
+const WORDS = { accept: "Accepted", reject: "Rejected", relabel: "Relabelled", not_found: "Marked as no object",
   boxes: "Box saved" };
 const help = document.getElementById("help");
 const keysOn = document.getElementById("keys-on");
@@ -45,7 +45,7 @@ async function send(kind, values, tiles, move = true) {
   const answer = await decide({ kind, ...(what ? { [what]: named } : {}), ...values }, photos);
   document.querySelectorAll(".is-saving").forEach((one) => ids.has(one.dataset.id) && one.classList.remove("is-saving"));
   const label = values.label ? ` as ${values.label}` : "";
-  settle(answer, `${WORDS[kind]}${label}${tiles.length > 1 ? `: ${tiles.length}` : ""}. u takes it back.`);
+  settle(answer, `${WORDS[kind]}${label}${tiles.length > 1 ? `: ${tiles.length}` : ""}. Press u to undo.`);
 }
 
 async function takeBack(numbers) {
@@ -53,20 +53,20 @@ async function takeBack(numbers) {
   if (!answer) return;
   if (!hasGrid()) {
     if (answer.numbers.length) location.reload();
-    else say("There is nothing of yours to take back.");
+    else say("You have no decision to undo.");
     return;
   }
-  settle(answer, answer.numbers.length ? "Taken back." : "There is nothing of yours to take back.");
+  settle(answer, answer.numbers.length ? "Undone." : "You have no decision to undo.");
   const back = grid.tiles().find((one) => one.dataset.photo in answer.photos);
   if (back) grid.go(back.dataset.id, { open: panel.isOpen() });
 }
 
-// Of the photo that the panel shows, whichever tile has become the current one meanwhile.
+// For the photo that the panel shows, even if another tile has become the current one.
 function saveBoxes(boxes) {
   const photo = panel.shownPhoto();
   const here = grid.tile(panel.shownId()) ?? grid.tiles().find((one) => one.dataset.photo === photo);
   if (!here) {
-    say("Not saved: this photo is not in the list any more. Show it again, then draw.", true);
+    say("Not saved: this photo is no longer in the list. Show it again, then draw.", true);
     return;
   }
   if (boxes.length) send("boxes", { photo, boxes }, [here], false);
@@ -200,7 +200,7 @@ if (hasGrid()) {
     } else grid.show();
   });
   document.addEventListener("htmx:oobBeforeSwap", (event) => grid.onlyNew(event.detail.fragment));
-  document.addEventListener("htmx:responseError", () => say("The server could not answer; load the page again.", true));
+  document.addEventListener("htmx:responseError", () => say("The server could not answer. Reload the page.", true));
   document.addEventListener("htmx:sendError", () => say("The server does not answer. Is `closeup review` still running?", true));
   const at = new URLSearchParams(location.search).get("at");
   const linked = at && grid.tiles().find((one) => [one.dataset.id, one.dataset.photo].includes(at));

@@ -1,6 +1,6 @@
-// Talks to the server: decisions go one after the other, and count once they are acknowledged.
-const seen = new Map(); // by photo: the number of the last decision that this page knows of
-const late = new Map(); // by photo: how many decisions came later than somebody else's
+// Talks to the server: decisions are sent one at a time, and are saved once they are acknowledged.
+const seen = new Map(); // by photo: the number of the last decision that this page has seen
+const late = new Map(); // by photo: how often somebody else decided first
 let line = Promise.resolve();
 let hide = 0;
 
@@ -8,12 +8,12 @@ export function note(photo, number) {
   seen.set(photo, Math.max(seen.get(photo) ?? 0, Number(number) || 0));
 }
 
-export function say(words, wrong = false) {
-  const place = document.getElementById(wrong ? "wrong" : "said");
-  document.getElementById(wrong ? "said" : "wrong").textContent = "";
+export function say(words, failed = false) {
+  const place = document.getElementById(failed ? "error" : "message");
+  document.getElementById(failed ? "message" : "error").textContent = "";
   place.textContent = words;
   clearTimeout(hide);
-  hide = setTimeout(() => { place.textContent = ""; }, wrong ? 12000 : 5000);
+  hide = setTimeout(() => { place.textContent = ""; }, failed ? 12000 : 5000);
 }
 
 async function post(path, body) {
@@ -29,7 +29,7 @@ async function post(path, body) {
   if (response.status === 401) location.assign("/login");
   const answer = await response.json().catch(() => null);
   if (!response.ok || !answer) {
-    throw new Error(`Not saved: ${answer?.error?.message ?? `the server said ${response.status}`}`);
+    throw new Error(`Not saved: ${answer?.error?.message ?? `the server answered ${response.status}`}`);
   }
   for (const [photo, number] of Object.entries(answer.seen)) seen.set(photo, number);
   for (const photo of answer.overtaken) late.set(photo, (late.get(photo) ?? 0) + 1);
@@ -52,8 +52,8 @@ function queue(path, make) {
   });
 }
 
-// What was shown of a photo is looked up when its turn comes, as earlier decisions add to it. What
-// somebody else decided meanwhile does not: nobody had seen it when this one was made.
+// What the page showed of a photo is looked up when the request is sent, because our own earlier
+// decisions add to it. What somebody else decided meanwhile does not count: nobody had seen it.
 export function decide(decision, photos) {
   const before = [...new Set(photos)].map((name) => [name, seen.get(name) ?? 0, late.get(name)]);
   const known = () => Object.fromEntries(before.map(([name, number, times]) =>
@@ -61,11 +61,11 @@ export function decide(decision, photos) {
   return queue("/decisions", () => ({ decision, seen: known() }));
 }
 
-// Once all that was decided until now is answered.
+// Resolves once all decisions so far are answered.
 export const settled = () => line;
 
 export const undo = (numbers = []) => queue("/undo", () => ({ numbers }));
 
 export const overtaken = (names) =>
-  say(`Not saved: somebody else has decided about ${names.join(", ")} meanwhile. `
-    + "It is shown anew; decide again.", true);
+  say(`Not saved: somebody else has just decided about ${names.join(", ")}. `
+    + "The page now shows that decision; decide again if you disagree.", true);

@@ -1,16 +1,16 @@
-// Sends photos to the service and shows its answers: box, close-up, label, alternatives.
+// Sends photos to the service and shows its answers: box, close-up, label, other guesses.
 const form = document.getElementById("ask");
 const answers = document.getElementById("answers");
 const status = document.getElementById("status");
 const SVG = "http://www.w3.org/2000/svg";
 const REASONS = {
-  "not confident": "It is not sure enough to say. Its best guesses:",
+  "not confident": "The model is not confident enough to answer. Its best guesses:",
   "unlike anything trained on":
-    "This is unlike anything it was trained on, so the guesses below mean little.",
+    "This photo is unlike the training photos, so the guesses below are unreliable.",
 };
-const percent = (share) => {
-  if (share > 0.995 && share < 1) return "over 99 %";
-  return share > 0 && share < 0.005 ? "under 1 %" : `${Math.round(share * 100)} %`;
+const percent = (p) => {
+  if (p > 0.995 && p < 1) return "over 99 %";
+  return p > 0 && p < 0.005 ? "under 1 %" : `${Math.round(p * 100)} %`;
 };
 
 async function send(file, tries = 4) {
@@ -41,9 +41,9 @@ function load(image, url) {
   });
 }
 
-// Whether the browser shows the photo as the service read it, so that boxes fall into their places. Chromium
-// does not turn a WebP as its EXIF says, and counts fewer pixels where a JPEG's gives another resolution.
-async function alike(file, { naturalWidth: width, naturalHeight: height }, objects) {
+// Whether the browser shows the photo as the service read it, so that boxes can be drawn on it. Chromium
+// ignores the EXIF orientation of a WebP, and counts fewer pixels if a JPEG's EXIF gives another resolution.
+async function sameAs(file, { naturalWidth: width, naturalHeight: height }, objects) {
   const head = new Uint8Array(await file.slice(0, 21).arrayBuffer());
   const hasExif = String.fromCharCode(...head.slice(8, 16)) === "WEBPVP8X" && Boolean(head[20] & 8);
   if (hasExif || objects.some(({ box }) => box[2] > width + 1 || box[3] > height + 1)) return false;
@@ -53,7 +53,7 @@ async function alike(file, { naturalWidth: width, naturalHeight: height }, objec
   return same;
 }
 
-// The square that the model looked at: as crops.window cuts it.
+// The square that the model classified, as crops.cut cuts it.
 function squareOf([x1, y1, x2, y2], width, height, pad) {
   const span = (low, high, limit) => {
     const first = Math.min(Math.floor(low), limit - 1);
@@ -101,17 +101,17 @@ function drawBoxes(svg, image, objects) {
   });
 }
 
-function guess([label, share]) {
+function guess([label, probability]) {
   const item = document.createElement("li");
   const word = document.createElement("span");
   const much = document.createElement("span");
   const bar = document.createElement("span");
   const fill = document.createElement("i");
   word.textContent = label;
-  much.textContent = percent(share);
-  much.className = "share";
+  much.textContent = percent(probability);
+  much.className = "probability";
   bar.className = "bar";
-  fill.style.width = `${share * 100}%`;
+  fill.style.width = `${probability * 100}%`;
   bar.append(fill);
   item.append(word, much, bar);
   return item;
@@ -132,7 +132,7 @@ function describe(one, place, answer) {
   const part = document.getElementById("object").content.cloneNode(true);
   const find = (name) => part.querySelector(`.${name}`);
   find("label").textContent = one.reason ? "Unknown" : one.label;
-  if (!one.reason) find("sure").textContent = `${percent(one.confidence)} sure`;
+  if (!one.reason) find("sure").textContent = `${percent(one.confidence)} confidence`;
   if (answer.objects.length > 1) {
     find("number").hidden = false;
     find("number").textContent = place + 1;
@@ -145,11 +145,11 @@ function describe(one, place, answer) {
   find("guesses").append(...one.top.map(guess));
   if (one.likely.length > 1 && !one.reason) {
     find("likely").hidden = false;
-    find("likely").textContent = `Nine times in ten it is one of: ${one.likely.join(", ")}.`;
+    find("likely").textContent = `In 9 of 10 cases the correct answer is one of: ${one.likely.join(", ")}.`;
   }
   find("found").textContent = answer.found
-    ? `Found as “${one.parent || "object"}” (${percent(one.parent_score)} sure).`
-    : "No such object was found, so the whole photo was judged.";
+    ? `Detected as “${one.parent || "object"}” (${percent(one.parent_score)} confidence).`
+    : "No object was found, so the whole photo was classified.";
   const shown = (one.nearest ?? []).filter(({ picture }) => picture);
   find("nearest").hidden = !shown.length;
   find("nearest").querySelector("ul").append(...shown.map(neighbour));
@@ -162,16 +162,16 @@ async function show(card, file, answer) {
   const image = views.querySelector("img");
   const parts = answer.objects.map((one, place) => describe(one, place, answer));
   views.querySelector(".objects").append(...parts);
-  if (!parts.length) throw new Error("No such object was found in this photo.");
+  if (!parts.length) throw new Error("No object was found in this photo.");
   image.alt = `Your photo ${file.name}`;
-  if ((await load(image, URL.createObjectURL(file))) && (await alike(file, image, answer.objects))) {
+  if ((await load(image, URL.createObjectURL(file))) && (await sameAs(file, image, answer.objects))) {
     if (answer.found) drawBoxes(views.querySelector(".boxes"), image, answer.objects);
     const canvases = views.querySelectorAll(".closeup");
     if (answer.found) {
       answer.objects.forEach((one, place) => paintCloseup(canvases[place], image, one.box, Number(form.dataset.pad)));
     }
   } else {
-    // A kind of picture that this browser cannot show, or shows otherwise: the service draws it.
+    // This browser cannot show the picture, or shows it differently: the service draws it.
     const url = await drawn(file);
     if (!url || !(await load(image, url))) views.querySelector(".photo").hidden = true;
   }
@@ -185,9 +185,9 @@ async function ask(file) {
   card.querySelector(".close").onclick = () => card.remove();
   answers.prepend(part);
   try {
-    if (file.size > Number(form.dataset.bytes)) throw new Error("This file is too large for this service.");
+    if (file.size > Number(form.dataset.bytes)) throw new Error("This file is larger than this service accepts.");
     await file.slice(0, 1).arrayBuffer().catch(() => {
-      throw new Error("This is no file that can be read."); // a folder, or gone meanwhile
+      throw new Error("This file cannot be read."); // a folder, or gone meanwhile
     });
     const answer = await send(file);
     if (answer.error) throw new Error(answer.error.message);
@@ -195,7 +195,7 @@ async function ask(file) {
     const first = answer.objects[0];
     status.textContent = first.reason
       ? `${file.name}: unknown, ${first.reason}`
-      : `${file.name}: ${first.label}, ${percent(first.confidence)} sure`;
+      : `${file.name}: ${first.label}, ${percent(first.confidence)} confidence`;
   } catch (problem) {
     const words = problem instanceof TypeError ? "The service cannot be reached." : problem.message;
     const end = /[.!?]$/.test(words) ? "" : ".";
@@ -220,7 +220,7 @@ for (const input of form.querySelectorAll("input[type=file]")) {
 }
 if (matchMedia("(pointer: coarse)").matches) {
   form.querySelectorAll(".camera, #camera").forEach((part) => { part.hidden = false; });
-  form.querySelector(".drop-words").hidden = true; // fingers drop nothing
+  form.querySelector(".drop-words").hidden = true; // nothing can be dropped by touch
 }
 
 let depth = 0;

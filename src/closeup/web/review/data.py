@@ -1,4 +1,4 @@
-"""What a project's tables say, in memory: the ground on which people decide."""
+"""A project's tables in memory, as the review pages need them."""
 
 from __future__ import annotations
 
@@ -8,65 +8,59 @@ from pathlib import Path
 
 from closeup.core.config import RunConfig
 from closeup.core.errors import ProjectError
-from closeup.core.project import Project
-from closeup.core.types import (
-    Crop,
-    Detection,
-    Example,
-    Photo,
-    Result,
-)
+from closeup.core.project import SCORES_FILE, Project
+from closeup.core.types import Crop, Detection, Example, Photo, Result
 from closeup.crops.cut import find_crops
 from closeup.dataset.duplicates import Pair
-from closeup.decisions import DECISIONS_FILE
 
 TABLES = ("photos", "detections", "crops", "dataset", "results", "duplicates")
-SCORES_FILE = "scores.json"
 MOST_CANDIDATES = 9
 LEAST_SCORE = 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class Fact:
+class TrainingInfo:
     """What training found out about one close-up.
 
     Attributes
     ----------
-    part
-        ``"train"``, ``"test"``, or ``""`` where it is left out, for the `reason`.
+    split
+        ``"train"``, ``"test"``, or ``""`` if it is left out for the `reason`.
     answer, confidence
-        The model's answer on the test part, ``""`` elsewhere.
-    suspicion, suggested
-        How likely the label is wrong, 0 to 1, and the likeliest other one; 0 and ``""`` where it
-        is not doubted.
+        The model's answer for a test close-up, ``""`` for others.
+    misclassified
+        Whether `answer` is wrong.
+    issue_score, suggested
+        How likely the label is wrong, 0 to 1, and the most likely right one; 0 and ``""`` if
+        there is no label issue.
     """
 
-    part: str = ""
+    split: str = ""
     reason: str = ""
     answer: str = ""
     confidence: float = 0.0
-    mistaken: bool = False
-    suspicion: float = 0.0
+    misclassified: bool = False
+    issue_score: float = 0.0
     suggested: str = ""
 
 
-UNKNOWN = Fact()
+NOT_TRAINED = TrainingInfo()
 
 
 @dataclass(frozen=True, slots=True)
-class Catalogue:
+class ProjectData:
     """A project's tables.
 
     Attributes
     ----------
     found
         By photo id, the close-ups that Closeup finds by itself.
-    facts
+    training
         By close-up id.
     files
-        What each saved close-up shows (``pipeline.stages.saved_as``), by its file.
+        By file name, what each saved close-up shows (``crops.cut.saved_as``).
     stamp
-        Changes when a table does.
+        Changes whenever a table does.
     """
 
     folder: Path
@@ -74,7 +68,7 @@ class Catalogue:
     photos: Mapping[str, Photo]
     detections: Mapping[str, Sequence[Detection]]
     found: Mapping[str, Sequence[Crop]]
-    facts: Mapping[str, Fact]
+    training: Mapping[str, TrainingInfo]
     files: Mapping[str, str]
     pairs: tuple[Pair, ...]
     stamp: tuple[int, ...]
@@ -89,7 +83,7 @@ class Catalogue:
         return sorted(seen, key=lambda d: (-d.score, d.rank))[:MOST_CANDIDATES]
 
 
-def places_of(photos: Iterable[Photo]) -> list[str]:
+def photo_folders(photos: Iterable[Photo]) -> list[str]:
     """The folders that photos are read from: a project's tables may name any on this machine."""
     folders = set()
     for photo in photos:
@@ -99,24 +93,23 @@ def places_of(photos: Iterable[Photo]) -> list[str]:
 
 
 def stamp_of(folder: Path) -> tuple[int, ...]:
-    """Changes when a table of the project does."""
-    files = [folder / f"{name}.parquet" for name in TABLES] + [folder / SCORES_FILE]
+    """The modification times of the project's tables, 0 for those that do not exist."""
     stamps = []
-    for file in files:
+    for name in (*(f"{table}.parquet" for table in TABLES), SCORES_FILE):
         try:
-            stamps.append(file.stat().st_mtime_ns)
+            stamps.append((folder / name).stat().st_mtime_ns)
         except FileNotFoundError:
             stamps.append(0)
     return tuple(stamps)
 
 
-def read_catalogue(folder: Path) -> Catalogue:
+def read_data(folder: Path) -> ProjectData:
     """Read a project.
 
     Raises
     ------
     ProjectError
-        Where `folder` is no project, has no close-ups yet, or a table is damaged.
+        If `folder` is no project, has no close-ups yet, or has a damaged table.
     """
     stamp = stamp_of(folder)  # before reading: what changes meanwhile is read again
     project = Project(folder)
@@ -124,7 +117,7 @@ def read_catalogue(folder: Path) -> Catalogue:
     photos, crops = project.read("photos", Photo), project.read("crops", Crop)
     if photos is None or crops is None:
         raise ProjectError(
-            f"{folder} holds no close-ups yet; make them with `closeup crop --out {folder}`"
+            f"{folder} has no close-ups yet; make them with `closeup crop --out {folder}`"
         )
     by_id = {photo.id: photo for photo in photos.rows}
     detections: dict[str, list[Detection]] = {}
@@ -135,39 +128,27 @@ def read_catalogue(folder: Path) -> Catalogue:
     for crop in find_crops(photos.rows, detections, config.crop, config.detect):
         found.setdefault(crop.photo_id, []).append(crop)
     pairs = project.read("duplicates", Pair)
-    shown = [pair for pair in (pairs.rows if pairs else ())
-             if pair.a in by_id and pair.b in by_id]  # fmt: skip
-    return Catalogue(
-        folder, config, by_id, detections, found, _facts(project),
-        crops.meta.get("files", {}), tuple(shown), stamp,
+    known = tuple(p for p in (pairs.rows if pairs else ()) if p.a in by_id and p.b in by_id)
+    return ProjectData(
+        folder, config, by_id, detections, found, _training(project),
+        crops.meta.get("files", {}), known, stamp,
     )  # fmt: skip
 
 
-def _facts(project: Project) -> dict[str, Fact]:
+def _training(project: Project) -> dict[str, TrainingInfo]:
     examples = project.read("dataset", Example)
     results = project.read("results", Result)
     answers = {row.crop_id: row for row in (results.rows if results else ())}
     findings = (project.read_json(SCORES_FILE) or {}).get("findings") or {}
-    suspects = (findings.get("suspects") or {}).get("rows", ())
-    doubted = dict(zip(findings.get("suspect_crops", ()), suspects, strict=False))
-    facts = {}
+    issues = (findings.get("suspects") or {}).get("rows", ())
+    issue_of = dict(zip(findings.get("suspect_crops", ()), issues, strict=False))
+    known = {}
     for row in examples.rows if examples else ():
-        answer, doubt = answers.get(row.crop_id), doubted.get(row.crop_id, {})
-        facts[row.crop_id] = Fact(
+        answer, issue = answers.get(row.crop_id), issue_of.get(row.crop_id, {})
+        known[row.crop_id] = TrainingInfo(
             row.split, row.reason,
             answer.answer if answer else "", answer.confidence if answer else 0.0,
             bool(answer and answer.answer != answer.truth),
-            float(doubt.get("score", 0.0)), str(doubt.get("suggested", "")),
+            float(issue.get("score", 0.0)), str(issue.get("suggested", "")),
         )  # fmt: skip
-    return facts
-
-
-__all__ = [
-    "DECISIONS_FILE",
-    "UNKNOWN",
-    "Catalogue",
-    "Fact",
-    "places_of",
-    "read_catalogue",
-    "stamp_of",
-]
+    return known
