@@ -159,7 +159,8 @@ def test_a_list_goes_on_behind_a_close_up_that_is_gone(project: Path) -> None:
     mine = [item.crop.id for item in session.page(Filter(), size=999).items
             if item.crop.photo_id == crop.photo_id]  # fmt: skip
     assert len(mine) == 2
-    session.log.append("me", [Decision(Kind.BOXES, crop.photo_id, boxes=boxes[:1])], {crop.photo_id: 1})
+    one = Decision(Kind.BOXES, crop.photo_id, boxes=boxes[:1])
+    session.log.append("me", [one], {crop.photo_id: 1})
     every = [item.crop.id for item in session.page(Filter(), size=999).items]
     rest = [item.crop.id for item in session.page(Filter(after=mine[1]), size=999).items]
     assert rest == every[every.index(mine[0]) + 1 :]

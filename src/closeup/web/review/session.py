@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -97,9 +97,9 @@ STATES: Mapping[str, str] = {
     "rejected": "rejected", "unreadable": "unreadable",
 }  # fmt: skip
 ONLY: Mapping[str, str] = {
-    "": "all", "doubted": "label issues", "mistakes": "mistakes on the test set",
-    "unsure": "low-confidence boxes", "open": "undecided", "decided": "decided",
-    "left": "in neither training nor test set",
+    "": "all", "doubted": "label issues", "mistakes": "test-set mistakes",
+    "unsure": "low-score boxes", "open": "undecided", "decided": "decided",
+    "left": "not used",
 }  # fmt: skip
 
 
@@ -154,15 +154,15 @@ class Page:
     after: str
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """The project and its decisions at one moment; `items` and `seen` are by photo id."""
 
     data: ProjectData
     decisions: Current
     rows: Sequence[Row]
-    items: dict[str, tuple[Item, ...]] = field(default_factory=dict)
-    seen: dict[str, int] = field(default_factory=dict)
+    items: dict[str, tuple[Item, ...]]
+    seen: Mapping[str, int]
 
     @property
     def all_items(self) -> list[Item]:
@@ -185,9 +185,7 @@ class ReviewSession:
         self.folder = folder
         self.log = Decisions(folder)
         self._lock = threading.RLock()
-        rows = self.log.rows()
-        self._now = Snapshot(read_data(folder), current(rows), rows)
-        self._refresh(self._now.data.photos)
+        self._now = _snapshot(read_data(folder), self.log.rows())
 
     def snapshot(self) -> Snapshot:
         """The present state; later decisions replace what it holds, and never change it."""
@@ -195,14 +193,11 @@ class ReviewSession:
             rows, before = self.log.rows(), self._now
             known = len(before.rows)
             if stamp_of(self.folder) != before.data.stamp:
-                self._now = Snapshot(read_data(self.folder), current(rows), rows)
-                self._refresh(self._now.data.photos)
+                self._now = _snapshot(read_data(self.folder), rows)
             elif known and rows[known - 1 : known] != [before.rows[-1]]:
-                self._advance(rows)  # another log has taken its place
-                self._refresh(before.data.photos)
+                self._now = _snapshot(before.data, rows)  # another log has taken its place
             elif len(rows) != known:
-                self._advance(rows)
-                self._refresh({name for row in rows[known:] for name in _photos_of(row.decision)})
+                self._now = _snapshot(before.data, rows, before)
             return self._now
 
     def undo(self, who: str, numbers: Sequence[int] = ()) -> Appended:
@@ -268,19 +263,17 @@ class ReviewSession:
         found = {item.crop.label for item in now.all_items}
         return sorted((found | {p.label for p in now.data.photos.values()}) - {""})
 
-    def _advance(self, rows: Sequence[Row]) -> None:
-        before = self._now
-        self._now = Snapshot(before.data, current(rows), rows, dict(before.items))
 
-    def _refresh(self, photos: Iterable[str]) -> None:
-        now = self._now
-        for row in now.rows:
-            for name in _photos_of(row.decision):
-                now.seen[name] = row.number
-        orders = {name: place for place, name in enumerate(now.data.photos)}
-        for name in photos:
-            if name in orders:
-                now.items[name] = _items(now, name, orders[name])
+def _snapshot(data: ProjectData, rows: Sequence[Row], before: Snapshot | None = None) -> Snapshot:
+    """The state after `rows`; what new rows do not concern is copied from `before`."""
+    seen = {name: row.number for row in rows for name in _photos_of(row.decision)}
+    now = Snapshot(data, current(rows), rows, dict(before.items) if before else {}, seen)
+    new = rows[len(before.rows) :] if before else ()
+    changed = {name for row in new for name in _photos_of(row.decision)}
+    for order, name in enumerate(data.photos):
+        if before is None or name in changed:
+            now.items[name] = _items(now, name, order)
+    return now
 
 
 def _past(places: Mapping[str, int], items: Mapping[str, Sequence[Item]], crop_id: str) -> int:

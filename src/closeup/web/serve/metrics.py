@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -33,22 +34,21 @@ class Metrics:
 
     def __init__(self, pending: Callable[[], int]) -> None:
         self._registry = registry = CollectorRegistry()
-        self.requests = Counter(
-            "closeup_requests", "Requests answered.", ["route", "method", "status"],
-            registry=registry,
-        )  # fmt: skip
-        self.seconds = Histogram(
-            "closeup_request_seconds", "From a request's first byte to its answer's last.",
-            ["route"], registry=registry,
-        )  # fmt: skip
-        self.photos = Counter(
-            "closeup_photos", "Photos by outcome: answered, unknown, not_found, error.",
-            ["outcome"], registry=registry,
-        )  # fmt: skip
-        self._batches = Histogram("closeup_batch_photos", "Photos in one run of the model.",
-                                  buckets=_BATCHES, registry=registry)  # fmt: skip
-        self._batch_seconds = Histogram("closeup_batch_seconds", "Seconds of one run of the model.",
-                                        registry=registry)  # fmt: skip
+        counter = partial(Counter, registry=registry)
+        histogram = partial(Histogram, registry=registry)
+        self.requests = counter(
+            "closeup_requests", "Requests answered.", ["route", "method", "status"]
+        )
+        self.seconds = histogram(
+            "closeup_request_seconds", "Seconds until the end of the answer.", ["route"]
+        )
+        self.photos = counter(
+            "closeup_photos", "Photos by outcome: answered, unknown, not_found, error.", ["outcome"]
+        )
+        self._batches = histogram(
+            "closeup_batch_photos", "Photos in one run of the model.", buckets=_BATCHES
+        )
+        self._batch_seconds = histogram("closeup_batch_seconds", "Seconds of one run of the model.")
         waiting = Gauge("closeup_photos_pending", "Photos accepted and not yet answered.",
                         registry=registry)  # fmt: skip
         waiting.set_function(pending)
