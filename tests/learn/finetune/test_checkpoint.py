@@ -9,7 +9,7 @@ import pytest
 
 from closeup.learn.finetune import FinetuneConfig, checkpoint
 from closeup.learn.finetune.checkpoint import LearningTask
-from closeup.learn.finetune.module import Training, make_training, set_rates
+from closeup.learn.finetune.module import Training, make_scheduler, make_training, set_rates
 from closeup.learn.heads import Head
 from closeup.learn.heads.head import Dense
 from closeup.networks.preprocess import InputSpec
@@ -26,7 +26,7 @@ def make(average: float = 0.9) -> Training:
 
 
 def step(training: Training) -> None:
-    set_rates(training.optimiser, 1, 10)
+    set_rates(make_scheduler(training.optimiser, 10), 1)
     training.optimiser.zero_grad()
     training.model.eval()(torch.arange(6.0).view(2, 3))[:, 0].sum().backward()
     training.optimiser.step()

@@ -9,7 +9,7 @@ from closeup.core.errors import UsageError
 from closeup.learn.finetune import FinetuneConfig
 from closeup.learn.finetune.module import (
     early_layers,
-    follow,
+    make_scheduler,
     make_training,
     set_rates,
     to_input,
@@ -59,16 +59,17 @@ def test_a_head_of_several_layers_is_refused() -> None:
 def test_rates_rise_and_fall_each_to_its_own_top() -> None:
     config = FinetuneConfig(head_rate=0.01, backbone_rate=0.001, frozen_stride=0)
     training = make_training(torch.nn.Linear(3, 3), make_head(), config, SPEC)
-    tops = [group["top"] for group in training.optimiser.param_groups]
+    tops = [group["lr"] for group in training.optimiser.param_groups]
+    scheduler = make_scheduler(training.optimiser, 100)
     assert sorted(set(tops)) == [0.001, 0.01]
-    shares = [set_rates(training.optimiser, step, 100) for step in range(100)]
+    shares = [set_rates(scheduler, step) for step in range(100)]
     assert shares[0] == pytest.approx(0.1)
     assert max(shares) == shares[10] == 1
     assert shares[10:] == sorted(shares[10:], reverse=True)
     assert shares[-1] < 0.001
-    set_rates(training.optimiser, 10, 100)
+    set_rates(scheduler, 10)
     assert [group["lr"] for group in training.optimiser.param_groups] == tops
-    assert set_rates(training.optimiser, 0, 1) == 1
+    assert set_rates(make_scheduler(training.optimiser, 1), 0) == 1
 
 
 def test_biases_do_not_decay() -> None:
@@ -86,14 +87,14 @@ def test_the_average_follows() -> None:
     with torch.no_grad():
         training.model.head.weight += 1
         training.model.body.num_batches_tracked += 7
-    follow(training, 0.9, step=1000)
+    training.update_average(1000)
     moved = training.shadow.head.weight.detach() - before
     torch.testing.assert_close(moved, torch.full_like(moved, 0.1))
     assert int(training.shadow.body.num_batches_tracked) == 7
     still = FinetuneConfig(average=0, frozen_stride=0)
     last = make_training(torch.nn.Linear(3, 3), make_head(), still, SPEC)
     assert last.shadow is last.model
-    follow(last, 0.0, step=0)
+    last.update_average(0)
 
 
 def make_body() -> torch.nn.Sequential:
@@ -122,7 +123,7 @@ def test_early_layers_stay_as_they_are() -> None:
     training = make_training(make_body(), make_head(), config, SPEC)
     before = {name: value.clone() for name, value in training.model.state_dict().items()}
     training.begin_epoch()
-    set_rates(training.optimiser, 0, 1)
+    set_rates(make_scheduler(training.optimiser, 1), 0)
     training.model(torch.rand(4, 3, 16, 16)).sum().backward()
     training.optimiser.step()
     changed = {name for name, value in training.model.state_dict().items()

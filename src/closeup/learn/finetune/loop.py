@@ -1,4 +1,4 @@
-"""Epoch after epoch: train, judge on the held-out rows, keep the best."""
+"""The training loop: train an epoch, evaluate on the held-out rows, keep the best."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from closeup.learn.finetune.module import (
     CLIP,
     Training,
     autocast,
-    follow,
+    make_scheduler,
     set_rates,
     to_input,
 )
@@ -29,10 +29,11 @@ from closeup.learn.finetune.pictures import Pictures
 from closeup.learn.heads.problem import macro_f1
 
 if TYPE_CHECKING:
+    from timm.scheduler import CosineLRScheduler
     from torch import Tensor, nn
 
 WORKERS = 2
-"""Threads that prepare pictures; PyTorch's own do the rest."""
+"""Threads that prepare pictures; PyTorch has its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +47,9 @@ class Work:
     weights
         ``(k,)`` weight of each class in the loss.
     held_out
-        ``(n,)``, which rows are held out; none where everything is trained on.
+        ``(n,)``, which rows are held out; all False to train on everything.
     file, key
-        The checkpoint, and what it must be of.
+        The checkpoint, and the key that it must have.
     """
 
     pictures: Pictures
@@ -70,7 +71,7 @@ class Work:
 
 
 def run(training: Training, work: Work, config: FinetuneConfig, progress: Progress) -> LearningTask:
-    """Train to the end, going on from the checkpoint if there is one.
+    """Train to the end, from the checkpoint if there is one.
 
     Returns
     -------
@@ -80,17 +81,18 @@ def run(training: Training, work: Work, config: FinetuneConfig, progress: Progre
     Raises
     ------
     DatasetError
-        Where the loss is no number any more.
+        If the loss is not finite.
     """
     course = checkpoint.restore(work.file, work.key, training)
     batches = max(1, round(len(work.train) / config.batch))
+    scheduler = make_scheduler(training.optimiser, config.epochs * batches)
     progress("finetune", course.epoch * batches, config.epochs * batches)
     while course.epoch < config.epochs and not is_over(course, config):
-        loss, rate = _epoch(training, work, config, course.epoch, progress)
+        loss, rate = _epoch(training, scheduler, work, config, course.epoch, progress)
         course.epoch += 1
         line = {"epoch": course.epoch, "loss": loss, "rate": rate}
         if len(work.held):
-            line |= judge(training, work)
+            line |= validate(training, work)
         course.table.append(line)
         _keep_best(training, course, line)
         checkpoint.save(work.file, work.key, training, course)
@@ -100,7 +102,7 @@ def run(training: Training, work: Work, config: FinetuneConfig, progress: Progre
 
 
 def is_over(course: LearningTask, config: FinetuneConfig) -> bool:
-    """Whether neither loss nor macro-F1 has become better in the last epochs."""
+    """Whether neither loss nor macro-F1 has improved in the last `config.patience` epochs."""
     lines = course.table
     if not course.best:
         return False
@@ -109,10 +111,10 @@ def is_over(course: LearningTask, config: FinetuneConfig) -> bool:
 
 
 def _keep_best(training: Training, course: LearningTask, line: dict[str, float]) -> None:
-    """The best is of the highest macro-F1, of equals the lowest loss.
+    """Keep the weights of the highest macro-F1, and among equals of the lowest loss.
 
-    Towards the end, answers still become better while their loss, which minds a few sure and
-    wrong ones most, does not.
+    Late in training answers still improve while the loss, which a few confident mistakes
+    dominate, does not.
     """
     if "validation_loss" not in line:
         return
@@ -124,41 +126,46 @@ def _keep_best(training: Training, course: LearningTask, line: dict[str, float])
 
 
 def _epoch(
-    training: Training, work: Work, config: FinetuneConfig, epoch: int, progress: Progress
+    training: Training,
+    scheduler: CosineLRScheduler,
+    work: Work,
+    config: FinetuneConfig,
+    epoch: int,
+    progress: Progress,
 ) -> tuple[float, float]:
-    """Every row once; the mean loss as it was met, and the share of the top rate at the end."""
+    """Train on every row once; the mean loss, and the last rate's fraction of the largest."""
     import torch
 
-    # All chance comes from the seed and the epoch, so a resumed training is the same one.
+    # All randomness comes from the seed and the epoch, so a resumed training gives the same result.
     torch.manual_seed(config.seed * 10_007 + epoch)
     rng = np.random.default_rng([config.seed, epoch])
     count = max(1, round(len(work.train) / config.batch))
     batches = np.array_split(rng.permutation(work.train), count)
     training.begin_epoch()
-    total, share = 0.0, 0.0
+    total, rate = 0.0, 0.0
     for number, (rows, pictures) in enumerate(_augmented(work.pictures, config, epoch, batches)):
         step = epoch * count + number
-        share = set_rates(training.optimiser, step, config.epochs * count)
+        rate = set_rates(scheduler, step)
         loss = _loss(training, work, config, rows, pictures, rng)
         training.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(training.model.parameters(), CLIP)
         training.optimiser.step()
-        follow(training, config.average, step)
+        training.update_average(step)
         total += float(loss.detach()) * len(rows)
         if not np.isfinite(total):
             raise DatasetError(
-                f"training went astray in epoch {epoch + 1} (the loss is no number); "
+                f"training diverged in epoch {epoch + 1} (the loss is not finite); "
                 "lower the learning rates, or use precision fp32"
             )
         progress("finetune", step + 1, config.epochs * count)
-    return total / len(work.train), share
+    return total / len(work.train), rate
 
 
 def _augmented(
     pictures: Pictures, config: FinetuneConfig, epoch: int, batches: Sequence[NDArray[np.int64]]
 ) -> Iterator[tuple[NDArray[np.int64], list[Pixels]]]:
-    """The batches with their pictures, prepared a little ahead of the training."""
+    """The batches with their augmented pictures, prepared a little ahead of the training."""
 
     def one(row: int) -> Pixels:
         rng = np.random.default_rng([config.seed, epoch, row])
@@ -178,35 +185,34 @@ def _loss(
     pictures: list[Pixels],
     rng: np.random.Generator,
 ) -> Tensor:
-    """Cross-entropy with smoothed labels, of mixed pictures (Zhang et al. 2018) if so wished."""
+    """Cross-entropy with smoothed labels, of mixed pictures (Zhang et al. 2018) if configured."""
     import torch
     from torch.nn import functional
 
     values = to_input(pictures, work.pictures.spec, training.device)
     truth = torch.from_numpy(work.classes[rows]).to(training.device)
-    k = len(work.weights)
-    target = functional.one_hot(truth, k).float()
+    target = functional.one_hot(truth, len(work.weights)).float()
     if config.mixup:
-        share = rng.beta(config.mixup, config.mixup)
+        first = rng.beta(config.mixup, config.mixup)
         other = torch.from_numpy(rng.permutation(len(rows))).to(training.device)
-        values = share * values + (1 - share) * values[other]
-        target = share * target + (1 - share) * target[other]
-    target = target * (1 - config.label_smoothing) + config.label_smoothing / k
+        values = first * values + (1 - first) * values[other]
+        target = first * target + (1 - first) * target[other]
     with autocast(training):
         logits = training.model(values)
     weights = torch.from_numpy(work.weights).float().to(training.device)
-    losses = -(target * weights * functional.log_softmax(logits.float(), dim=1)).sum(dim=1)
-    return losses.mean()
+    return functional.cross_entropy(
+        logits.float(), target, weights, label_smoothing=config.label_smoothing
+    )
 
 
 def adapt_norms(
     body: nn.Module, pictures: Pictures, rows: NDArray[np.int64], config: FinetuneConfig
 ) -> None:
-    """Measure the batch norms' statistics anew on close-ups (Li et al. 2017, "AdaBN").
+    """Recompute the statistics of the batch norms on close-ups (Li et al. 2017, "AdaBN").
 
-    Those of the photos that the backbone was trained on are off for a new kind of picture.
-    Training norms by each batch, so a head fitted on embeddings by the old statistics would begin
-    with a jump.
+    Those of the photos that the backbone was trained on do not suit a new kind of picture. In
+    training every batch is normalised by its own statistics, so a head that was fitted with the
+    old ones would start with a jump in the loss.
     """
     import torch
 
@@ -229,12 +235,13 @@ def adapt_norms(
         layer.eval()
 
 
-def judge(training: Training, work: Work) -> dict[str, float]:
-    """Loss, accuracy and macro-F1 of the average on the held-out rows, at least one."""
+def validate(training: Training, work: Work) -> dict[str, float]:
+    """Loss, accuracy and macro-F1 of the averaged network on the held-out rows (at least one)."""
+    from scipy.special import log_softmax
+
     logits = answers(training.shadow, training.device, work.pictures, work.held)
     truth = work.classes[work.held]
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    log_p = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    log_p = log_softmax(logits, axis=1)
     found = logits.argmax(axis=1)
     return {
         "validation_loss": -float(log_p[np.arange(len(truth)), truth].mean()),
@@ -244,7 +251,7 @@ def judge(training: Training, work: Work) -> dict[str, float]:
 
 
 def answers(module: nn.Module, device: str, pictures: Pictures, rows: NDArray[np.int64]) -> Floats:
-    """``(n, m)`` float32: what `module` gives for pictures as they are, in full precision."""
+    """``(n, m)`` float32: the output of `module` for unaugmented pictures, in full precision."""
     import torch
 
     module.eval()

@@ -1,12 +1,10 @@
-"""The network being trained: a backbone with a linear head, its optimiser, its average.
+"""The network being trained: a backbone with a linear head, its optimiser and its average.
 
 PyTorch is imported inside the functions.
 """
 
 from __future__ import annotations
 
-import copy
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,45 +19,59 @@ from closeup.learn.heads import Head
 from closeup.networks.preprocess import InputSpec
 
 if TYPE_CHECKING:
+    from timm.scheduler import CosineLRScheduler
+    from timm.utils import ModelEmaV3
     from torch import Tensor, nn, optim
 
 WARM_UP = 0.1
-"""Share of the steps over which the learning rates rise."""
+"""Fraction of the steps in which the learning rates rise."""
 CLIP = 5.0
-"""The gradient's norm is cut to this, so that one odd batch cannot undo the rest."""
+"""The largest norm of the gradient, so that one odd batch cannot undo the rest."""
 
 
 @dataclass
 class Training:
-    """All that changes while training.
+    """Everything that changes during training.
 
     Attributes
     ----------
     model
-        ``body``, ``drop`` and ``head`` in a row: from normalised pixels to logits.
-    shadow
-        The running average of `model`, or `model` itself where none is kept.
+        ``body``, ``drop`` and ``head`` in sequence: from normalised pixels to logits.
+    average
+        The running average of `model`; None if there is none.
     frozen
-        Layers of `model` that stay as they are.
+        Layers of `model` that are not trained.
     """
 
     model: nn.Sequential
-    shadow: nn.Sequential
+    average: ModelEmaV3 | None
     frozen: tuple[nn.Module, ...]
     optimiser: optim.Optimizer
     device: str
     precision: str
 
+    @property
+    def shadow(self) -> nn.Sequential:
+        """The network to keep: the average, or `model` itself if there is none."""
+        kept: nn.Sequential = self.model if self.average is None else self.average.module
+        return kept
+
+    def update_average(self, step: int) -> None:
+        """Move the average towards the model, faster in the first steps."""
+        if self.average is not None:
+            self.average.update(self.model, step + 2)  # its decay is (1 + step) / (10 + step)
+
     def begin_epoch(self) -> None:
-        """Put the layers into training mode, but for the frozen ones."""
+        """Put all layers except the frozen ones into training mode."""
         self.model.train()
         for layer in self.frozen:
             layer.eval()
 
 
 def make_training(body: nn.Module, head: Head, config: FinetuneConfig, spec: InputSpec) -> Training:
-    """The network ready to be trained, on the GPU if there is one."""
+    """The network, ready for training, on the GPU if there is one."""
     import torch
+    from timm.utils import ModelEmaV3
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     frozen = early_layers(body, spec, config.frozen_stride)
@@ -67,13 +79,14 @@ def make_training(body: nn.Module, head: Head, config: FinetuneConfig, spec: Inp
         layer.requires_grad_(False)
     model = with_head(body, head, config.dropout)
     model = model.to(device, memory_format=torch.channels_last)
-    shadow = copy.deepcopy(model) if config.average else model
-    optimiser = torch.optim.AdamW(_groups(model, config), lr=0.0)
-    return Training(model, shadow, frozen, optimiser, device, _precision(config, device))
+    average = (ModelEmaV3(model, config.average, use_warmup=True, warmup_gamma=9, warmup_power=1)
+               if config.average else None)  # fmt: skip
+    optimiser = torch.optim.AdamW(_groups(model, config))
+    return Training(model, average, frozen, optimiser, device, _precision(config, device))
 
 
 def early_layers(body: nn.Module, spec: InputSpec, stride: int) -> tuple[nn.Module, ...]:
-    """The layers that run before the first feature map of the picture divided by `stride`."""
+    """The layers that run before the first feature map at `stride` or coarser."""
     import torch
 
     if not stride:
@@ -99,12 +112,12 @@ def early_layers(body: nn.Module, spec: InputSpec, stride: int) -> tuple[nn.Modu
 
 
 def with_head(body: nn.Module, head: Head, dropout: float) -> nn.Sequential:
-    """`body`, dropout and the one layer of `head` in a row.
+    """`body`, dropout and the only layer of `head` in sequence.
 
     Raises
     ------
     UsageError
-        Where the head has several layers.
+        If the head has several layers.
     """
     from collections import OrderedDict
 
@@ -130,33 +143,38 @@ def _precision(config: FinetuneConfig, device: str) -> str:
 
     if config.precision != "auto":
         return config.precision
-    # On processors the many small conversions cost what the faster products save.
+    # On CPUs the many small conversions cost more than the faster products save.
     return "bf16" if device == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
 
 
 def _groups(model: nn.Sequential, config: FinetuneConfig) -> list[dict[str, object]]:
-    """Parameters by part, and by whether they decay; ``top`` is a group's largest rate."""
+    """Parameters by part and by whether they decay, with their largest learning rate."""
     groups = []
-    for part, top in (("body", config.backbone_rate), ("head", config.head_rate)):
+    for part, rate in (("body", config.backbone_rate), ("head", config.head_rate)):
         trained = [p for p in model.get_submodule(part).parameters() if p.requires_grad]
         for decays in (True, False):
             chosen = [p for p in trained if (p.ndim > 1) is decays]
             decay = config.weight_decay if decays else 0.0
             if chosen:
-                groups.append({"params": chosen, "weight_decay": decay, "top": top})
+                groups.append({"params": chosen, "weight_decay": decay, "lr": rate})
     return groups
 
 
-def set_rates(optimiser: optim.Optimizer, step: int, steps: int) -> float:
-    """Set the rates of step number `step` (from 0) of `steps`; returns their share of the top."""
+def make_scheduler(optimiser: optim.Optimizer, steps: int) -> CosineLRScheduler:
+    """Learning rates that rise to those of `optimiser` and then fall to 0 in `steps` steps."""
+    from timm.scheduler import CosineLRScheduler
+
     rise = max(1, round(WARM_UP * steps))
-    if step < rise:
-        share = (step + 1) / rise
-    else:
-        share = (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise))) / 2
-    for group in optimiser.param_groups:
-        group["lr"] = group["top"] * share
-    return share
+    return CosineLRScheduler(optimiser, max(2, steps - rise), warmup_t=rise, warmup_prefix=True,
+                             t_in_epochs=False)  # fmt: skip
+
+
+def set_rates(scheduler: CosineLRScheduler, step: int) -> float:
+    """Set the rates of step number `step` (from 0); returns their fraction of the largest ones."""
+    # timm's warm-up starts at a rate of 0, which would waste the first step.
+    scheduler.step_update(max(step, min(step + 1, scheduler.warmup_t)))
+    groups = scheduler.optimizer.param_groups
+    return max((g["lr"] / g["initial_lr"] for g in groups if g["initial_lr"]), default=0.0)
 
 
 def to_input(pictures: Sequence[Pixels], spec: InputSpec, device: str) -> Tensor:
@@ -181,28 +199,11 @@ def to_input(pictures: Sequence[Pixels], spec: InputSpec, device: str) -> Tensor
 
 @contextmanager
 def autocast(training: Training) -> Iterator[None]:
-    """Convolutions and products in bf16 where that is wanted."""
+    """Run convolutions and matrix products in bf16 if `training` uses it."""
     import torch
 
     with torch.autocast(training.device, torch.bfloat16, enabled=training.precision == "bf16"):
         yield
-
-
-def follow(training: Training, decay: float, step: int) -> None:
-    """Move the average towards the model; at first faster, for its start says little."""
-    import torch
-
-    if training.shadow is training.model:
-        return
-    share = 1 - min(decay, (1 + step) / (10 + step))
-    with torch.no_grad():
-        pairs = zip(training.shadow.state_dict().values(),
-                    training.model.state_dict().values(), strict=True)  # fmt: skip
-        for average, value in pairs:
-            if average.dtype.is_floating_point:
-                average.lerp_(value, share)
-            else:  # batch norm's counter
-                average.copy_(value)
 
 
 def embed_both_ways(body: nn.Module) -> nn.Module:
