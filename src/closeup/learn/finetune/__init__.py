@@ -1,4 +1,4 @@
-"""Train a whole network on close-ups: a better backbone and its head, used like a frozen one."""
+"""Fine-tune a whole network on close-ups; the result is used like a frozen backbone."""
 
 from closeup.learn.finetune.config import FinetuneConfig
 from closeup.learn.finetune.fine import TrainingPart, finetune

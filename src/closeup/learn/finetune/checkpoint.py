@@ -1,4 +1,4 @@
-"""Everything between two epochs in one safetensors file, written in one step."""
+"""The state between two epochs in one safetensors file, written atomically."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ Weights = dict[str, "Tensor"]
 
 @dataclass
 class LearningTask:
-    """How far training has come.
+    """The progress of a training.
 
     Attributes
     ----------
     epoch
-        Epochs done.
+        Number of finished epochs.
     table
-        One line for each.
+        One line for each of them.
     best, best_score, best_epoch
-        Weights of the best epoch so far, its macro-F1 and loss (negated); empty where nothing is
+        Weights of the best epoch so far, and its macro-F1 and negated loss; empty if nothing is
         held out.
     """
 
@@ -38,48 +38,41 @@ class LearningTask:
     best_epoch: int = 0
 
 
-def save(file: Path, key: str, training: Training, course: LearningTask) -> None:
+def save(file: Path, key: str, training: Training, task: LearningTask) -> None:
     """Write a checkpoint.
 
     Raises
     ------
     ProjectError
-        Where the file cannot be written.
+        If the file cannot be written.
     """
     from safetensors.torch import save as to_bytes
 
     tensors = {f"model.{name}": t for name, t in training.model.state_dict().items()}
     if training.shadow is not training.model:
         tensors |= {f"shadow.{name}": t for name, t in training.shadow.state_dict().items()}
-    tensors |= {f"best.{name}": t for name, t in course.best.items()}
+    tensors |= {f"best.{name}": t for name, t in task.best.items()}
     for place, state in training.optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser.{place}.{name}": t for name, t in state.items()}
-    facts = {"key": key, "epoch": course.epoch, "table": course.table,
-             "best_score": course.best_score, "best_epoch": course.best_epoch}  # fmt: skip
-    # Copies, because a file of safetensors holds no tensor that shares memory with another.
+    facts = {"key": key, "epoch": task.epoch, "table": task.table,
+             "best_score": task.best_score, "best_epoch": task.best_epoch}  # fmt: skip
+    # Copies, because safetensors refuses tensors that share memory.
     apart = {name: t.detach().cpu().clone().contiguous() for name, t in tensors.items()}
     write_atomically(file, to_bytes(apart, {"closeup": json.dumps(facts)}), durable=False)
 
 
 def restore(file: Path, key: str, training: Training) -> LearningTask:
-    """Put a checkpoint's state into `training`.
+    """Load a checkpoint into `training`.
 
     Returns
     -------
-    course
-        A new one, and `training` untouched, where there is no file, it is damaged, or it is of
-        another key: it only saves time.
+    task
+        A new one, with `training` untouched, if the file is missing, damaged or of another key.
     """
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(file, framework="pt") as stored:
-            facts = json.loads((stored.metadata() or {})["closeup"])
-            if facts["key"] != key:
-                return LearningTask()
-            tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, KeyError, ValueError):
+    stored = read_keyed(file, key, "pt")
+    if stored is None:
         return LearningTask()
+    facts, tensors = stored
     training.model.load_state_dict(_under(tensors, "model."))
     if training.shadow is not training.model:
         training.shadow.load_state_dict(_under(tensors, "shadow."))
@@ -89,8 +82,22 @@ def restore(file: Path, key: str, training: Training) -> LearningTask:
         states.setdefault(int(place), {})[part] = tensor
     groups: Any = training.optimiser.state_dict()["param_groups"]
     training.optimiser.load_state_dict({"state": states, "param_groups": groups})
-    return LearningTask(facts["epoch"], facts["table"], _under(tensors, "best."), 
-                  tuple(facts["best_score"]), facts["best_epoch"])  # fmt: skip
+    return LearningTask(facts["epoch"], facts["table"], _under(tensors, "best."),
+                        tuple(facts["best_score"]), facts["best_epoch"])  # fmt: skip
+
+
+def read_keyed(file: Path, key: str, framework: str) -> tuple[Any, dict[str, Any]] | None:
+    """The facts and arrays in a safetensors file of this key; None if missing or damaged."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(file, framework=framework) as stored:
+            facts = json.loads((stored.metadata() or {})["closeup"])
+            if facts["key"] != key:
+                return None
+            return facts, {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, KeyError, ValueError):
+        return None
 
 
 def _under(tensors: Weights, prefix: str) -> Weights:

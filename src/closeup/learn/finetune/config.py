@@ -1,4 +1,4 @@
-"""What decides a fine-tuning."""
+"""The settings of a fine-tuning."""
 
 from __future__ import annotations
 
@@ -8,51 +8,51 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class FinetuneConfig(BaseModel):
-    """The recipe of a fine-tuning; the defaults suit a few hundred to a few thousand close-ups.
+    """How to fine-tune; the defaults suit a few hundred to a few thousand close-ups.
 
     Attributes
     ----------
     epochs
-        How often every close-up is seen.
+        How often training goes through all close-ups.
     size
-        Side of the network's input in pixels. 0 for 192 or its own, whichever is less; for its own
-        where the architecture takes no other.
+        Side of the network's input in pixels. 0 for 192 or the network's own size, whichever is
+        smaller; always its own if the architecture supports no other.
     head_rate, backbone_rate
-        The largest learning rate of either; both rise over the first tenth of the steps and then
-        fall along a cosine to nothing.
+        Their largest learning rates; both rise in the first tenth of the steps and then decay
+        along a cosine to 0.
     adapt
-        Measure the batch norms' statistics anew on the close-ups before anything is fitted; not
-        where the caller gives a head to start from, which was fitted without.
+        Recompute the statistics of the batch norms on the close-ups before anything is fitted; not
+        if the caller gives a head to start from, which was fitted without.
     frozen_stride
-        Layers whose feature maps are finer than the picture divided by this stay as they are:
-        what they see (edges, spots) serves every picture, and training them takes half the time.
-        0 trains all layers.
+        Layers whose feature maps are finer than the picture divided by this are not trained: they
+        see edges and spots, which all pictures share, and training them takes half the time. 0
+        trains all layers.
     weight_decay
         Of AdamW, on weights but not on biases and norms.
     label_smoothing
-        Share of the target that is spread over all labels.
+        Fraction of the target that is spread over all labels.
     dropout
-        Share of the embedding's numbers that the head does without while training.
+        Fraction of the embedding's numbers that are dropped in training.
     flip
-        Mirror every other close-up in training, and answer by the mean of both views; off where
-        left and right tell labels apart.
+        Mirror close-ups at random in training, and predict with the mean of both views; turn it
+        off if left and right distinguish labels.
     least_area, rotation, colour, erase, mixup
-        Augmentation: the smallest share of the close-up that is cut out again; the largest angle
-        in degrees; the largest change of brightness, contrast and saturation; how often a
-        rectangle is blanked; the strength of mixing two close-ups, 0 for never.
+        Augmentation: the smallest fraction of the close-up that a random crop keeps; the largest
+        angle in degrees; the largest change of brightness, contrast and saturation; the
+        probability of blanking a rectangle; the strength of mixup, 0 for none.
     average
-        Decay of the running average of the weights, which is what is kept; 0 keeps the last ones.
+        Decay of the running average of the weights, which is the result; 0 takes the last weights.
     batch, seed
-        Close-ups in a step; what decides the order and the augmentation.
+        Close-ups in a step; the seed of the order and the augmentation.
     hold_out
-        Hold the first fold out, to stop early and to keep the best epoch. Otherwise all rows are
-        trained on, and the last epoch is kept.
+        Hold out the first fold, to stop early and to keep the best epoch. Otherwise train on all
+        rows and keep the last epoch.
     patience
         Stop after so many epochs in a row without a lower loss or a higher macro-F1 on it.
     precision
-        Of the convolutions while training. ``auto`` is bf16 on a GPU that has it, else fp32.
+        Of the convolutions in training. ``auto`` is bf16 on a GPU that supports it, else fp32.
     threads
-        Of PyTorch, 0 for as many as it takes by itself. The last digits depend on it.
+        Of PyTorch; 0 for its default. The last digits of the result depend on it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

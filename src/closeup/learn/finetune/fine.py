@@ -1,7 +1,7 @@
-"""A backbone trained further on the user's own close-ups, end to end with its head.
+"""Fine-tune a backbone on close-ups, end to end with its head.
 
-The head is fitted on the frozen embeddings first and everything is trained from there, which
-distorts what the backbone knows less than a random head would (Kumar et al. 2022, "LP-FT").
+The head is first fitted on the frozen embeddings. Training both from there distorts the features
+of the backbone less than a random head would (Kumar et al. 2022, "LP-FT").
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from closeup.core.project import key_of
 from closeup.learn import heads
 from closeup.learn.finetune import loop, result
 from closeup.learn.finetune.config import FinetuneConfig
-from closeup.learn.finetune.module import embed_both_ways, make_training
+from closeup.learn.finetune.module import make_training
 from closeup.learn.finetune.pictures import Closeup, Pictures
 from closeup.learn.finetune.result import Finetuned
 from closeup.learn.heads import Head
@@ -50,9 +50,9 @@ CHECKPOINT_FILE = "checkpoint.safetensors"
 
 @dataclass(frozen=True, slots=True)
 class TrainingPart:
-    """What is trained on: n close-ups, their labels, and the ``(n,)`` fold of each.
+    """The training part: n close-ups, their labels, and the ``(n,)`` fold of each.
 
-    No group may straddle two folds.
+    All close-ups of a group must be in one fold.
     """
 
     closeups: Sequence[Closeup]
@@ -69,30 +69,32 @@ def finetune(
     start: Head | None = None,
     progress: Progress = silent,
 ) -> Finetuned:
-    """Train `network` on close-ups, with PyTorch, on the GPU if there is one.
+    """Fine-tune `network` on close-ups with PyTorch, on the GPU if there is one.
 
-    On one machine and number of threads the same input gives the same result. `work` is written
-    after each epoch, and the same call goes on from there; a finished one is only read back.
+    On the same machine and number of threads, the same input gives the same result. `work` is
+    written after each epoch, and the same call resumes from there; a finished result is read back.
 
     Parameters
     ----------
     network
-        A backbone in the cache that was made from PyTorch weights.
+        A backbone in the cache that was converted from PyTorch weights.
     work
-        A folder of its own; other files in it are left alone.
+        A folder for this fine-tuning; other files in it are left alone.
     start
-        A head of one layer to begin with, fitted on the frozen embeddings of such close-ups; None
+        A head of one layer to start from, fitted on the frozen embeddings of such close-ups; None
         to fit one here.
 
     Raises
     ------
     NetworkError
-        Where the network cannot be fine-tuned: only its ONNX graph is here, or no PyTorch.
+        If the network cannot be fine-tuned: only its ONNX graph is available, or no PyTorch.
     UsageError
-        Where the lengths differ, or `start` is of other labels or another length.
+        If the lengths differ, or `start` has other labels or another input length.
     DatasetError
-        Where there are fewer than two labels, or training goes astray.
+        If there are fewer than two labels, or training diverges.
     """
+    from sklearn.utils.class_weight import compute_class_weight
+
     names, classes = _check(part)
     side = side_of(network, config.size)
     backbone = rebuild(network, side)
@@ -107,20 +109,18 @@ def finetune(
         head = start or _first_head(backbone, pictures, part, held, config)
         _check_start(head, names, network)
         training = make_training(backbone.module, head, config, spec)
-        task = loop.Work(pictures, classes, _class_weights(head, classes), held,
-                         work / CHECKPOINT_FILE, key)  # fmt: skip
-        course = loop.run(training, task, config, progress)
-        training.shadow.load_state_dict(course.best)
-        plain = training.shadow.get_submodule("body")
-        if config.flip:
-            training.shadow.add_module("body", embed_both_ways(plain))
-        probabilities = _probabilities(training, task)
+        balance = "balanced" if head.chosen.get("class_weight") == "balanced" else None
+        weights = compute_class_weight(balance, classes=np.arange(len(names)), y=classes)
+        data = loop.TrainingData(pictures, classes, weights, held, work / CHECKPOINT_FILE, key)
+        task = loop.run(training, data, config, progress)
+        training.shadow.load_state_dict(task.best)
+        probabilities = _probabilities(training, data, config.flip)
         trained = training.shadow.cpu()
-    body = replace(backbone, module=plain)
-    about = f"{network.card.name} fine-tuned on {len(task.train)} close-ups"
+    body = replace(backbone, module=trained.get_submodule("body"))
+    about = f"{network.card.name} fine-tuned on {len(data.train)} close-ups"
     found = Finetuned(
         _export(network.card, body, overrides_of(network, side), about, work, config.flip),
-        _head_of(trained, names, course), _log(network, task, course, config), task.held,
+        _head_of(trained, names, task), _log(network, data, task, config), data.held,
         probabilities,
     )  # fmt: skip
     result.write(work, key, found)
@@ -146,7 +146,7 @@ def _check(part: TrainingPart) -> tuple[tuple[str, ...], NDArray[np.int64]]:
 def _held_out(
     classes: NDArray[np.int64], folds: NDArray[np.int64], config: FinetuneConfig
 ) -> NDArray[np.bool_]:
-    """The first fold's rows, except of classes that have no other; none if there is one fold."""
+    """The first fold's rows, except of classes only in it; none if there is one fold."""
     held: NDArray[np.bool_] = folds == folds.min()
     if not config.hold_out or held.all():
         return np.zeros(len(folds), bool)
@@ -161,7 +161,7 @@ def _key(
     part: TrainingPart,
     start: Head | None,
 ) -> str:
-    """Changes with anything that changes the result, but for the number of threads."""
+    """Changes with everything that changes the result, except the number of threads."""
     origin = network.card.origin
     digest = hashlib.sha256()
     for name, array in sorted((start.arrays() if start else {}).items()):
@@ -180,7 +180,7 @@ def _first_head(
     held: NDArray[np.bool_],
     config: FinetuneConfig,
 ) -> Head:
-    """A logistic head on the frozen embeddings of the rows that are trained on."""
+    """A logistic head on the frozen embeddings of the training rows."""
     rows = np.flatnonzero(~held)
     if config.adapt:
         loop.adapt_norms(backbone.module, pictures, rows, config)
@@ -193,23 +193,15 @@ def _check_start(head: Head, names: tuple[str, ...], network: Network) -> None:
     dim = head.layers[0].weights.shape[1]
     if head.labels != names:
         raise UsageError(f"the head to start from has the labels {list(head.labels)}, the "
-                         f"training part {list(names)}; fit one on these")  # fmt: skip
+                         f"training part has {list(names)}; fit a head on these")  # fmt: skip
     if dim != network.card.dim:
         raise UsageError(f"the head to start from takes {dim} numbers, {network.card.name} gives "
-                         f"{network.card.dim}; fit one on its embeddings")  # fmt: skip
-
-
-def _class_weights(head: Head, classes: NDArray[np.int64]) -> NDArray[np.float64]:
-    """As the head was fitted: all equal, or such that every class weighs the same."""
-    counts = np.bincount(classes, minlength=len(head.labels))
-    if head.chosen.get("class_weight") != "balanced":
-        return np.ones(len(counts))
-    return len(classes) / (len(counts) * np.maximum(counts, 1.0))
+                         f"{network.card.dim}; fit a head on its embeddings")  # fmt: skip
 
 
 @contextmanager
 def _threads(count: int) -> Iterator[None]:
-    """PyTorch on so many threads, and with algorithms that give the same result every time."""
+    """PyTorch with `count` threads and deterministic algorithms."""
     import torch
 
     before = torch.get_num_threads()
@@ -224,31 +216,31 @@ def _threads(count: int) -> Iterator[None]:
 
 
 def _log(
-    network: Network, task: loop.Work, course: LearningTask, config: FinetuneConfig
+    network: Network, data: loop.TrainingData, task: LearningTask, config: FinetuneConfig
 ) -> dict[str, Any]:
     return {
         "kind": "finetune",
         "network": network.card.name,
-        "best_epoch": course.best_epoch,
-        "train": len(task.train),
-        "validation": len(task.held),
+        "best_epoch": task.best_epoch,
+        "train": len(data.train),
+        "validation": len(data.held),
         "settings": config.model_dump(mode="json"),
-        "table": course.table,
+        "table": task.table,
     }
 
 
-def _probabilities(training: Training, task: loop.Work) -> NDArray[np.float64]:
-    """``(m, k)`` of the rows held out."""
-    if not len(task.held):
-        return np.zeros((0, len(task.weights)))
-    logits = loop.answers(training.shadow, training.device, task.pictures, task.held)
+def _probabilities(training: Training, data: loop.TrainingData, flip: bool) -> NDArray[np.float64]:
+    """``(m, k)`` for the held-out rows."""
+    if not len(data.held):
+        return np.zeros((0, len(data.weights)))
+    logits = loop.answers(training.shadow, training.device, data.pictures, data.held, flip)
     return softmax(logits.astype(np.float64))
 
 
-def _head_of(trained: nn.Module, names: tuple[str, ...], course: LearningTask) -> Head:
+def _head_of(trained: nn.Module, names: tuple[str, ...], task: LearningTask) -> Head:
     layer = trained.get_submodule("head")
     weights, bias = (value.detach().numpy().copy() for value in (layer.weight, layer.bias))
-    return Head("logistic", names, (Dense(weights, bias),), {"best_epoch": course.best_epoch})
+    return Head("logistic", names, (Dense(weights, bias),), {"best_epoch": task.best_epoch})
 
 
 def _export(
@@ -259,10 +251,10 @@ def _export(
     work: Path,
     flip: bool,
 ) -> Network:
-    """The trained backbone as a network in `work`; `card` is that of the one it began as.
+    """The trained backbone as a network in `work`; `card` is that of the original one.
 
-    With `flip` its graph looks at the mirror image too. The weights beside it stay those of the
-    architecture, so that it can be trained further.
+    With `flip` its graph also evaluates the mirror image. The weights beside it stay those of the
+    architecture, so that it can be fine-tuned again.
     """
     from closeup.networks import variants as derive
     from closeup.networks.convert import backbones as export

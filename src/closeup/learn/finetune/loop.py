@@ -37,7 +37,7 @@ WORKERS = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class TrainingData:
     """What is trained on.
 
     Attributes
@@ -70,47 +70,49 @@ class Work:
         return np.flatnonzero(self.held_out)
 
 
-def run(training: Training, work: Work, config: FinetuneConfig, progress: Progress) -> LearningTask:
+def run(
+    training: Training, data: TrainingData, config: FinetuneConfig, progress: Progress
+) -> LearningTask:
     """Train to the end, from the checkpoint if there is one.
 
     Returns
     -------
-    course
-        ``course.best`` holds the weights to keep.
+    task
+        ``task.best`` holds the weights to keep.
 
     Raises
     ------
     DatasetError
         If the loss is not finite.
     """
-    course = checkpoint.restore(work.file, work.key, training)
-    batches = max(1, round(len(work.train) / config.batch))
+    task = checkpoint.restore(data.file, data.key, training)
+    batches = max(1, round(len(data.train) / config.batch))
     scheduler = make_scheduler(training.optimiser, config.epochs * batches)
-    progress("finetune", course.epoch * batches, config.epochs * batches)
-    while course.epoch < config.epochs and not is_over(course, config):
-        loss, rate = _epoch(training, scheduler, work, config, course.epoch, progress)
-        course.epoch += 1
-        line = {"epoch": course.epoch, "loss": loss, "rate": rate}
-        if len(work.held):
-            line |= validate(training, work)
-        course.table.append(line)
-        _keep_best(training, course, line)
-        checkpoint.save(work.file, work.key, training, course)
-    if not course.best:
-        course.best, course.best_epoch = training.shadow.state_dict(), course.epoch
-    return course
+    progress("finetune", task.epoch * batches, config.epochs * batches)
+    while task.epoch < config.epochs and not is_over(task, config):
+        loss, rate = _epoch(training, scheduler, data, config, task.epoch, progress)
+        task.epoch += 1
+        line = {"epoch": task.epoch, "loss": loss, "rate": rate}
+        if len(data.held):
+            line |= validate(training, data)
+        task.table.append(line)
+        _keep_best(training, task, line)
+        checkpoint.save(data.file, data.key, training, task)
+    if not task.best:
+        task.best, task.best_epoch = training.shadow.state_dict(), task.epoch
+    return task
 
 
-def is_over(course: LearningTask, config: FinetuneConfig) -> bool:
+def is_over(task: LearningTask, config: FinetuneConfig) -> bool:
     """Whether neither loss nor macro-F1 has improved in the last `config.patience` epochs."""
-    lines = course.table
-    if not course.best:
+    lines = task.table
+    if not task.best:
         return False
     lowest = min(range(len(lines)), key=lambda n: lines[n]["validation_loss"])
-    return len(lines) - 1 - max(lowest, course.best_epoch - 1) >= config.patience
+    return len(lines) - 1 - max(lowest, task.best_epoch - 1) >= config.patience
 
 
-def _keep_best(training: Training, course: LearningTask, line: dict[str, float]) -> None:
+def _keep_best(training: Training, task: LearningTask, line: dict[str, float]) -> None:
     """Keep the weights of the highest macro-F1, and among equals of the lowest loss.
 
     Late in training answers still improve while the loss, which a few confident mistakes
@@ -119,16 +121,16 @@ def _keep_best(training: Training, course: LearningTask, line: dict[str, float])
     if "validation_loss" not in line:
         return
     score = (line["validation_macro_f1"], -line["validation_loss"])
-    if not course.best or score > course.best_score:
-        course.best_score, course.best_epoch = score, course.epoch
-        course.best = {name: value.detach().clone()
+    if not task.best or score > task.best_score:
+        task.best_score, task.best_epoch = score, task.epoch
+        task.best = {name: value.detach().clone()
                        for name, value in training.shadow.state_dict().items()}  # fmt: skip
 
 
 def _epoch(
     training: Training,
     scheduler: CosineLRScheduler,
-    work: Work,
+    data: TrainingData,
     config: FinetuneConfig,
     epoch: int,
     progress: Progress,
@@ -139,14 +141,14 @@ def _epoch(
     # All randomness comes from the seed and the epoch, so a resumed training gives the same result.
     torch.manual_seed(config.seed * 10_007 + epoch)
     rng = np.random.default_rng([config.seed, epoch])
-    count = max(1, round(len(work.train) / config.batch))
-    batches = np.array_split(rng.permutation(work.train), count)
+    count = max(1, round(len(data.train) / config.batch))
+    batches = np.array_split(rng.permutation(data.train), count)
     training.begin_epoch()
     total, rate = 0.0, 0.0
-    for number, (rows, pictures) in enumerate(_augmented(work.pictures, config, epoch, batches)):
+    for number, (rows, pictures) in enumerate(_augmented(data.pictures, config, epoch, batches)):
         step = epoch * count + number
         rate = set_rates(scheduler, step)
-        loss = _loss(training, work, config, rows, pictures, rng)
+        loss = _loss(training, data, config, rows, pictures, rng)
         training.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(training.model.parameters(), CLIP)
@@ -159,7 +161,7 @@ def _epoch(
                 "lower the learning rates, or use precision fp32"
             )
         progress("finetune", step + 1, config.epochs * count)
-    return total / len(work.train), rate
+    return total / len(data.train), rate
 
 
 def _augmented(
@@ -179,7 +181,7 @@ def _augmented(
 
 def _loss(
     training: Training,
-    work: Work,
+    data: TrainingData,
     config: FinetuneConfig,
     rows: NDArray[np.int64],
     pictures: list[Pixels],
@@ -189,9 +191,9 @@ def _loss(
     import torch
     from torch.nn import functional
 
-    values = to_input(pictures, work.pictures.spec, training.device)
-    truth = torch.from_numpy(work.classes[rows]).to(training.device)
-    target = functional.one_hot(truth, len(work.weights)).float()
+    values = to_input(pictures, data.pictures.spec, training.device)
+    truth = torch.from_numpy(data.classes[rows]).to(training.device)
+    target = functional.one_hot(truth, len(data.weights)).float()
     if config.mixup:
         first = rng.beta(config.mixup, config.mixup)
         other = torch.from_numpy(rng.permutation(len(rows))).to(training.device)
@@ -199,7 +201,7 @@ def _loss(
         target = first * target + (1 - first) * target[other]
     with autocast(training):
         logits = training.model(values)
-    weights = torch.from_numpy(work.weights).float().to(training.device)
+    weights = torch.from_numpy(data.weights).float().to(training.device)
     return functional.cross_entropy(
         logits.float(), target, weights, label_smoothing=config.label_smoothing
     )
@@ -235,12 +237,12 @@ def adapt_norms(
         layer.eval()
 
 
-def validate(training: Training, work: Work) -> dict[str, float]:
+def validate(training: Training, data: TrainingData) -> dict[str, float]:
     """Loss, accuracy and macro-F1 of the averaged network on the held-out rows (at least one)."""
     from scipy.special import log_softmax
 
-    logits = answers(training.shadow, training.device, work.pictures, work.held)
-    truth = work.classes[work.held]
+    logits = answers(training.shadow, training.device, data.pictures, data.held)
+    truth = data.classes[data.held]
     log_p = log_softmax(logits, axis=1)
     found = logits.argmax(axis=1)
     return {
@@ -250,8 +252,13 @@ def validate(training: Training, work: Work) -> dict[str, float]:
     }
 
 
-def answers(module: nn.Module, device: str, pictures: Pictures, rows: NDArray[np.int64]) -> Floats:
-    """``(n, m)`` float32: the output of `module` for unaugmented pictures, in full precision."""
+def answers(
+    module: nn.Module, device: str, pictures: Pictures, rows: NDArray[np.int64], flip: bool = False
+) -> Floats:
+    """``(n, m)`` float32: the output of `module` for unaugmented pictures, in full precision.
+
+    With `flip` it is the mean of the outputs for a picture and for its mirror image.
+    """
     import torch
 
     module.eval()
@@ -260,6 +267,8 @@ def answers(module: nn.Module, device: str, pictures: Pictures, rows: NDArray[np
     with torch.no_grad():
         for start in range(0, len(rows), 32):
             batch = [next(plain) for _ in rows[start : start + 32]]
-            found.append(module(to_input(batch, pictures.spec, device)).cpu().numpy())
+            values = to_input(batch, pictures.spec, device)
+            output = (module(values) + module(values.flip(3))) / 2 if flip else module(values)
+            found.append(output.cpu().numpy())
     result: Floats = np.concatenate(found).astype(np.float32)
     return result

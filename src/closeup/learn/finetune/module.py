@@ -204,23 +204,3 @@ def autocast(training: Training) -> Iterator[None]:
 
     with torch.autocast(training.device, torch.bfloat16, enabled=training.precision == "bf16"):
         yield
-
-
-def embed_both_ways(body: nn.Module) -> nn.Module:
-    """A module that gives the mean of `body`'s embeddings of a picture and of its mirror image.
-
-    For a network that was trained on mirrored pictures too.
-    """
-    from torch import nn
-
-    class BothWays(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.body = body
-
-        def forward(self, pictures: Tensor) -> Tensor:
-            plain: Tensor = self.body(pictures)
-            mirrored: Tensor = self.body(pictures.flip(3))
-            return (plain + mirrored) / 2
-
-    return BothWays().eval()

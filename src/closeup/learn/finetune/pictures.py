@@ -1,7 +1,10 @@
-"""Close-ups for training: cut once, kept small, changed a little differently every time.
+"""Close-ups for training: cut once, kept small, augmented anew in every epoch.
 
-Answers are judged on exactly what :func:`closeup.networks.preprocess.prepare` gives; only
-what is trained on is augmented.
+Only training rows are augmented. Held-out rows are exactly what
+:func:`closeup.networks.preprocess.prepare` gives.
+
+The augmentation is our own because torchvision's v2 transforms draw from PyTorch's global random
+state, so that pictures made in several threads are not reproducible.
 """
 
 from __future__ import annotations
@@ -23,17 +26,17 @@ from closeup.networks.preprocess import InputSpec, prepare
 from closeup.photos.reading import read_picture_again
 
 Closeup = Callable[[], Pixels]
-"""Gives the ``(h, w, 3)`` uint8 RGB pixels of one close-up, the same whenever it is called."""
+"""Returns the ``(h, w, 3)`` uint8 RGB pixels of one close-up, the same on every call."""
 
 SPARE = 1.25
-"""What is kept to cut from is larger than the network's input by this factor, if the photo is."""
+"""Training canvases are up to this factor larger than the network's input."""
 KEPT_BYTES = 2 << 30
 _LUMA = np.array([0.299, 0.587, 0.114])
 _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
 def closeups_of(photos: Mapping[str, Photo], crops: Sequence[Crop]) -> list[Closeup]:
-    """The close-up of each crop, to be cut from its photo when asked for.
+    """The close-up of each crop, to be cut from its photo on demand.
 
     Parameters
     ----------
@@ -51,14 +54,14 @@ def closeups_of(photos: Mapping[str, Photo], crops: Sequence[Crop]) -> list[Clos
 
 @dataclass(frozen=True, slots=True)
 class Pictures:
-    """Close-ups on canvases of about the network's size.
+    """Close-ups as canvases of about the network's input size.
 
     Attributes
     ----------
     canvases
-        ``(h, w, 3)`` uint8 each, of the input's shape: exactly the network's size where answers
-        are judged on them, up to :data:`SPARE` times as large where they are trained on. None
-        where it has to be made again each time, to bound memory.
+        ``(h, w, 3)`` uint8 each, in the input's aspect ratio: exactly the network's size for
+        held-out rows, up to :data:`SPARE` times as large for training rows. None for those that
+        are made again each time, to limit memory.
     digest
         A hash over all of them.
     """
@@ -78,14 +81,14 @@ class Pictures:
         progress: Progress = silent,
         kept_bytes: int = KEPT_BYTES,
     ) -> Pictures:
-        """Ask for every close-up once.
+        """Make every canvas once.
 
         Parameters
         ----------
         exact
-            For each close-up, whether answers are judged on it.
+            For each close-up, whether it is held out.
         kept_bytes
-            Bytes to keep at most; close-ups beyond are asked for again whenever they are needed.
+            Maximum bytes to keep; canvases beyond that are made again when needed.
         """
         digest = hashlib.sha256()
         kept: list[Pixels | None] = []
@@ -107,16 +110,16 @@ class Pictures:
         return canvas
 
     def plain(self, row: int) -> Pixels:
-        """One close-up as it is, ``(height, width, 3)`` uint8 of the network's size."""
+        """One close-up without augmentation, ``(height, width, 3)`` uint8 of the network's size."""
         return _canvas(self.canvas(row), self.spec, exact=True)
 
     def augmented(self, row: int, rng: np.random.Generator, config: FinetuneConfig) -> Pixels:
-        """One close-up changed at random, ``(height, width, 3)`` uint8 of the network's size."""
+        """One close-up with augmentation, ``(height, width, 3)`` uint8 of the network's size."""
         return augment(self.canvas(row), self.spec, rng, config)
 
 
 def _canvas(pixels: Pixels, spec: InputSpec, exact: bool) -> Pixels:
-    """`pixels` letterboxed or stretched as `spec` says, at the network's size or somewhat more."""
+    """`pixels` letterboxed or stretched as `spec` says, at the network's size or larger."""
     longer, wanted = max(pixels.shape[:2]), max(spec.width, spec.height)
     factor = 1.0 if exact else min(SPARE, longer / wanted)
     size = {"width": max(8, round(spec.width * factor)),
@@ -129,10 +132,10 @@ def _canvas(pixels: Pixels, spec: InputSpec, exact: bool) -> Pixels:
 def augment(
     canvas: Pixels, spec: InputSpec, rng: np.random.Generator, config: FinetuneConfig
 ) -> Pixels:
-    """Cut, turn, mirror and tint a canvas at random.
+    """Crop, rotate, mirror and tint a canvas at random.
 
-    One resampling does all of the geometry and one matrix all of the colour, so that little
-    sharpness and no time is lost.
+    A single resampling does all of the geometry and a single matrix all of the colour, which is
+    fast and keeps pictures sharp.
 
     Returns
     -------
@@ -157,7 +160,7 @@ def augment(
 def _geometry(
     width: int, height: int, spec: InputSpec, rng: np.random.Generator, config: FinetuneConfig
 ) -> tuple[float, ...]:
-    """Where in the canvas each pixel is taken from, as the six numbers that Pillow wants."""
+    """The affine map from output to canvas pixels, as Pillow's six coefficients."""
     squeeze = min(0.1, 1 - config.least_area)
     area, shape = rng.uniform(config.least_area, 1), math.exp(rng.uniform(-squeeze, squeeze))
     cut_w = min(1.0, math.sqrt(area * shape)) * width

@@ -1,4 +1,4 @@
-"""What fine-tuning gives, and how it lies on disk."""
+"""The result of fine-tuning, and how it is stored."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from closeup.core.errors import ModelError, NetworkError
 from closeup.core.project import write_atomically
+from closeup.learn.finetune.checkpoint import read_keyed
 from closeup.learn.heads import Head, restore
 from closeup.networks import Network, load
 
@@ -21,22 +22,22 @@ NETWORK_FOLDER = "network"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Finetuned:
-    """A backbone and the head that was trained with it.
+    """A fine-tuned backbone and the head that was trained with it.
 
     Attributes
     ----------
     network
-        In the folder that training worked in; used like any other backbone.
+        In the work folder; used like any other backbone.
     head
         Of kind ``logistic``, on that backbone's embeddings.
     log
-        ``kind`` (``"finetune"``), ``network`` (the backbone it began as), ``best_epoch``,
+        ``kind`` (``"finetune"``), ``network`` (the original backbone), ``best_epoch``,
         ``train``, ``validation`` (numbers of rows), ``settings``, and a ``table`` of ``epoch``,
-        ``loss``, ``rate`` (the share of the largest one) and, where a fold was held out,
+        ``loss``, ``rate`` (as a fraction of the largest one) and, if a fold was held out,
         ``validation_loss``, ``validation_accuracy``, ``validation_macro_f1``.
     held, probabilities
-        The rows held out, ``(m,)``, and what network and head say of them, ``(m, k)``: answers to
-        judge a threshold by. Empty where nothing was held out.
+        The held-out rows, ``(m,)``, and their predicted probabilities, ``(m, k)``, to choose a
+        threshold with. Empty if nothing was held out.
     """
 
     network: Network
@@ -47,12 +48,12 @@ class Finetuned:
 
 
 def write(work: Path, key: str, found: Finetuned) -> None:
-    """Write what is not in the network's folder.
+    """Write everything except the network, which has its own folder.
 
     Raises
     ------
     ProjectError
-        Where the folder cannot be written.
+        If the folder cannot be written.
     """
     from safetensors.numpy import save
 
@@ -63,18 +64,15 @@ def write(work: Path, key: str, found: Finetuned) -> None:
 
 
 def read(work: Path, key: str) -> Finetuned | None:
-    """What was written under this key; None where there is none, or it is damaged."""
-    from safetensors import SafetensorError, safe_open
-
+    """The result of this key; None if there is none, or it is damaged."""
+    stored = read_keyed(work / RESULT_FILE, key, "numpy")
+    if stored is None:
+        return None
+    facts, arrays = stored
     try:
-        with safe_open(work / RESULT_FILE, framework="numpy") as stored:
-            facts = json.loads((stored.metadata() or {})["closeup"])
-            if facts["key"] != key:
-                return None
-            arrays = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
         held, probabilities = arrays.pop("held"), arrays.pop("probabilities")
         head = restore("logistic", facts["labels"], arrays, facts["chosen"])
         network = load(work / NETWORK_FOLDER)
-    except (SafetensorError, OSError, KeyError, ValueError, ModelError, NetworkError):
+    except (KeyError, ValueError, ModelError, NetworkError):
         return None
     return Finetuned(network, head, facts["log"], held, probabilities)
