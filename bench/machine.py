@@ -9,13 +9,10 @@ from importlib import metadata
 
 def describe() -> str:
     """Processor, processors available and the versions that matter, as one line."""
-    from closeup.networks.engine.quiet import import_openvino
-
-    openvino = import_openvino()
-
     from closeup.core.parallel import available_cpus
+    from closeup.networks.engine import engine_facts
 
-    name = str(openvino.Core().get_property("CPU", "FULL_DEVICE_NAME")).strip()
+    name = engine_facts()["processor"]
     versions = ", ".join(f"{n} {metadata.version(n)}" for n in ("closeup", "openvino", "numpy"))
     return f"{name}, {available_cpus()} processors, Python {platform.python_version()}, {versions}"
 

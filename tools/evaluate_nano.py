@@ -17,7 +17,7 @@ from pathlib import Path
 
 from closeup.networks import Card, Network, load
 from closeup.networks.add import add_checkpoint
-from closeup.networks.inputs import InputOverrides
+from closeup.networks.preprocess import InputOverrides
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 

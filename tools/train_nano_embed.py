@@ -19,18 +19,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import onnx
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from closeup.networks import Card, Network, file_hash
+from closeup.networks import Card, Network
 from closeup.networks.add import add_checkpoint
+from closeup.networks.cache import measured
 from closeup.networks.convert.onnx_export import export_onnx
-from closeup.networks.inputs import InputOverrides
-from closeup.networks.preprocess import InputSpec
+from closeup.networks.preprocess import InputOverrides, InputSpec
 from closeup.networks.variants import mirror
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -139,18 +138,15 @@ def write(network: NanoEmbed, folder: Path, made_with: dict[str, str]) -> Card:
     file = folder / "graph.onnx"
     round_weights(network)
     example = torch.zeros(2, 3, INPUT, INPUT)
-    export_onnx(network.eval(), (example,), file, input_names=("image",),
-                output_names=("embedding",), dynamic_batch=True)  # fmt: skip
+    export_onnx(
+        network.eval(), (example,), file, input_names=("image",), output_names=("embedding",)
+    )
     halve(file)
-    graph = onnx.load(file)
-    mirror(graph, DIM)
-    file.write_bytes(graph.SerializeToString())
     card = Card(
         name="nano-embed",
         kind="backbone",
         family="embedding",
-        sha256=file_hash(file),
-        bytes=file.stat().st_size,
+        **measured(file),
         input=InputSpec(width=INPUT, height=INPUT, anchor="centre", interpolation="bicubic",
                         mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)),
         dim=DIM,
@@ -167,6 +163,7 @@ def write(network: NanoEmbed, folder: Path, made_with: dict[str, str]) -> Card:
         ),
         made_with=made_with,
     )  # fmt: skip
+    card = mirror(card, file).model_copy(update={"made_with": made_with})
     (folder / "card.json").write_text(card.model_dump_json(indent=1) + "\n", encoding="utf8")
     return card
 

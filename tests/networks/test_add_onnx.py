@@ -20,8 +20,7 @@ from closeup.networks import (
     load,
 )
 from closeup.networks.add import OwnFamily
-from closeup.networks.inputs import IMAGENET_MEAN, IMAGENET_STD
-from closeup.networks.preprocess import InputSpec
+from closeup.networks.preprocess import IMAGENET_MEAN, IMAGENET_STD, InputSpec
 from tests.networks.engine.graphs import affine, write
 
 SHARED: tuple[tuple[str, OwnFamily, str], ...] = (

@@ -69,7 +69,7 @@ def _break_for_good(hub: Hub) -> None:
     def then_refuse(stage: str, done: int, total: int) -> None:
         hub.refuse = 1 if done == 100_000 else 0
 
-    with pytest.raises(NetworkMissing, match="goes on where it stopped"):
+    with pytest.raises(NetworkMissing, match="resumes where it stopped"):
         download(REPO, FILE, progress=then_refuse)
 
 
@@ -130,14 +130,17 @@ def test_a_damaged_file_on_disk_is_refused_then_fetched_again(hub: Hub) -> None:
     assert download(REPO, FILE, sha256=SHA256).read_bytes() == DATA
 
 
-def test_no_such_file_and_no_such_hub(hub: Hub, tmp_path: Path) -> None:
+def test_no_such_file_and_no_such_hub(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     place = tmp_path / "cache" / "downloads" / "timm--some-net" / "main" / "absent.bin"
     with pytest.raises(NetworkMissing, match="does not exist") as caught:
         download(REPO, "absent.bin")
     assert str(place) in str(caught.value)
     assert "timm/some-net" in str(caught.value)
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(NetworkMissing, match="cannot be fetched"):
-        download(REPO, FILE, endpoint="http://127.0.0.1:9")
+        download(REPO, FILE)
 
 
 def test_offline_asks_nobody_and_says_where_to_put_the_file(hub: Hub, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
-from closeup.networks.cache import file_hash
+from closeup.networks.cache import measured
 from closeup.networks.card import Card
 from closeup.networks.convert.onnx_export import export_onnx
 
@@ -63,17 +63,13 @@ def write_graph(module: nn.Module, side: int, file: Path, input_name: str, outpu
     module.to(memory_format=torch.contiguous_format)
     file.parent.mkdir(parents=True, exist_ok=True)
     example = torch.rand(2, 3, side, side)
-    export_onnx(
-        module, [example], file,
-        input_names=[input_name], output_names=[output], dynamic_batch=True,
-    )  # fmt: skip
+    export_onnx(module, [example], file, input_names=[input_name], output_names=[output])
     halve(file)
 
 
 def write_card(folder: Path, fields: Mapping[str, Any]) -> Card:
     """Write ``card.json`` beside ``graph.onnx``, with the graph's hash and size."""
     file = folder / "graph.onnx"
-    measured = {"sha256": file_hash(file), "bytes": file.stat().st_size}
-    card = Card.model_validate({**fields, **measured})
+    card = Card.model_validate({**fields, **measured(file)})
     (folder / "card.json").write_text(card.model_dump_json(indent=2) + "\n", encoding="utf8")
     return card

@@ -25,16 +25,13 @@ def doctor(json: opt.Json = False) -> None:
 
 
 def _facts() -> dict[str, str]:
-    import onnxruntime
     from PIL import features
 
     from closeup._version import __version__
     from closeup.core.parallel import available_cpus
     from closeup.networks import installed, networks_folder
-    from closeup.networks.engine.quiet import import_openvino
+    from closeup.networks.engine import engine_facts
 
-    openvino = import_openvino()
-    core = openvino.Core()
     folder = networks_folder()
     nearest = next(p for p in (folder, *folder.parents) if p.exists())
     networks = installed()
@@ -43,10 +40,7 @@ def _facts() -> dict[str, str]:
         "closeup": __version__,
         "python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
         "processors": f"{available_cpus()} available",
-        "processor": str(core.get_property("CPU", "FULL_DEVICE_NAME")).strip(),
-        "precisions": ", ".join(core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")),
-        "engines": f"openvino on {', '.join(core.available_devices)}; onnxruntime with "
-        + ", ".join(onnxruntime.get_available_providers()),
+        **engine_facts(),
         **{name: _version(name) for name in _LIBRARIES},
         "photo formats": "JPEG, PNG, TIFF, GIF, BMP"
         + "".join(f", {n}" for n, f in (("WebP", "webp"), ("AVIF", "avif")) if features.check(f)),

@@ -11,19 +11,13 @@ import numpy as np
 from closeup.core.config import EngineConfig
 from closeup.core.errors import UsageError
 from closeup.core.lock import work_folder
-from closeup.networks.cache import (
-    Network,
-    file_hash,
-    networks_folder,
-    save,
-)
+from closeup.networks.cache import Network, measured, networks_folder, save
 from closeup.networks.card import Card
 from closeup.networks.coco import COCO80, COCO91
 from closeup.networks.convert.onnx_export import need_torch
 from closeup.networks.engine import Graph, Results, open_graph
-from closeup.networks.inputs import IMAGENET_MEAN, IMAGENET_STD, InputOverrides
-from closeup.networks.known import check_name
-from closeup.networks.preprocess import InputSpec
+from closeup.networks.names import check_name
+from closeup.networks.preprocess import IMAGENET_MEAN, IMAGENET_STD, InputOverrides, InputSpec
 
 OwnFamily = Literal["yolox", "picodet", "detr"]
 
@@ -46,7 +40,7 @@ def add_onnx(
 ) -> Network:
     """Add a detector's ONNX file to the cache, replacing one of the same name.
 
-    The graph is run once on grey noise, and what comes out must fit `family` and `classes`.
+    The graph is run once on noise, and its outputs must fit `family` and `classes`.
 
     Parameters
     ----------
@@ -54,14 +48,14 @@ def add_onnx(
         ``yolox``: one output ``(1, cells, 5 + classes)`` at strides 8, 16, 32 (and 64).
         ``picodet``: score maps ``(1, cells, classes)``, then as many box distributions
         ``(1, cells, 4 * bins)``, one of each per stride from 8 up.
-        ``detr``: inputs a picture and ``orig_target_sizes``; outputs ``labels``, ``boxes`` and
-        ``scores``.
+        ``detr``: a picture and ``orig_target_sizes`` go in; ``labels``, ``boxes`` and ``scores``
+        come out.
     classes
-        ``coco80``, ``coco91``, a text file with a name per line, names with commas between them,
-        or a sequence of names.
+        ``coco80``, ``coco91``, a text file with a name per line, names separated by commas, or a
+        sequence of names.
     overrides
-        What differs from the family's usual input; the size is read from the graph, and must be
-        given where the graph leaves it free.
+        How the input differs from the family's usual one; the size is read from the graph, and
+        must be given where the graph leaves it free.
     about
         Further fields of the card: ``licence``, ``source``, ``description``, ``trained_on``.
 
@@ -74,25 +68,24 @@ def add_onnx(
     """
     check_name(name)
     if family not in get_args(OwnFamily):
-        raise UsageError(f"no family {family!r}: one of {', '.join(get_args(OwnFamily))}")
+        raise UsageError(f"family {family!r}: expected one of {', '.join(get_args(OwnFamily))}")
     names = class_names(classes)
     graph = open_graph(file, EngineConfig(engine="onnxruntime"))
     picture = _picture_input(file, graph, (_SIZES,) if family == "detr" else ())
     batch, _, height, width = graph.inputs[picture]
     spec = _spec(file, family, (width, height), overrides)
     outputs = graph.run(_noise(graph, picture, spec))
-    if fault := _FITS[family](outputs, spec, len(names)):
+    if fault := _FAULTS[family](outputs, spec, len(names)):
         found = ", ".join(f"{key} {value.shape}" for key, value in outputs.items())
         raise UsageError(
             f"{file} does not fit family {family} with {len(names)} classes: {fault}. "
-            f"Its outputs are {found}; give the right --family, --classes or --size"
+            f"Its outputs are {found}; check --family, --classes and --size"
         )
     card = Card(
         name=name,
         kind="detector",
         family=family,
-        sha256=file_hash(file),
-        bytes=file.stat().st_size,
+        **measured(file),
         input=spec,
         batch=batch or 0,
         classes=names,
@@ -113,18 +106,18 @@ def add_checkpoint(
 ) -> Network:
     """Convert a checkpoint to a backbone in the cache, replacing one of the same name.
 
-    Needs PyTorch. The classifier is taken off; the features are averaged over the picture.
+    Needs PyTorch. The classifier is removed; the features are averaged over the picture.
 
     Parameters
     ----------
     file
         ``.safetensors`` or a PyTorch checkpoint of plain weights.
     timm, torchvision
-        The architecture's name in one of the two.
+        The architecture's name in one of these libraries.
     args
         Keyword arguments for building it, such as ``{"pad_type": "same"}``.
     overrides
-        What differs from the input that the framework states for the architecture.
+        How the input differs from the one that the framework states for the architecture.
     about
         Further fields of the card: ``licence``, ``source``, ``description``, ``trained_on``.
 
@@ -148,10 +141,8 @@ def add_checkpoint(
     architecture = export.Architecture(
         "timm" if timm else "torchvision", timm or torchvision, args or {}
     )
-    weights = export.read_weights(file)
-    backbone = export.build(architecture, overrides)
-    export.load_weights(backbone, weights, file)
-    # The licence and data sets of the framework's own weights say nothing of this file.
+    backbone = export.from_checkpoint(architecture, overrides, file)
+    # The licence and data sets of the framework's own weights say nothing about this file.
     facts: dict[str, Any] = {
         "licence": "unknown",
         "trained_on": (),
@@ -167,12 +158,12 @@ def add_checkpoint(
 def class_names(classes: str | Sequence[str]) -> tuple[str, ...]:
     """A detector's class names, in its own order, from what the user gave; see :func:`add_onnx`.
 
-    An empty line in a file, or an empty place between commas, is an unused number.
+    An empty line in a file, or nothing between two commas, is an unused number.
 
     Raises
     ------
     UsageError
-        Where there is no name, or a name twice.
+        Where there is no name, or one appears twice.
     """
     if not isinstance(classes, str):
         names = tuple(classes)
@@ -188,14 +179,14 @@ def class_names(classes: str | Sequence[str]) -> tuple[str, ...]:
         names = tuple(line.strip() for line in lines)
     else:
         raise UsageError(
-            f"classes {classes!r}: neither coco80 or coco91, nor a text file with a name per line, "
-            "nor names with commas between them"
+            f"classes {classes!r}: expected coco80, coco91, a text file with a name per line, "
+            "or names separated by commas"
         )
     used = [name for name in names if name]
     if not used:
         raise UsageError("a detector needs at least one class name")
     if twice := {name for name in used if used.count(name) > 1}:
-        raise UsageError(f"class names must differ; given twice: {', '.join(sorted(twice))}")
+        raise UsageError(f"class names must be unique; repeated: {', '.join(sorted(twice))}")
     return names
 
 
@@ -205,8 +196,8 @@ def _picture_input(file: Path, graph: Graph, others: tuple[str, ...]) -> str:
     if not fits or graph.inputs[pictures[0]][1] not in (3, None):
         wanted = " and ".join(("one of shape (1, 3, height, width)", *others))
         raise UsageError(
-            f"{file} has the inputs {dict(graph.inputs)}; its family needs {wanted}: "
-            "give the right --family"
+            f"{file} has the inputs {dict(graph.inputs)}, but its family needs {wanted}: "
+            "check --family"
         )
     if (batch := graph.inputs[pictures[0]][0]) not in (1, None):
         raise UsageError(f"{file} takes {batch} pictures at once; export it with a batch of 1")
@@ -214,54 +205,50 @@ def _picture_input(file: Path, graph: Graph, others: tuple[str, ...]) -> str:
 
 
 def _spec(
-    file: Path,
-    family: str,
-    size: tuple[int | None, int | None],
-    overrides: InputOverrides,
+    file: Path, family: str, size: tuple[int | None, int | None], overrides: InputOverrides
 ) -> InputSpec:
     width, height = size
     if width is None or height is None:
         if overrides.size is None:
-            raise UsageError(f"{file} leaves the size of its input free: give --size")
+            raise UsageError(f"{file} does not fix the size of its input: give --size")
     elif overrides.size not in (None, (width, height)):
-        raise UsageError(f"{file} takes {width}x{height} pixels only; leave --size out")
+        raise UsageError(f"{file} takes {width}x{height} pixels only; omit --size")
     return overrides.apply({"width": width, "height": height, **_DEFAULTS[family]})
 
 
 def _noise(graph: Graph, picture: str, spec: InputSpec) -> dict[str, np.ndarray[Any, Any]]:
-    rng = np.random.default_rng(0)
     top = 255.0 if spec.scale == "byte" else 1.0
-    feeds: dict[str, Any] = {
-        picture: (rng.random((1, 3, spec.height, spec.width)) * top).astype(np.float32)
-    }
+    pixels = np.random.default_rng(0).random((1, 3, spec.height, spec.width)) * top
+    feeds: dict[str, Any] = {picture: pixels.astype(np.float32)}
     if _SIZES in graph.inputs:
         feeds[_SIZES] = np.array([[spec.width, spec.height]], np.int64)
     return feeds
 
 
-def _cells(spec: InputSpec, stride: int) -> int:
-    return -(-spec.width // stride) * -(-spec.height // stride)
+def _cells(spec: InputSpec, level: int) -> int:
+    return -(-spec.width // (8 << level)) * -(-spec.height // (8 << level))
 
 
-def _fits_yolox(outputs: Results, spec: InputSpec, classes: int) -> str:
-    shapes = [value.shape for value in outputs.values()]
-    cells = [sum(_cells(spec, 8 << i) for i in range(levels)) for levels in (3, 4)]
-    if len(shapes) != 1 or len(shapes[0]) != 3:
+def _yolox_fault(outputs: Results, spec: InputSpec, classes: int) -> str:
+    (shape, *others) = [value.shape for value in outputs.values()]
+    three = sum(_cells(spec, level) for level in range(3))
+    cells = (three, three + _cells(spec, 3))
+    if others or len(shape) != 3:
         return "expected one output (1, cells, 5 + classes)"
-    if shapes[0][2] != 5 + classes:
-        return f"expected 5 + {classes} numbers for each cell, found {shapes[0][2]}"
-    if shapes[0][1] not in cells:
-        return f"expected {cells[0]} or {cells[1]} cells, found {shapes[0][1]}"
+    if shape[2] != 5 + classes:
+        return f"expected 5 + {classes} numbers for each cell, found {shape[2]}"
+    if shape[1] not in cells:
+        return f"expected {cells[0]} or {cells[1]} cells, found {shape[1]}"
     return ""
 
 
-def _fits_picodet(outputs: Results, spec: InputSpec, classes: int) -> str:
+def _picodet_fault(outputs: Results, spec: InputSpec, classes: int) -> str:
     shapes = [value.shape for value in outputs.values()]
     levels = len(shapes) // 2
     if len(shapes) < 2 or len(shapes) % 2 or any(len(shape) != 3 for shape in shapes):
         return "expected score maps, then as many box distributions"
     for level, (scores, boxes) in enumerate(zip(shapes[:levels], shapes[levels:], strict=True)):
-        cells = _cells(spec, 8 << level)
+        cells = _cells(spec, level)
         if scores[1:] != (cells, classes):
             return f"expected scores (1, {cells}, {classes}) at stride {8 << level}"
         if boxes[1] != cells or boxes[2] % 4 or boxes[2] < 8:
@@ -269,7 +256,7 @@ def _fits_picodet(outputs: Results, spec: InputSpec, classes: int) -> str:
     return ""
 
 
-def _fits_detr(outputs: Results, spec: InputSpec, classes: int) -> str:
+def _detr_fault(outputs: Results, spec: InputSpec, classes: int) -> str:
     if missing := {"labels", "boxes", "scores"} - outputs.keys():
         return f"it has no output {', '.join(sorted(missing))}"
     labels, boxes, scores = (outputs[name] for name in ("labels", "boxes", "scores"))
@@ -280,8 +267,8 @@ def _fits_detr(outputs: Results, spec: InputSpec, classes: int) -> str:
     return ""
 
 
-_FITS: Mapping[str, Callable[[Results, InputSpec, int], str]] = {
-    "yolox": _fits_yolox,
-    "picodet": _fits_picodet,
-    "detr": _fits_detr,
+_FAULTS: Mapping[str, Callable[[Results, InputSpec, int], str]] = {
+    "yolox": _yolox_fault,
+    "picodet": _picodet_fault,
+    "detr": _detr_fault,
 }

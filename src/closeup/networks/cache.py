@@ -1,8 +1,8 @@
 """Networks on disk: a folder with ``card.json`` and ``graph.onnx``.
 
 The same two files make up a network in the cache (``CACHE/networks/NAME``), in the package
-(``networks/builtin/NAME``) and in a model folder. In the cache the weights that a backbone's graph
-was made of lie beside them, for training it further.
+(``networks/builtin/NAME``) and in a model folder. In the cache, the weights that a backbone's graph
+was made from lie beside them, for fine-tuning.
 """
 
 from __future__ import annotations
@@ -11,24 +11,27 @@ import logging
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
 from closeup.core.errors import NetworkDamaged, NetworkError, NetworkMissing
 from closeup.core.lock import work_folder
 from closeup.networks.card import CARD_FORMAT, Card
-from closeup.networks.engine import cache_folder, content_hash
+from closeup.networks.engine import cache_folder, file_hash
 
 CARD_FILE = "card.json"
 LARGEST_CARD = 64_000_000
 """Bytes, at most."""
-_BUILTIN = Path(__file__).parent / "builtin"
+BUILTIN = Path(__file__).parent / "builtin"
+"""The networks that the package ships."""
+_FIX = "delete the folder, then add or pull the network again"
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """A network on disk: its card, and the folder that card and graph lie in."""
+    """A network on disk: its card, and the folder that holds card and graph."""
 
     card: Card
     folder: Path
@@ -40,7 +43,7 @@ class Network:
 
     @property
     def weights(self) -> Path | None:
-        """The weights to train further from, None where there are none."""
+        """The weights that fine-tuning starts from, None where there are none."""
         if self.card.origin is None:
             return None
         file = self.folder / self.card.origin.weights
@@ -52,9 +55,9 @@ def networks_folder() -> Path:
     return cache_folder() / "networks"
 
 
-def file_hash(file: Path) -> str:
-    """SHA-256 of a file's bytes, 64 hexadecimal digits; see ``engine.content_hash``."""
-    return content_hash(file)
+def measured(file: Path) -> dict[str, Any]:
+    """The fields of a card that are measured on the graph's file: its hash and its size."""
+    return {"sha256": file_hash(file), "bytes": file.stat().st_size}
 
 
 def load(folder: Path, *, verify: bool = True) -> Network:
@@ -75,7 +78,7 @@ def load(folder: Path, *, verify: bool = True) -> Network:
     file = folder / CARD_FILE
     try:
         if file.stat().st_size > LARGEST_CARD:
-            raise NetworkDamaged(f"{file} is larger than {LARGEST_CARD:,} bytes; {_MEND}")
+            raise NetworkDamaged(f"{file} is larger than {LARGEST_CARD:,} bytes; {_FIX}")
         card = Card.model_validate_json(file.read_bytes())
     except FileNotFoundError as err:
         raise NetworkMissing(f"{folder} holds no network: {CARD_FILE} is not there") from err
@@ -84,22 +87,19 @@ def load(folder: Path, *, verify: bool = True) -> Network:
     except ValidationError as err:
         first = err.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise NetworkDamaged(f"{file}: {where}: {first['msg']}; {_MEND}") from err
+        raise NetworkDamaged(f"{file}: {where}: {first['msg']}; {_FIX}") from err
     if card.format > CARD_FORMAT:
         raise NetworkDamaged(
             f"{file} is of format {card.format}, this version reads up to {CARD_FORMAT}: "
             "update closeup"
         )
     if card.format < 1:
-        raise NetworkDamaged(f"{file} is of format {card.format}, which was never in use; {_MEND}")
+        raise NetworkDamaged(f"{file} is of format {card.format}, which never existed; {_FIX}")
     if Path(card.graph).name != card.graph:  # a card from elsewhere must not point outside
-        raise NetworkDamaged(f"{file}: graph {card.graph!r} is not a plain file name; {_MEND}")
+        raise NetworkDamaged(f"{file}: graph {card.graph!r} is not a plain file name; {_FIX}")
     network = Network(card, folder)
     _check_graph(network, verify)
     return network
-
-
-_MEND = "delete the folder and add or pull the network again"
 
 
 def _check_graph(network: Network, verify: bool) -> None:
@@ -107,27 +107,27 @@ def _check_graph(network: Network, verify: bool) -> None:
     try:
         size = file.stat().st_size
         if size != card.bytes:
-            raise NetworkDamaged(f"{file} has {size} bytes, its card says {card.bytes}; {_MEND}")
+            raise NetworkDamaged(f"{file} has {size} bytes, its card says {card.bytes}; {_FIX}")
         found = file_hash(file) if verify else card.sha256
     except FileNotFoundError as err:
-        raise NetworkDamaged(f"{file} is missing, though its card is there; {_MEND}") from err
+        raise NetworkDamaged(f"{file} is missing, though its card is there; {_FIX}") from err
     except OSError as err:
         raise NetworkError(f"{file} cannot be read: {err.strerror or err}") from err
     if found != card.sha256:
         raise NetworkDamaged(
             f"{file} is not the file its card describes: expected SHA-256 {card.sha256}, "
-            f"found {found}; {_MEND}"
+            f"found {found}; {_FIX}"
         )
 
 
 def save(card: Card, graph_file: Path, folder: Path) -> Network:
-    """Write a network's folder: a copy of `graph_file`, the card, and the weights if it has some.
+    """Write a network's folder: a copy of `graph_file`, the card, and the weights if there are any.
 
-    Weights are taken from beside `graph_file`, where they lie under the name that the card's
-    origin gives; without them the network can be used, but not trained further.
+    Weights are copied from beside `graph_file`, under the name that the card's origin gives;
+    without them the network can be used, but not fine-tuned.
 
-    The folder appears whole or not at all. It replaces one that is there, unless that is the very
-    same network: what another process is reading then stays in place. The card's `sha256` and
+    The folder appears whole or not at all. It replaces an existing one unless that holds the very
+    same network, so that what another process is reading stays in place. The card's `sha256` and
     `bytes` must be those of `graph_file`.
 
     Raises
@@ -176,29 +176,22 @@ def _swap(new: Path, folder: Path, work: Path) -> None:
             folder.rename(work / f"old{attempt}")
         except FileNotFoundError:  # another process has just moved it away
             continue
-    raise OSError(f"{folder} is being replaced by other processes all the time")
-
-
-def builtin(name: str) -> Path:
-    """Where the package itself would keep the network `name`."""
-    return _BUILTIN / name
+    raise OSError(f"other processes keep replacing {folder}")
 
 
 def installed() -> list[Network]:
-    """The networks that need no download, by name: those in the cache, then the package's own.
+    """The networks that need no download, by name: those in the cache and the package's own.
 
-    A name in the cache hides one of the package's. A damaged folder is left out and logged;
-    hashes are not checked.
+    A network in the cache hides the package's one of the same name. A damaged folder is left out
+    and logged; hashes are not checked.
     """
     found: dict[str, Network] = {}
-    for base in (networks_folder(), _BUILTIN):
-        for file in sorted(base.glob(f"*/{CARD_FILE}")):
-            if file.parent.name.startswith("."):  # half-written by another process
-                continue
+    for base in (networks_folder(), BUILTIN):
+        for file in base.glob(f"[!.]*/{CARD_FILE}"):  # a dot: half-written by another process
             try:
                 network = load(file.parent, verify=False)
             except NetworkError as err:
                 _log.warning("%s", err)
-                continue
-            found.setdefault(file.parent.name, network)
+            else:
+                found.setdefault(file.parent.name, network)
     return [found[name] for name in sorted(found)]

@@ -1,8 +1,8 @@
 """Fetch one file from a model hub: resumed where it broke off, checked, put in place at once.
 
-huggingface_hub finds the file (endpoint, token, mirrors) and gives the connection. Its own
-downloader throws a half-received file away when the process ends, reports every ten megabytes and
-checks no hash, hence the few lines here.
+huggingface_hub finds the file (endpoint, mirrors, proxies, token) and makes the connection. Its own
+``hf_hub_download`` checks no hash, deletes a half-received file when the process ends, and gives up
+the last ten megabytes each time a connection drops, hence the loop here.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ from urllib.parse import urlsplit
 
 from closeup.core.errors import NetworkDamaged, NetworkMissing
 from closeup.core.progress import Progress, silent
-from closeup.networks.cache import file_hash
-from closeup.networks.engine import cache_folder
+from closeup.networks.engine import cache_folder, file_hash
 
 if TYPE_CHECKING:
     from huggingface_hub.file_download import HfFileMetadata
@@ -43,62 +42,43 @@ def download(
     revision: str = "main",
     sha256: str | None = None,
     progress: Progress = silent,
-    endpoint: str | None = None,
     offline: bool | None = None,
 ) -> Path:
     """One file of a hub repository, downloaded unless it is on disk already.
 
     It is looked for in Closeup's cache (``downloads/REPO/REVISION/FILE``), then in
-    huggingface_hub's, then on the hub.
+    huggingface_hub's, then on the hub (``HF_ENDPOINT``, else the public one).
 
     Parameters
     ----------
     repo, filename, revision
         As on the hub: ``"timm/resnet50.a1_in1k"``, ``"model.safetensors"``.
     sha256
-        What the content must hash to; None takes the hub's own word where it gives one.
+        What the content must hash to; None takes the hash that the hub states, if any.
     progress
-        Called with bytes done and in all.
-    endpoint
-        The hub's address; None takes ``HF_ENDPOINT``, else the public hub.
+        Called with the bytes done and the total.
     offline
-        Never ask the hub; None asks the environment.
+        Never contact the hub; None follows the environment.
 
     Raises
     ------
     NetworkMissing
-        Where the file is not on disk, and the hub cannot be asked or does not have it, or it
+        Where the file is not on disk, and the hub cannot be reached or does not have it, or it
         cannot be written.
     NetworkDamaged
         Where the content's hash is wrong, on disk or after a download.
     """
-    place = cache_folder() / "downloads" / repo.replace("/", "--") / revision / filename
-    for file in (place, _hub_cache(repo, filename, revision)):
-        if file is not None and file.is_file():
-            _check(file, sha256, mine=file == place)
-            return file
-    missing = f"{filename} of {repo} is not on disk"
-    put = f"put the file at {place}"
-    if is_offline() if offline is None else offline:
-        raise NetworkMissing(f"{missing} and downloads are switched off; go online, or {put}")
-    from huggingface_hub import get_hf_file_metadata, hf_hub_url
-    from huggingface_hub.errors import EntryNotFoundError, HTTPError, RepositoryNotFoundError
+    from huggingface_hub import hf_hub_url, try_to_load_from_cache
 
-    endpoint = endpoint or os.environ.get("HF_ENDPOINT") or None
+    place = cache_folder() / "downloads" / repo.replace("/", "--") / revision / filename
+    # Another tool may have fetched the file already.
+    shared = try_to_load_from_cache(repo, filename, revision=revision)
+    if not place.is_file() and isinstance(shared, str) and Path(shared).is_file():
+        _check(Path(shared), sha256, ours=False)
+        return Path(shared)
+    endpoint = os.environ.get("HF_ENDPOINT") or None  # the library reads it when imported only
     url = hf_hub_url(repo, filename, revision=revision, endpoint=endpoint)
-    try:
-        about = get_hf_file_metadata(url, endpoint=endpoint)
-        promised = about.etag if about.etag and _SHA256.fullmatch(about.etag) else None
-        _transfer(about, url, place, sha256 or promised, progress)
-    except (EntryNotFoundError, RepositoryNotFoundError) as err:
-        raise NetworkMissing(f"{missing} and {url} does not exist; {put}") from err
-    except (HTTPError, OSError) as err:
-        reason = str(err).strip().splitlines() or [type(err).__name__]
-        raise NetworkMissing(
-            f"{missing} and {url} cannot be fetched ({reason[0]}); "
-            f"try again (a broken download goes on where it stopped), or {put}"
-        ) from err
-    return place
+    return _fetch(url, place, f"{filename} of {repo}", sha256, progress, offline)
 
 
 def download_url(
@@ -111,46 +91,56 @@ def download_url(
 ) -> Path:
     """The file at a plain address, downloaded to `place` unless it is there already.
 
-    Parameters and errors are those of :func:`download`, but for `sha256`, which may be the first
+    Parameters and errors are those of :func:`download`, except that `sha256` may be the first
     digits alone. The user's hub token is not sent.
     """
+    return _fetch(url, place, place.name, sha256, progress, offline, token=False)
+
+
+def _fetch(
+    url: str,
+    place: Path,
+    what: str,
+    sha256: str | None,
+    progress: Progress,
+    offline: bool | None,
+    *,
+    token: bool | None = None,
+) -> Path:
     if place.is_file():
-        _check(place, sha256, mine=True)
+        _check(place, sha256)
         return place
-    missing, put = f"{place.name} is not on disk", f"put the file at {place}"
+    missing, put = f"{what} is not on disk", f"put the file at {place}"
     if is_offline() if offline is None else offline:
         raise NetworkMissing(f"{missing} and downloads are switched off; go online, or {put}")
     from huggingface_hub import get_hf_file_metadata
-    from huggingface_hub.errors import HTTPError
+    from huggingface_hub.errors import EntryNotFoundError, HTTPError, RepositoryNotFoundError
 
     try:
-        about = get_hf_file_metadata(url, token=False)
-        _transfer(about, url, place, sha256, progress, trusted=False)
+        about = get_hf_file_metadata(url, token=token)
+        if sha256 is None and _SHA256.fullmatch(about.etag or ""):
+            sha256 = about.etag
+        # The hub sends large files on to another host, which must not see the user's token.
+        if urlsplit(about.location).netloc != urlsplit(url).netloc:
+            token = False
+        _transfer(about, place, sha256, progress, token)
+    except (EntryNotFoundError, RepositoryNotFoundError) as err:
+        raise NetworkMissing(f"{missing} and {url} does not exist; {put}") from err
     except (HTTPError, OSError) as err:
         reason = str(err).strip().splitlines() or [type(err).__name__]
         raise NetworkMissing(
             f"{missing} and {url} cannot be fetched ({reason[0]}); "
-            f"try again (a broken download goes on where it stopped), or {put}"
+            f"try again (a broken download resumes where it stopped), or {put}"
         ) from err
     return place
 
 
-def _hub_cache(repo: str, filename: str, revision: str) -> Path | None:
-    """The file in huggingface_hub's own cache, where another tool has fetched it already."""
-    from huggingface_hub import try_to_load_from_cache
-
-    found = try_to_load_from_cache(repo, filename, revision=revision)
-    return Path(found) if isinstance(found, str) else None
-
-
 def _transfer(
     about: HfFileMetadata,
-    url: str,
     place: Path,
     sha256: str | None,
     progress: Progress,
-    *,
-    trusted: bool = True,
+    token: bool | None,
 ) -> None:
     from huggingface_hub.utils import WeakFileLock, build_hf_headers
 
@@ -158,13 +148,8 @@ def _transfer(
     # Named after the content, so that a file changed on the hub is never glued to an old half.
     mark = hashlib.sha256((about.etag or about.location).encode()).hexdigest()[:12]
     part = place.with_name(f"{place.name}.{mark}.part")
-    # The hub sends large files on to another host, which must not see the user's token.
-    trusted = trusted and urlsplit(about.location).netloc == urlsplit(url).netloc
     # A compressed answer could not be resumed.
-    headers = {
-        **build_hf_headers(token=None if trusted else False),
-        "Accept-Encoding": "identity",
-    }
+    headers = {**build_hf_headers(token=token), "Accept-Encoding": "identity"}
     total = about.size or 0
     with WeakFileLock(f"{part}.lock"):
         if place.is_file():  # another process has fetched it meanwhile
@@ -175,14 +160,14 @@ def _transfer(
         if total and part.stat().st_size != total:
             part.unlink()
             raise NetworkDamaged(f"{about.location} is not {total} bytes long; try again")
-        _check(part, sha256, mine=True)
+        _check(part, sha256)
         part.replace(place)
 
 
 def _receive(url: str, headers: dict[str, str], target: BinaryIO, total: int) -> Iterator[int]:
     """Append to `target` what it lacks of `url`, and yield its size after each piece.
 
-    A line that drops is picked up where it broke, as long as something arrives between drops.
+    A dropped connection is picked up where it broke, as long as something arrives between drops.
     """
     from huggingface_hub import get_session
     from huggingface_hub.errors import HfHubHTTPError, HTTPError
@@ -214,13 +199,13 @@ def _receive(url: str, headers: dict[str, str], target: BinaryIO, total: int) ->
             time.sleep(drops)
 
 
-def _check(file: Path, sha256: str | None, *, mine: bool) -> None:
+def _check(file: Path, sha256: str | None, *, ours: bool = True) -> None:
     """Compare hashes; a wrong file of Closeup's own cache is deleted."""
     if sha256 is None or (found := file_hash(file)).startswith(sha256):
         return
-    if mine:
+    if ours:
         file.unlink()
     raise NetworkDamaged(
         f"{file} is not the expected file: expected SHA-256 {sha256}, found {found}; "
-        + ("it was deleted, try again" if mine else "delete it and try again")
+        + ("it was deleted, try again" if ours else "delete it and try again")
     )

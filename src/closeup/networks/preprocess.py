@@ -7,16 +7,19 @@ they cannot differ.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from closeup.core.errors import UsageError
 from closeup.core.types import Box, Floats, Pixels
 from closeup.photos.picture import Picture
 
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
 Resize = Literal["letterbox", "stretch"]
 _GAP = 2.0
 """From four times the wanted size on, pictures are first averaged down by a whole number, to twice
@@ -25,7 +28,7 @@ _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.B
 
 
 class InputSpec(BaseModel):
-    """What a network wants to see.
+    """What a network expects as its input.
 
     Attributes
     ----------
@@ -56,6 +59,53 @@ class InputSpec(BaseModel):
     scale: Literal["unit", "byte"] = "unit"
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+
+
+class InputOverrides(BaseModel):
+    """What the user changes about a network's :class:`InputSpec`; None keeps the default.
+
+    `size` is ``(width, height)``, or one number for both; `mean` and `std` are three numbers in
+    the order of `color`, or one for all three.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    size: tuple[int, int] | None = None
+    color: Literal["rgb", "bgr"] | None = None
+    scale: Literal["unit", "byte"] | None = None
+    mean: tuple[float, float, float] | None = None
+    std: tuple[float, float, float] | None = None
+    resize: Resize | None = None
+    interpolation: Literal["bilinear", "bicubic"] | None = None
+
+    @field_validator("size", "mean", "std", mode="before")
+    @classmethod
+    def _one_for_all(cls, value: Any, info: Any) -> Any:
+        if isinstance(value, list | tuple) and len(value) == 1:
+            value = value[0]
+        if not isinstance(value, int | float):
+            return value
+        return (value,) * (2 if info.field_name == "size" else 3)
+
+    def apply(self, defaults: dict[str, Any]) -> InputSpec:
+        """`defaults` (arguments of :class:`InputSpec`) with the overrides applied.
+
+        Raises
+        ------
+        UsageError
+            Where the result is not a valid input.
+        """
+        given = self.model_dump(exclude_none=True)
+        if size := given.pop("size", None):
+            given["width"], given["height"] = size
+        try:
+            spec = InputSpec.model_validate({**defaults, **given})
+        except ValidationError as err:
+            first = err.errors()[0]
+            raise UsageError(f"input {first['loc'][0]}: {first['msg']}") from err
+        if 0.0 in spec.std:
+            raise UsageError("std must not be 0: it divides the pixels")
+        return spec
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +150,9 @@ def prepare(photo: Pixels | Image.Image | Picture, spec: InputSpec) -> tuple[Flo
     ----------
     photo
         Upright: ``(height, width, 3)`` uint8 RGB, a PIL image of the same, or a
-        :class:`Picture`, of which the smaller copy is taken where that is large enough.
+        :class:`Picture`, whose smaller copy is used where that is large enough.
     spec
-        The network's wishes.
+        What the network expects.
 
     Returns
     -------

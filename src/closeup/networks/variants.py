@@ -1,9 +1,9 @@
-"""A stronger backbone out of one at hand: more stages, larger pictures, mirrored views.
+"""A stronger backbone made from another: more stages, larger pictures, mirrored views.
 
-``NAME@stages-320-flip`` is the backbone `NAME` with each feature map's average beside its
-embedding, on pictures of 320 x 320 pixels, averaged with its answer for the mirrored picture. Any
-of the three may be left out. The result is an ONNX graph with a card like any other, so that
-whatever runs, caches and ships a backbone needs to know nothing of it.
+``NAME@stages-320-flip`` is the backbone `NAME` with each feature map's average added to its
+embedding, on pictures of 320 x 320 pixels, averaged with its embedding of the mirrored picture. Any
+of the three may be omitted. The result is an ONNX graph with a card like any other, so that
+whatever runs, caches and ships a backbone needs to know nothing about variants.
 
 Needs the ``onnx`` package, which the PyTorch extra brings.
 """
@@ -19,13 +19,7 @@ from typing import TYPE_CHECKING, Any
 from closeup.core.config import EngineConfig
 from closeup.core.errors import NetworkError, NetworkMissing, UsageError
 from closeup.core.lock import work_folder
-from closeup.networks.cache import (
-    Network,
-    file_hash,
-    load,
-    networks_folder,
-    save,
-)
+from closeup.networks.cache import Network, load, measured, networks_folder, save
 from closeup.networks.engine import open_graph
 
 if TYPE_CHECKING:
@@ -35,12 +29,12 @@ if TYPE_CHECKING:
 
 _SIZE = re.compile(r"[1-9][0-9]{1,3}")
 _LEAST_SIDE = 2
-"""A feature map of one cell is no picture any more: it is the embedding on its way."""
+"""A feature map of one cell is no longer a picture, but the embedding in the making."""
 
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """What is changed of a backbone; `size` is the side of its input in pixels, 0 for its own."""
+    """What a variant changes; `size` is the side of the input in pixels, 0 for the base's own."""
 
     stages: bool = False
     size: int = 0
@@ -62,7 +56,7 @@ def split_name(name: str) -> tuple[str, Variant | None]:
     Raises
     ------
     UsageError
-        Where what follows the ``@`` is no variant.
+        Where what follows the ``@`` is not a variant.
     """
     base, found, text = name.partition("@")
     if not found:
@@ -72,19 +66,19 @@ def split_name(name: str) -> tuple[str, Variant | None]:
     flags = [word for word in words if word in ("stages", "flip")]
     if len(sizes) + len(flags) != len(words) or len(sizes) > 1 or len(flags) > len(set(flags)):
         raise UsageError(
-            f"{name}: expected NAME@ and then `stages`, a size in pixels, `flip`, joined by `-` "
-            "(as in mobilenetv2@stages-320-flip)"
+            f"{name}: expected NAME@ followed by `stages`, a size in pixels or `flip`, joined by "
+            "`-` (as in mobilenetv2@stages-320-flip)"
         )
     return base, Variant("stages" in flags, sizes[0] if sizes else 0, "flip" in flags)
 
 
 def derive(base: Network, variant: Variant) -> Network:
-    """The variant of a backbone, from the cache where it was made of this very `base` before.
+    """The variant of a backbone, from the cache where it was made from this very `base` before.
 
     Raises
     ------
     UsageError
-        Where `base` is no backbone, has no feature maps, or does not take the size.
+        Where `base` is not a backbone, has no feature maps, or does not take the size.
     NetworkMissing
         Where the ``onnx`` package is absent.
     """
@@ -103,14 +97,11 @@ def derive(base: Network, variant: Variant) -> Network:
     with work_folder(networks_folder(), ".making-") as work:
         file = work / "graph.onnx"
         file.write_bytes(model.SerializeToString())
-        card = base.card.model_copy(
-            update={
-                "name": name, "graph": "graph.onnx", "sha256": file_hash(file),
-                "bytes": file.stat().st_size, "input": spec, "dim": sum(blocks),
-                "blocks": blocks, "scores": {},
-                "made_with": {**base.card.made_with, "base": base.card.sha256},
-            }
-        )  # fmt: skip
+        changes = {
+            "name": name, "graph": file.name, "input": spec, "dim": sum(blocks), "blocks": blocks,
+            "scores": {}, "made_with": {**base.card.made_with, "base": base.card.sha256},
+        }  # fmt: skip
+        card = base.card.model_copy(update={**changes, **measured(file)})
         _try(name, file, spec.width, spec.height, sum(blocks))
         return save(card, file, folder)
 
@@ -137,29 +128,28 @@ def _change(base: Network, variant: Variant) -> tuple[ModelProto, tuple[int, ...
     return model, blocks
 
 
-def mirror(model: ModelProto, dim: int) -> None:
-    """Let a backbone's graph give the mean of its embeddings of a picture and its mirror image.
+def mirror(card: Card, file: Path) -> Card:
+    """Let a backbone's graph embed its picture and the mirror image, and give the mean of both.
 
     Parameters
     ----------
-    model
-        With one input ``(n, 3, height, width)`` and one output ``(n, dim)``; it is changed.
+    file
+        The graph, with one input ``(n, 3, height, width)`` and one output ``(n, dim)``; it is
+        rewritten.
+
+    Returns
+    -------
+    card
+        The card that fits the new graph.
     """
-    _finish(model, _add_flip(model, model.graph.output[0].name), dim)
-
-
-def mirrored(card: Card, file: Path) -> Card:
-    """Rewrite the backbone's graph `file` as :func:`mirror` does, and give the card that fits."""
     import onnx
 
     model = onnx.load(file)
-    mirror(model, card.dim)
+    _finish(model, _add_flip(model, model.graph.output[0].name), card.dim)
     file.write_bytes(model.SerializeToString())
     _try(card.name, file, card.input.width, card.input.height, card.dim)
-    return card.model_copy(update={
-        "sha256": file_hash(file), "bytes": file.stat().st_size,
-        "made_with": {**card.made_with, "flip": "mean"},
-    })  # fmt: skip
+    made_with = {**card.made_with, "flip": "mean"}
+    return card.model_copy(update={**measured(file), "made_with": made_with})
 
 
 def _finish(model: ModelProto, output: str, dim: int) -> None:
@@ -170,7 +160,7 @@ def _finish(model: ModelProto, output: str, dim: int) -> None:
     _rename(model, output, "embedding")
     del model.graph.output[:]
     model.graph.output.append(value)
-    # What was known of the shapes inside holds no longer.
+    # The shapes that were noted inside no longer hold.
     del model.graph.value_info[:]
     onnx.checker.check_model(model)
 
@@ -182,16 +172,16 @@ def _resize(model: ModelProto, size: int) -> None:
 
 
 def _add_stages(name: str, model: ModelProto, output: str, dim: int) -> tuple[str, tuple[int, ...]]:
-    """Put the mean of the last feature map of each resolution but the smallest before `output`.
+    """Prepend the mean of each resolution's last feature map to `output`, but not the smallest's.
 
-    The smallest one's is, in nearly every network, what the embedding is made of.
+    That one is what the embedding is made of, in nearly every network.
     """
     import onnx
     from onnx import helper
 
     maps = _feature_maps(onnx.shape_inference.infer_shapes(model))
     if len(maps) < 2:
-        raise UsageError(f"{name} has no feature maps of several sizes; leave `stages` out")
+        raise UsageError(f"{name} has no feature maps of several sizes; omit `stages`")
     pooled = []
     for place, tensor in enumerate(list(maps)[:-1]):
         means = _free(model, f"closeup_stage{place}_map")
@@ -266,7 +256,7 @@ def _add_flip(model: ModelProto, output: str) -> str:
 
 
 def _rename(model: ModelProto, old: str, new: str) -> None:
-    """Call the tensor `old` `new`; another that bears the name already gets out of the way."""
+    """Rename the tensor `old` to `new`; a tensor that has this name already gets another."""
     if old == new:
         return
     names = {new: _free(model, new), old: new}
@@ -277,7 +267,7 @@ def _rename(model: ModelProto, old: str, new: str) -> None:
 
 
 def _free(model: ModelProto, name: str) -> str:
-    """`name`, with a number where a tensor of the graph has it."""
+    """`name`, with a number appended where a tensor of the graph already has it."""
     taken = {one for node in model.graph.node for one in (*node.input, *node.output)}
     taken |= {tensor.name for tensor in model.graph.initializer}
     others = (f"{name}_{number}" for number in count(1))
@@ -293,7 +283,7 @@ def _try(name: str, file: Path, width: int, height: int, dim: int) -> None:
         (answer,) = graph.run({next(iter(graph.inputs)): picture}).values()
     except NetworkError as err:
         raise UsageError(
-            f"{name} cannot be made: {err}; try another size, or leave `stages` out"
+            f"{name} cannot be made: {err}; try another size, or omit `stages`"
         ) from err
     if answer.shape != (1, dim):
         raise UsageError(f"{name} gives {answer.shape} instead of (1, {dim}); try another size")

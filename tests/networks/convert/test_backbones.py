@@ -26,9 +26,8 @@ from closeup.networks import (
 )
 from closeup.networks.convert.backbones import Architecture, build, read_weights
 from closeup.networks.engine import open_graph
-from closeup.networks.inputs import IMAGENET_MEAN, IMAGENET_STD
 from closeup.networks.names import ALIASES
-from closeup.networks.preprocess import InputSpec
+from closeup.networks.preprocess import IMAGENET_MEAN, IMAGENET_STD, InputSpec
 from tests.networks.hub_server import hub_server
 
 torch = pytest.importorskip("torch", reason="converting networks needs the torch extra")

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bench.networks import D_FINE_N, random_detr
 from closeup.core.config import EngineConfig
 from closeup.core.errors import NetworkDamaged, NetworkMissing, UsageError
 from closeup.core.types import Pixels
@@ -21,17 +22,9 @@ from closeup.networks import (
     Network,
     file_hash,
 )
-from closeup.networks.convert import detectors as export_detectors
-from closeup.networks.convert import detr as export_detr
-from closeup.networks.convert import torchvision_detectors as export_torchvision
-from closeup.networks.convert.detectors import (
-    DETECTORS,
-    Converted,
-    export_detector,
-    from_torchvision,
-    from_transformers,
-    write_graph,
-)
+from closeup.networks.convert import torchvision_detectors, transformers_detectors
+from closeup.networks.convert.detectors import DETECTORS, GRAPH_FILE, export_detector
+from closeup.networks.convert.onnx_export import Converted, write_graph
 from closeup.networks.download import download, download_url
 from closeup.networks.engine import open_graph
 from closeup.networks.preprocess import InputSpec
@@ -62,7 +55,7 @@ TINY_RT_DETR = TINY_DETR | {
     "encoder_in_channels": [32, 32, 32],
     "decoder_in_channels": [32, 32, 32],
 }
-TINY_D_FINE = export_detr.D_FINE_N | TINY_DETR | {"decoder_in_channels": [32, 32]}
+TINY_D_FINE = D_FINE_N | TINY_DETR | {"decoder_in_channels": [32, 32]}
 
 
 def need(*modules: str) -> None:
@@ -75,8 +68,10 @@ def tiny_detr(model_type: str, sizes: dict[str, Any]) -> Converted:
     import torch
 
     torch.manual_seed(0)
-    model = export_detr.build(model_type, CLASSES, sizes)
-    return from_transformers(model, InputSpec(width=SIDE, height=SIDE, resize="stretch"))
+    model = random_detr(model_type, CLASSES, sizes)
+    return transformers_detectors.converted(
+        model, InputSpec(width=SIDE, height=SIDE, resize="stretch")
+    )
 
 
 def tiny_torchvision(builder: str) -> Converted:
@@ -84,14 +79,14 @@ def tiny_torchvision(builder: str) -> Converted:
     import torch
 
     torch.manual_seed(0)
-    model = export_torchvision.build(builder)
+    model = torchvision_detectors.build(builder)
     with torch.no_grad():  # else nothing of the picture reaches the heads
         for name, weight in model.named_parameters():
             if weight.ndim == 4 and "fpn" not in name and "rpn" not in name:
                 torch.nn.init.kaiming_normal_(weight)
             elif "cls_score" in name or "bbox_pred" in name:
                 weight.mul_(0.2)
-    return from_torchvision(model, SIDE)
+    return torchvision_detectors.converted(model, SIDE)
 
 
 FAMILIES: dict[str, Callable[[], Converted]] = {
@@ -203,7 +198,7 @@ def test_faster_rcnn_is_built_as_its_weights_want_it() -> None:
     from torch import nn
 
     def norms(builder: str) -> set[float]:
-        layers = export_torchvision.build(builder).modules()
+        layers = torchvision_detectors.build(builder).modules()
         return {layer.eps for layer in layers if isinstance(layer, nn.BatchNorm2d)}
 
     assert norms("fasterrcnn_resnet50_fpn") == {0.0}
@@ -216,7 +211,7 @@ def test_named_torchvision_detector_from_a_local_file(tmp_path: Path) -> None:
 
     weights = tmp_path / "weights.pth"
     torch.manual_seed(0)
-    torch.save(export_torchvision.build("ssdlite320_mobilenet_v3_large").state_dict(), weights)
+    torch.save(torchvision_detectors.build("ssdlite320_mobilenet_v3_large").state_dict(), weights)
     card = export_detector("ssdlite", tmp_path, weights=weights)
     assert (card.family, card.batch, card.classes, card.licence) == (
         "rcnn",
@@ -242,7 +237,7 @@ def save_tiny_checkpoint(folder: Path) -> Any:
     import torch
 
     torch.manual_seed(0)
-    model = export_detr.build("rt_detr", CLASSES, TINY_RT_DETR)
+    model = random_detr("rt_detr", CLASSES, TINY_RT_DETR)
     model.save_pretrained(folder)
     wants = {
         **{"size": {"height": SIDE, "width": SIDE}, "resample": 2, "do_normalize": False},
@@ -262,7 +257,7 @@ def test_named_transformers_detector_from_a_local_file(tmp_path: Path) -> None:
     assert card.input == InputSpec(width=SIDE, height=SIDE, resize="stretch")
     assert card.made_with.keys() == {"closeup", "torch", "transformers", "opset"}
     values = np.random.default_rng(0).random((1, 3, SIDE, SIDE), np.float32)
-    expected = ask_torch(from_transformers(model, card.input), values)
+    expected = ask_torch(transformers_detectors.converted(model, card.input), values)
     sizes = np.array([[SIDE, SIDE]])
     found = open_graph(target / "graph.onnx").run({"images": values, "orig_target_sizes": sizes})
     np.testing.assert_allclose(found["scores"][0], expected["scores"], atol=1e-3)
@@ -316,14 +311,14 @@ def test_damaged_checkpoints(tmp_path: Path, fault: str) -> None:
 def test_preprocessors_of_another_kind(tmp_path: Path, wants: str, message: str) -> None:
     (tmp_path / "p.json").write_text(wants)
     with pytest.raises(NetworkDamaged, match=message):
-        export_detr.input_spec(tmp_path / "p.json")
+        transformers_detectors.input_spec(tmp_path / "p.json")
 
 
 def test_a_preprocessor_that_normalises(tmp_path: Path) -> None:
     wants = {"size": {"width": 64, "height": 32}, "resample": 3, "do_normalize": True,
              "image_mean": [0.1, 0.2, 0.3], "image_std": [1, 1, 2]}  # fmt: skip
     (tmp_path / "p.json").write_text(json.dumps(wants))
-    spec = export_detr.input_spec(tmp_path / "p.json")
+    spec = transformers_detectors.input_spec(tmp_path / "p.json")
     assert (spec.width, spec.height, spec.interpolation) == (64, 32, "bicubic")
     assert (spec.mean, spec.std) == ((0.1, 0.2, 0.3), (1, 1, 2))
 
@@ -365,13 +360,13 @@ def test_checkpoints_come_from_the_hub(tmp_path: Path, hub: Hub) -> None:
     source.mkdir()
     save_tiny_checkpoint(source)
     repo = DETECTORS["rt-detr"].source
-    for name in export_detr.FILES:
+    for name in transformers_detectors.FILES:
         hub.files[f"{repo}/resolve/main/{name}"] = (source / name).read_bytes()
     steps: list[tuple[str, int, int]] = []
     card = export_detector("rt-detr", tmp_path, lambda *step: steps.append(step))
     assert card.classes == CLASSES
     assert ("download model.safetensors", 0) in {step[:2] for step in steps}
-    for name in export_detr.FILES:  # where the next conversion finds them without a line
+    for name in transformers_detectors.FILES:  # where the next conversion finds them without a line
         assert file_hash(download(repo, name, offline=True)) == file_hash(source / name)
 
 
@@ -392,9 +387,17 @@ def test_plain_addresses_check_the_start_of_the_hash(tmp_path: Path, hub: Hub) -
     assert len(hub.asked) == asked
 
 
-def test_torchvision_names_its_files() -> None:
+def test_torchvision_names_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     need("torchvision")
-    file = export_torchvision.weights_file("fasterrcnn_resnet50_fpn")
-    assert file.sha256_start == "258fb6c6"
-    assert file.place.name == "fasterrcnn_resnet50_fpn_coco-258fb6c6.pth"
-    assert Card.model_fields["graph"].default == export_detectors.GRAPH_FILE
+    asked: list[tuple[str, str, str]] = []
+
+    def noted(url: str, place: Path, *, sha256: str, **_: Any) -> Path:
+        asked.append((url, place.name, sha256))
+        raise NetworkMissing("none")
+
+    monkeypatch.setattr("closeup.networks.download.download_url", noted)
+    with pytest.raises(NetworkMissing, match="none"):
+        export_detector("faster-rcnn", tmp_path)
+    name = "fasterrcnn_resnet50_fpn_coco-258fb6c6.pth"
+    assert asked == [(f"https://download.pytorch.org/models/{name}", name, "258fb6c6")]
+    assert Card.model_fields["graph"].default == GRAPH_FILE

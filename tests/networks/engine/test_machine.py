@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
+import platformdirs
 import pytest
+from platformdirs.macos import MacOS
+from platformdirs.unix import Unix
+from platformdirs.windows import Windows
 
 from closeup.networks.engine.machine import cache_folder
 
@@ -24,24 +27,26 @@ def test_a_relative_cache_is_made_absolute(tmp_path: Path, monkeypatch: pytest.M
 @pytest.mark.parametrize(
     ("platform", "variable", "expected"),
     [
-        ("linux", "XDG_CACHE_HOME", "given/closeup"),
-        ("win32", "LOCALAPPDATA", "given/closeup"),
-        ("linux", "", ".cache/closeup"),
-        ("darwin", "", "Library/Caches/closeup"),
-        ("win32", "", "AppData/Local/closeup"),
+        (Unix, "XDG_CACHE_HOME", "given/closeup"),
+        (Windows, "LOCALAPPDATA", "given/closeup"),  # platformdirs asks Windows itself
+        (Unix, "HOME", "given/.cache/closeup"),
+        (MacOS, "HOME", "given/Library/Caches/closeup"),
     ],
 )
 def test_the_platforms_own_cache(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    platform: str,
+    platform: type[platformdirs.PlatformDirs],
     variable: str,
     expected: str,
 ) -> None:
     for name in ("CLOSEUP_CACHE", "XDG_CACHE_HOME", "LOCALAPPDATA"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(sys, "platform", platform)
-    monkeypatch.setattr(Path, "home", lambda: tmp_path)
-    if variable:
-        monkeypatch.setenv(variable, str(tmp_path / "given"))
+    monkeypatch.setattr(platformdirs, "PlatformDirs", platform)
+    given = str(tmp_path / "given")
+    for name in (variable, "USERPROFILE"):
+        monkeypatch.setenv(name, given)
+    monkeypatch.setattr(
+        platformdirs.windows, "get_win_folder", {"CSIDL_LOCAL_APPDATA": given}.__getitem__
+    )
     assert cache_folder() == tmp_path / expected

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from closeup.networks.engine import unchanged
-from closeup.networks.engine.unchanged import content_hash, while_unchanged
+from closeup.networks.engine.unchanged import file_hash, while_unchanged
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def test_a_file_that_was_just_written_is_read_again(tmp_path: Path) -> None:
     file = tmp_path / "file"
     for text in ("one", "two", "six"):  # of one size, within one tick of the file system's clock
         file.write_text(text)
-        assert content_hash(file) == content_hash.__wrapped__(file)  # type: ignore[attr-defined]
+        assert file_hash(file) == file_hash.__wrapped__(file)  # type: ignore[attr-defined]
 
 
 def test_failures_are_not_remembered(old: Path) -> None:
@@ -63,4 +63,4 @@ def test_failures_are_not_remembered(old: Path) -> None:
 
 def test_a_missing_file_is_told_by_the_reader(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        content_hash(tmp_path / "file")
+        file_hash(tmp_path / "file")

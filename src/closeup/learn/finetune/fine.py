@@ -256,7 +256,7 @@ def _export(
     With `flip` its graph also evaluates the mirror image. The weights beside it stay those of the
     architecture, so that it can be fine-tuned again.
     """
-    from closeup.networks import variants as derive
+    from closeup.networks import variants
     from closeup.networks.convert import backbones as export
 
     about = {"description": description, "licence": card.licence, "source": card.source,
@@ -265,5 +265,5 @@ def _export(
         name = f"{card.name}-finetuned"
         made = export.export_backbone(backbone, folder, name, overrides, about)
         if flip:
-            made = derive.mirrored(made, folder / made.graph)
+            made = variants.mirror(made, folder / made.graph)
         return save(made, folder / made.graph, work / result.NETWORK_FOLDER)

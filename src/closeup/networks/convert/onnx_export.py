@@ -8,19 +8,26 @@ from __future__ import annotations
 import contextlib
 import io
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from closeup.core.config import EngineConfig
 from closeup.core.errors import NetworkError, NetworkMissing
+from closeup.networks.engine import open_graph
+from closeup.networks.preprocess import InputSpec
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 OPSET = 18
+LEAST_SCORE = 0.01
+"""A detector's graph gives no box that scores less, unless it gives a fixed number of boxes."""
 
 
 def need_torch(what: str) -> None:
@@ -49,7 +56,7 @@ def export_onnx(
     *,
     input_names: Sequence[str],
     output_names: Sequence[str],
-    dynamic_batch: bool,
+    traced: bool = False,
 ) -> None:
     """Write `module` in evaluation mode as one self-contained ONNX file (opset 18).
 
@@ -58,12 +65,14 @@ def export_onnx(
     module
         Called as ``module(*example_inputs)``; it is put in evaluation mode.
     example_inputs
-        Positional inputs with the batch first. With `dynamic_batch` their batch must be at least
-        2, because the exporter takes a batch of 1 for a constant.
+        Positional inputs with the batch first. That axis stays free in the graph, for which the
+        batch must be at least 2: the exporter takes a batch of 1 for a constant.
     file
         Written whole, weights included; its folder must exist.
-    dynamic_batch
-        Leave the first axis of every input free.
+    traced
+        Use PyTorch's older exporter, which runs the module once and notes what happens, and fix the
+        batch. Detectors need it: the newer one cannot follow non-maximum suppression, whose
+        outputs have no fixed length, nor some of transformers' DETRs.
 
     Raises
     ------
@@ -73,12 +82,18 @@ def export_onnx(
     import torch
     from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 
-    if dynamic_batch and any(len(value) < 2 for value in example_inputs):
-        raise ValueError("a free batch axis needs example inputs with a batch of at least 2")
-    free = {0: torch.export.Dim.DYNAMIC}
-    chatter = io.StringIO()
+    how: dict[str, Any] = {"f": str(file), "dynamo": False}
+    if not traced:
+        if any(len(value) < 2 for value in example_inputs):
+            raise ValueError("a free batch axis needs example inputs with a batch of at least 2")
+        free = {0: torch.export.Dim.DYNAMIC}
+        how = {"dynamo": True, "dynamic_shapes": (free,) * len(example_inputs), "verbose": False}
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(chatter), torch.no_grad():
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(io.StringIO()),
+            torch.no_grad(),
+        ):
             warnings.simplefilter("ignore")
             program = torch.onnx.export(
                 module.eval(),
@@ -86,85 +101,94 @@ def export_onnx(
                 input_names=list(input_names),
                 output_names=list(output_names),
                 opset_version=OPSET,
-                dynamo=True,
-                dynamic_shapes=tuple(free for _ in example_inputs) if dynamic_batch else None,
-                verbose=False,
+                **how,
             )
-            # Every node carries the stack trace of its making, with this machine's own paths.
-            ClearMetadataAndDocStringPass()(program.model)
-            program.save(str(file), external_data=False)
+            if program is not None:
+                # Every node carries the stack trace of its making, with this machine's own paths.
+                ClearMetadataAndDocStringPass()(program.model)
+                program.save(str(file), external_data=False)
     except torch.onnx.errors.OnnxExporterError as err:
-        raise _failed(module, err) from err
-
-
-def trace_onnx(
-    module: nn.Module,
-    example_inputs: Sequence[Tensor],
-    file: Path,
-    *,
-    input_names: Sequence[str],
-    output_names: Sequence[str],
-) -> None:
-    """As :func:`export_onnx` for a fixed batch, with PyTorch's older, tracing exporter.
-
-    Detectors need it: the newer one cannot follow non-maximum suppression, whose outputs have no
-    fixed length, nor some of transformers' DETRs. It runs the module once and notes what happens.
-    """
-    import torch
-
-    try:
-        with warnings.catch_warnings(), torch.no_grad():
-            warnings.simplefilter("ignore")
-            torch.onnx.export(
-                module.eval(),
-                tuple(example_inputs),
-                str(file),
-                input_names=list(input_names),
-                output_names=list(output_names),
-                opset_version=OPSET,
-                dynamo=False,
-            )
-    except torch.onnx.errors.OnnxExporterError as err:
-        raise _failed(module, err) from err
-
-
-def _failed(module: nn.Module, err: Exception) -> NetworkError:
-    first = next((line for line in str(err).splitlines() if line.strip()), type(err).__name__)
-    return NetworkError(
-        f"{type(module).__name__} cannot be exported to ONNX: {first.strip()}; "
-        "try another architecture, or export it yourself and add the ONNX file"
-    )
+        first = next((line for line in str(err).splitlines() if line.strip()), type(err).__name__)
+        raise NetworkError(
+            f"{type(module).__name__} cannot be exported to ONNX: {first.strip()}; "
+            "try another architecture, or export it yourself and add the ONNX file"
+        ) from err
 
 
 def require_agreement(
-    name: str,
-    expected: Mapping[str, NDArray[np.floating]],
-    found: Mapping[str, NDArray[np.floating]],
-    tolerance: float = 1e-3,
-) -> float:
-    """Check a graph's outputs against its module's, and return the largest relative difference.
-
-    The difference is the largest absolute one over the largest absolute expected value, per
-    output; outputs of no elements count as equal.
+    name: str, expected: NDArray[np.floating], found: NDArray[np.floating], tolerance: float
+) -> None:
+    """Check that an output of a graph is the module's, to within `tolerance`.
 
     Raises
     ------
     NetworkError
-        Where an output differs in shape or by more than `tolerance`.
+        Where it differs in shape or by more than that.
     """
-    worst = 0.0
-    for key, value in expected.items():
-        if found[key].shape != value.shape:
-            raise NetworkError(
-                f"{name}: the exported graph gives {key} of shape {found[key].shape}, PyTorch "
-                f"{value.shape}; the export is wrong, use another version of PyTorch"
-            )
-        if value.size:
-            scale = float(np.abs(value).max()) or 1.0
-            worst = max(worst, float(np.abs(found[key] - value).max()) / scale)
-    if not worst <= tolerance:  # also true of NaN
+    wrong = "the export is wrong, use another version of PyTorch"
+    if found.shape != expected.shape:
         raise NetworkError(
-            f"{name}: the exported graph differs from PyTorch by {worst:.2g} (relative; at most "
-            f"{tolerance:g} is allowed); the export is wrong, use another version of PyTorch"
+            f"{name}: the exported graph's output has shape {found.shape}, PyTorch's "
+            f"{expected.shape}; {wrong}"
         )
-    return worst
+    gap = float(np.abs(found - expected).max())
+    if not gap <= tolerance:  # also true of NaN
+        raise NetworkError(
+            f"{name}: the exported graph's output differs from PyTorch's by {gap:.2g}, where at "
+            f"most {tolerance:.2g} is allowed; {wrong}"
+        )
+
+
+def made_with(*libraries: str) -> dict[str, str]:
+    """The versions that a card names: Closeup's, PyTorch's, those of `libraries`, the opset."""
+    from closeup._version import __version__
+
+    versions = {name: str(import_module(name).__version__) for name in ("torch", *libraries)}
+    return {"closeup": __version__, **versions, "opset": str(OPSET)}
+
+
+@dataclass(frozen=True, slots=True)
+class Converted:
+    """A detector as a PyTorch module, ready for export, and what its card will say.
+
+    `inputs` and `outputs` are the names of the graph's inputs and outputs; the first input is the
+    picture.
+    """
+
+    module: nn.Module
+    family: Literal["detr", "rcnn"]
+    spec: InputSpec
+    classes: tuple[str, ...]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+def write_graph(name: str, converted: Converted, file: Path) -> None:
+    """Export a detector to `file` and check it against PyTorch on random pixels.
+
+    Raises
+    ------
+    NetworkError
+        Where the export fails, or the graph's best scores are not PyTorch's.
+    """
+    import torch
+
+    spec = converted.spec
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.rand(1, 3, spec.height, spec.width, generator=generator)
+    inputs = [pixels, torch.tensor([[spec.width, spec.height]])][: len(converted.inputs)]
+    with torch.no_grad():
+        expected = dict(zip(converted.outputs, converted.module(*inputs), strict=True))
+    names = {"input_names": converted.inputs, "output_names": converted.outputs}
+    export_onnx(converted.module, inputs, file, **names, traced=True)
+    # ONNX Runtime, because OpenVINO would leave a compiled copy of this temporary file behind.
+    graph = open_graph(file, EngineConfig(engine="onnxruntime"))
+    feeds = {key: value.numpy() for key, value in zip(converted.inputs, inputs, strict=True)}
+    found = _best_scores(graph.run(feeds)["scores"])
+    require_agreement(name, _best_scores(expected["scores"].numpy()), found, tolerance=0.01)
+
+
+def _best_scores(scores: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The ten best, filled up with the lowest score that a graph may give."""
+    best = np.sort(scores.reshape(-1))[::-1][:10]
+    return np.pad(best, (0, 10 - len(best)), constant_values=LEAST_SCORE)

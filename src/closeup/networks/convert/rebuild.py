@@ -1,12 +1,14 @@
-"""A backbone in the cache -> the PyTorch module that its graph was made of."""
+"""A backbone in the cache -> the PyTorch module that its graph was exported from."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from closeup.core.errors import NetworkDamaged, NetworkError
-from closeup.networks import InputOverrides, Network, file_hash
+from closeup.networks.cache import Network
 from closeup.networks.convert.onnx_export import need_torch
+from closeup.networks.engine import file_hash
+from closeup.networks.preprocess import InputOverrides
 
 if TYPE_CHECKING:
     from closeup.networks.convert.backbones import Backbone
@@ -39,7 +41,7 @@ def side_of(network: Network, size: int) -> int:
 
 
 def overrides_of(network: Network, size: int) -> InputOverrides:
-    """The network's input as overrides, so that what is made of it wants the same pixels.
+    """The network's input as overrides, so that what is made of it expects the same pixels.
 
     Parameters
     ----------
@@ -55,23 +57,23 @@ def overrides_of(network: Network, size: int) -> InputOverrides:
 
 
 def rebuild(network: Network, size: int = 0) -> Backbone:
-    """The module with its weights, in evaluation mode; its classifier is off.
+    """The module with its weights, in evaluation mode and without its classifier.
 
     Parameters
     ----------
     size
-        Side of the input in pixels that it is to take, 0 for the network's own.
+        Side of the input in pixels, 0 for the network's own.
 
     Raises
     ------
     NetworkError
-        Where nothing is known of how the graph was made, or its weights are not there.
+        Where it is not known how the graph was made, or its weights are not there.
     NetworkDamaged
-        Where the weights are not those that the graph was made of.
+        Where the weights are not those that the graph was made from.
     NetworkMissing
         Where PyTorch is absent.
     UsageError
-        Where the framework cannot build it any more.
+        Where the framework can no longer build it.
     """
     name = network.card.name
     origin, weights = network.card.origin, network.weights
@@ -95,7 +97,6 @@ def rebuild(network: Network, size: int = 0) -> Backbone:
             f"{origin.sha256}, found {found}; delete the folder and add the network again"
         )
     architecture = export.Architecture(origin.framework, origin.architecture, origin.args)
-    backbone = export.build(architecture, overrides_of(network, size))
-    export.load_weights(backbone, export.read_weights(weights), weights)
+    backbone = export.from_checkpoint(architecture, overrides_of(network, size), weights)
     backbone.module.eval()
     return backbone

@@ -1,4 +1,4 @@
-"""Bring a timm network in: download its weights, convert it once."""
+"""Download the weights of a timm network and convert it once."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from closeup.core.progress import Progress
 from closeup.networks.card import Card
 from closeup.networks.convert.onnx_export import need_torch
 from closeup.networks.download import download
-from closeup.networks.inputs import InputOverrides
-from closeup.networks.names import ALIASES, WEIGHTS_FILE, TimmName
+from closeup.networks.names import ALIASES, WEIGHTS_FILE, TimmName, unknown
+from closeup.networks.preprocess import InputOverrides
 
 
-def convert_timm(name: str, folder: Path, progress: Progress, offline: bool) -> Card:
+def convert_timm(name: str, folder: Path, progress: Progress, offline: bool | None) -> Card:
     """Write the graph of a timm backbone into `folder` and return its card.
 
     Parameters
@@ -25,7 +25,7 @@ def convert_timm(name: str, folder: Path, progress: Progress, offline: bool) -> 
     Raises
     ------
     NetworkMissing
-        Where PyTorch is absent, timm has no such network, or its weights cannot be had.
+        Where PyTorch is absent, timm has no such network, or its weights cannot be downloaded.
     NetworkError
         Where the export fails.
     """
@@ -35,8 +35,7 @@ def convert_timm(name: str, folder: Path, progress: Progress, offline: bool) -> 
     source = ALIASES.get(name) or _any_timm(name)
     weights = download(source.repo, WEIGHTS_FILE, progress=progress, offline=offline)
     architecture = export.Architecture("timm", source.architecture, source.args)
-    backbone = export.build(architecture, InputOverrides())
-    export.load_weights(backbone, export.read_weights(weights), weights)
+    backbone = export.from_checkpoint(architecture, InputOverrides(), weights)
     about = {
         "description": f"timm {source.architecture}",
         "source": f"https://huggingface.co/{source.repo}",
@@ -46,8 +45,6 @@ def convert_timm(name: str, folder: Path, progress: Progress, offline: bool) -> 
 
 def _any_timm(name: str) -> TimmName:
     import timm
-
-    from closeup.networks.known import unknown
 
     config = timm.get_pretrained_cfg(name) if timm.is_model(name) else None
     if config is None:

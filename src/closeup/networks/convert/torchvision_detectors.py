@@ -6,50 +6,31 @@ place, so that a photo is resized once. PyTorch is imported inside the functions
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from closeup.core.errors import UsageError
-from closeup.networks.engine import cache_folder
+from closeup.networks.coco import COCO91
+from closeup.networks.convert.onnx_export import LEAST_SCORE, Converted
 from closeup.networks.preprocess import InputSpec
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-LEAST_SCORE = 0.01
-"""The graph gives no box that scores less; torchvision's own 0.05 would hide weak ones."""
-
 _FASTER_RCNN_V1 = "fasterrcnn_resnet50_fpn"
 
 
-@dataclass(frozen=True, slots=True)
-class WeightsFile:
-    """Where torchvision keeps a network's weights: the name ends in the start of its SHA-256."""
+def weights_url(architecture: str) -> str:
+    """Where the COCO weights of a torchvision detector are.
 
-    url: str
-
-    @property
-    def sha256_start(self) -> str:
-        """The first hexadecimal digits of the file's SHA-256."""
-        return self.url.rsplit("-", 1)[1].split(".")[0]
-
-    @property
-    def place(self) -> Path:
-        """Where the cache keeps it."""
-        return cache_folder() / "downloads" / "torchvision" / self.url.rsplit("/", 1)[1]
-
-
-def weights_file(architecture: str) -> WeightsFile:
-    """The COCO weights of a torchvision detector."""
+    The file's name ends in a dash and the first digits of its SHA-256.
+    """
     from torchvision.models import get_model_weights
 
-    return WeightsFile(get_model_weights(architecture).DEFAULT.url)
+    return str(get_model_weights(architecture).DEFAULT.url)
 
 
-def build(architecture: str, classes: int = 91) -> nn.Module:
-    """A torchvision detector with random weights, in evaluation mode.
+def build(architecture: str) -> nn.Module:
+    """A torchvision detector of COCO's categories with random weights, in evaluation mode.
 
     Its batch norms are those that the COCO weights were made for, which torchvision itself builds
     only together with those weights.
@@ -58,7 +39,7 @@ def build(architecture: str, classes: int = 91) -> nn.Module:
     from torchvision.models import get_model
 
     model: nn.Module = get_model(
-        architecture, weights=None, weights_backbone=None, num_classes=classes
+        architecture, weights=None, weights_backbone=None, num_classes=len(COCO91)
     )
     if architecture == _FASTER_RCNN_V1:
         for layer in model.modules():
@@ -67,29 +48,13 @@ def build(architecture: str, classes: int = 91) -> nn.Module:
     return model.eval()
 
 
-def input_spec(model: Any, size: int) -> InputSpec:
-    """What `model` wants at ``size`` x ``size`` pixels: as in its training, but for the size.
+def converted(model: Any, size: int) -> Converted:
+    """An R-CNN or SSD of torchvision for ``size`` x ``size`` pixels, ready for export.
 
-    SSDlite stretches; Faster R-CNN keeps the shape and pads, with what its normalisation turns
-    into zeros.
-    """
-    from torchvision.models.detection.ssd import SSD
-
-    mean, std = tuple(model.transform.image_mean), tuple(model.transform.image_std)
-    return InputSpec(
-        width=size,
-        height=size,
-        resize="stretch" if isinstance(model, SSD) else "letterbox",
-        pad=tuple(round(255 * value) for value in mean),
-        mean=mean,
-        std=std,
-    )
-
-
-def deployed(model: Any) -> nn.Module:
-    """A module from ``(1, 3, height, width)`` normalised pixels to ``boxes, labels, scores``.
-
-    Boxes are ``(n, 4)`` XYXY input pixels, labels and scores ``(n,)``, best first.
+    The graph goes from ``(1, 3, height, width)`` normalised pixels to ``boxes, labels, scores``:
+    ``(n, 4)`` XYXY input pixels and twice ``(n,)``, best first. But for the size, the input is as
+    in its training: SSDlite stretches; Faster R-CNN keeps the shape and pads, with what its
+    normalisation turns into zeros.
 
     Raises
     ------
@@ -101,6 +66,12 @@ def deployed(model: Any) -> nn.Module:
     from torchvision.models.detection.image_list import ImageList
     from torchvision.models.detection.ssd import SSD
 
+    is_ssd = isinstance(model, SSD)
+    if not is_ssd and not isinstance(model, FasterRCNN):
+        raise UsageError(f"{type(model).__name__} is not a Faster R-CNN or SSD of torchvision")
+    # torchvision's own 0.05 would hide weak boxes.
+    (model if is_ssd else model.roi_heads).score_thresh = LEAST_SCORE
+
     class Deployed(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -109,34 +80,25 @@ def deployed(model: Any) -> nn.Module:
         def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
             batch = ImageList(images, [(images.shape[2], images.shape[3])])
             features = self.model.backbone(images)
-            found = self.read(batch, features)[0]
-            return found["boxes"], found["labels"], found["scores"]
+            if is_ssd:
+                levels = list(features.values())
+                anchors = self.model.anchor_generator(batch, levels)
+                found = self.model.postprocess_detections(
+                    self.model.head(levels), anchors, batch.image_sizes
+                )
+            else:
+                proposals, _ = self.model.rpn(batch, features)
+                found = self.model.roi_heads(features, proposals, batch.image_sizes)[0]
+            return found[0]["boxes"], found[0]["labels"], found[0]["scores"]
 
-    class DeployedRcnn(Deployed):
-        def read(
-            self, batch: ImageList, features: OrderedDict[str, Tensor]
-        ) -> list[dict[str, Tensor]]:
-            proposals, _ = self.model.rpn(batch, features)
-            found: list[dict[str, Tensor]] = self.model.roi_heads(
-                features, proposals, batch.image_sizes
-            )[0]
-            return found
-
-    class DeployedSsd(Deployed):
-        def read(
-            self, batch: ImageList, features: OrderedDict[str, Tensor]
-        ) -> list[dict[str, Tensor]]:
-            levels = list(features.values())
-            anchors = self.model.anchor_generator(batch, levels)
-            found: list[dict[str, Tensor]] = self.model.postprocess_detections(
-                self.model.head(levels), anchors, batch.image_sizes
-            )
-            return found
-
-    if isinstance(model, FasterRCNN):
-        model.roi_heads.score_thresh = LEAST_SCORE
-        return DeployedRcnn().eval()
-    if isinstance(model, SSD):
-        model.score_thresh = LEAST_SCORE
-        return DeployedSsd().eval()
-    raise UsageError(f"{type(model).__name__} is no Faster R-CNN or SSD of torchvision")
+    mean, std = tuple(model.transform.image_mean), tuple(model.transform.image_std)
+    spec = InputSpec(
+        width=size,
+        height=size,
+        resize="stretch" if is_ssd else "letterbox",
+        pad=tuple(round(255 * value) for value in mean),
+        mean=mean,
+        std=std,
+    )
+    outputs = ("boxes", "labels", "scores")
+    return Converted(Deployed().eval(), "rcnn", spec, COCO91, ("images",), outputs)

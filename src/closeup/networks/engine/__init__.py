@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from pathlib import Path
 
 from closeup.core.config import EngineConfig
@@ -12,7 +13,9 @@ from closeup.networks.engine.choice import bf16_is_safe, faster_engine
 from closeup.networks.engine.graph import Feeds, Graph, Results
 from closeup.networks.engine.machine import cache_folder
 from closeup.networks.engine.onnx_file import Signature, read_signature
-from closeup.networks.engine.unchanged import content_hash
+from closeup.networks.engine.onnxruntime_backend import OnnxruntimeGraph, has_cuda
+from closeup.networks.engine.openvino_backend import OpenvinoGraph, import_openvino
+from closeup.networks.engine.unchanged import file_hash
 from closeup.networks.preprocess import InputSpec
 
 __all__ = [
@@ -21,7 +24,8 @@ __all__ = [
     "Results",
     "Signature",
     "cache_folder",
-    "content_hash",
+    "engine_facts",
+    "file_hash",
     "open_graph",
     "precision_for",
     "read_signature",
@@ -40,16 +44,16 @@ def open_graph(
     """Open the ONNX file at `path` for running.
 
     ``engine="auto"`` takes ONNX Runtime where it has an NVIDIA GPU, else OpenVINO, else (where
-    OpenVINO cannot take the graph) ONNX Runtime again, which is logged and put in the graph's
-    `note`. For streams both are tried the first time, and the faster one is remembered. For
+    OpenVINO cannot take the graph) ONNX Runtime again, which is logged and written to the graph's
+    `note`. For streams both are timed the first time, and the faster one is remembered. For
     ``precision="auto"`` see :func:`precision_for`.
 
     Parameters
     ----------
     many
-        Whether it is for streams of many feeds or for one soon.
+        Whether it will run streams of many feeds, or one feed at a time and soon.
     spec
-        How pictures become its input, of a backbone; None for other graphs.
+        How pictures become a backbone's input; None for other graphs.
 
     Raises
     ------
@@ -67,23 +71,18 @@ def open_graph(
     signature = read_signature(path)
     threads = config.threads or available_cpus()
     precision = precision_for(path, config, spec)
+    opened = partial(_open, signature, precision, threads, many)
     if config.engine != "auto":
-        return _open(config.engine, signature, precision, threads, many)
-    if precision == "fp32" and _has_cuda():
-        return _open("onnxruntime", signature, precision, threads, many)
+        return opened(config.engine)
+    if precision == "fp32" and has_cuda():
+        return opened("onnxruntime")
     try:
-        if precision == "fp32" and many:
-            engine = faster_engine(
-                signature, threads, lambda name: _open(name, signature, precision, threads, many)
-            )
-            return _open(engine, signature, precision, threads, many)
-        return _open("openvino", signature, precision, threads, many)
+        trying = precision == "fp32" and many
+        return opened(faster_engine(signature, threads, opened) if trying else "openvino")
     except NetworkError as err:
         if precision != "fp32":
             raise
         _log.warning("%s; running it on ONNX Runtime instead", err)
-        from closeup.networks.engine.onnxruntime_backend import OnnxruntimeGraph
-
         return OnnxruntimeGraph(signature, threads, note=str(err))
 
 
@@ -91,38 +90,41 @@ def precision_for(path: Path, config: EngineConfig, spec: InputSpec | None = Non
     """The precision that the graph at `path` runs in: ``fp32`` or ``bf16``.
 
     ``auto`` is bf16 for a backbone whose embeddings it leaves as they are, on a processor made for
-    it: tried the first time and remembered. A detector's boxes would move, so its is fp32.
+    it: tried the first time and remembered. It would move a detector's boxes, so that stays fp32.
 
     Parameters
     ----------
     spec
-        How pictures become its input, of a backbone; None for other graphs.
+        How pictures become a backbone's input; None for other graphs.
     """
     if config.precision != "auto":
         return config.precision
-    if spec is None or config.engine == "onnxruntime" or _has_cuda():
+    if spec is None or config.engine == "onnxruntime" or has_cuda():
         return "fp32"
     signature, threads = read_signature(path), config.threads or available_cpus()
     try:
         safe = bf16_is_safe(
-            signature, spec, lambda name: _open("openvino", signature, name, threads, True)
+            signature, spec, lambda precision: OpenvinoGraph(signature, precision, threads, True)
         )
     except NetworkError:
         return "fp32"
     return "bf16" if safe else "fp32"
 
 
-def _has_cuda() -> bool:
-    from closeup.networks.engine.onnxruntime_backend import has_cuda
+def engine_facts() -> dict[str, str]:
+    """The processor, the precisions it is made for, and what the engines run on."""
+    import onnxruntime
 
-    return has_cuda()
+    core = import_openvino().Core()
+    devices, providers = core.available_devices, onnxruntime.get_available_providers()
+    return {
+        "processor": str(core.get_property("CPU", "FULL_DEVICE_NAME")).strip(),
+        "precisions": ", ".join(core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")),
+        "engines": f"openvino on {', '.join(devices)}; onnxruntime with {', '.join(providers)}",
+    }
 
 
-def _open(engine: str, signature: Signature, precision: str, threads: int, many: bool) -> Graph:
+def _open(signature: Signature, precision: str, threads: int, many: bool, engine: str) -> Graph:
     if engine == "onnxruntime":
-        from closeup.networks.engine.onnxruntime_backend import OnnxruntimeGraph
-
         return OnnxruntimeGraph(signature, threads)
-    from closeup.networks.engine.openvino_backend import OpenvinoGraph
-
     return OpenvinoGraph(signature, precision, threads, many)

@@ -20,8 +20,8 @@ from closeup.core.types import Pixels
 from closeup.networks.engine.graph import Feeds, Graph
 from closeup.networks.engine.machine import cache_folder
 from closeup.networks.engine.onnx_file import Signature
-from closeup.networks.engine.quiet import import_openvino
-from closeup.networks.engine.unchanged import content_hash
+from closeup.networks.engine.openvino_backend import cpu_property
+from closeup.networks.engine.unchanged import file_hash
 from closeup.networks.preprocess import InputSpec, prepare
 
 CHOICES_FILE = "engines.json"
@@ -156,8 +156,8 @@ def _remembered(
     signature: Signature, question: str, find: Callable[[], dict[str, Any]]
 ) -> dict[str, Any]:
     """The answer to a question about a graph on this machine, found at most once."""
-    content = content_hash(signature.file)
-    key = hashlib.sha256(f"{content} {_machine()} {question}".encode()).hexdigest()[:32]
+    asked = f"{file_hash(signature.file)} {_machine()} {question}"
+    key = hashlib.sha256(asked.encode()).hexdigest()[:32]
     file = cache_folder() / CHOICES_FILE
     known = _read(file)
     if isinstance(known.get(key), dict):
@@ -184,15 +184,10 @@ def _read(file: Path) -> dict[str, Any]:
 @cache
 def _machine() -> str:
     """Processor and engines: what an answer depends on beside the graph."""
-    openvino = import_openvino()
-
-    name = openvino.Core().get_property("CPU", "FULL_DEVICE_NAME")
-    return f"{name} openvino {version('openvino')} onnxruntime {version('onnxruntime')}"
+    engines = " ".join(f"{name} {version(name)}" for name in ("openvino", "onnxruntime"))
+    return f"{cpu_property('FULL_DEVICE_NAME')} {engines}"
 
 
-@cache
 def _has_bf16() -> bool:
     """Whether the processor multiplies in bf16; elsewhere OpenVINO would emulate it."""
-    openvino = import_openvino()
-
-    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "BF16" in cpu_property("OPTIMIZATION_CAPABILITIES")

@@ -2,31 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Protocol
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from closeup.networks.engine.onnx_file import Shape
+from closeup.core.errors import NetworkError
+from closeup.networks.engine.onnx_file import Signature
 
 Feeds = Mapping[str, NDArray[np.generic]]
 Results = dict[str, NDArray[Any]]
+Pending = Callable[[], Results]
+"""Waits for a run that was started, and gives its results."""
 
 MOST_STREAMS = 16
-"""Runs at once in a stream, at most: each holds its own activations, hundreds of MB for some."""
+"""Most runs of a stream at once: each holds its own activations, hundreds of MB for some graphs."""
 
 
 def in_flight(streams: int) -> int:
-    """How many feeds of a stream are held at once where so many run at once.
+    """How many feeds of a stream are held at once where `streams` of them run at once.
 
-    Twice as many, so that none waits while an older result is handed over, and some for small
-    networks, whose runs are over before the next feed comes.
+    Twice as many, so that none waits while an older result is handed over, and a few more for small
+    networks, whose runs end before the next feed arrives.
     """
     return 2 * streams + 4
 
 
-class Graph(Protocol):
+class Graph(ABC):
     """An opened ONNX graph.
 
     Attributes
@@ -40,20 +46,24 @@ class Graph(Protocol):
     outputs
         Names in the graph's own order, which is also the order of the results' keys.
     note
-        Why this engine was taken where another was preferred; ``""`` where it was not.
+        Why this engine runs it although another was preferred, else ``""``.
     """
 
-    @property
-    def engine(self) -> str: ...
-    @property
-    def precision(self) -> str: ...
-    @property
-    def inputs(self) -> Mapping[str, Shape]: ...
-    @property
-    def outputs(self) -> tuple[str, ...]: ...
-    @property
-    def note(self) -> str: ...
+    engine: str
+    title: str
+    """The engine's name in messages."""
+    hint = ""
+    """What to try where the engine fails, for messages."""
 
+    def __init__(self, signature: Signature, precision: str, threads: int, note: str = "") -> None:
+        self.signature = signature
+        self.inputs = signature.inputs
+        self.outputs = signature.outputs
+        self.precision = precision
+        self.threads = threads
+        self.note = note
+
+    @abstractmethod
     def run(self, feeds: Feeds) -> Results:
         """Run once, on all processors.
 
@@ -67,22 +77,35 @@ class Graph(Protocol):
         NetworkError
             Where the feeds do not fit the inputs or the graph fails; the message names the file.
         """
-        ...
 
     def stream(self, feeds: Iterable[Feeds | None]) -> Iterator[Results]:
         """Run over many feeds, several at a time, and yield their results in order.
 
-        None among the feeds is not run and gives an empty result in its place, so that what goes
-        through several graphs need not stop at each.
+        A feed of None is not run; its result is empty, so that what goes through several graphs
+        keeps its place in each.
 
         Only a few feeds are in flight at any moment, however many there are; their arrays must not
         be written to until their result is out. An exception raised by `feeds` reaches the
-        caller; after it, or after closing the iterator early, nothing runs on. No feeds give no
-        results.
+        caller; after it, or after closing the iterator early, nothing keeps running. No feeds give
+        no results.
 
         Raises
         ------
         NetworkError
             As :meth:`run`; results before the failing feed may be lost.
         """
-        ...
+        running: deque[Pending] = deque()
+        with self._runner() as (limit, start):
+            for feed in feeds:
+                if len(running) == limit:
+                    yield running.popleft()()
+                running.append(dict if feed is None else start(feed))
+            while running:
+                yield running.popleft()()
+
+    @abstractmethod
+    def _runner(self) -> AbstractContextManager[tuple[int, Callable[[Feeds], Pending]]]:
+        """How many runs may be pending at once, and how one is started; stops them all at exit."""
+
+    def _failed(self, what: str, reason: object) -> NetworkError:
+        return NetworkError(f"{self.signature.file} {what} on {self.title}: {reason}{self.hint}")

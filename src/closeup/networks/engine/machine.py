@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
 CACHE_VARIABLE = "CLOSEUP_CACHE"
@@ -16,10 +15,6 @@ def cache_folder() -> Path:
     """
     if named := os.environ.get(CACHE_VARIABLE):
         return Path(named).expanduser().absolute()
-    if sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    elif sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base / "closeup"
+    from platformdirs import PlatformDirs
+
+    return PlatformDirs("closeup", appauthor=False, opinion=False).user_cache_path

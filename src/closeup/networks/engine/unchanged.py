@@ -17,9 +17,9 @@ _SETTLED = 2_000_000_000
 
 
 def while_unchanged(read: Callable[[Path], T]) -> Callable[[Path], T]:
-    """`read`, called anew only where the file's size, times or place on the disk differ.
+    """`read`, called again only where the file's size, times or place on the disk differ.
 
-    What it raises is not remembered, nor what it gives of a file that has just been written.
+    Errors are not remembered, nor what it returns for a file that has just been written.
     """
 
     @functools.lru_cache(_MOST)
@@ -41,7 +41,7 @@ def while_unchanged(read: Callable[[Path], T]) -> Callable[[Path], T]:
 
 
 @while_unchanged
-def content_hash(file: Path) -> str:
+def file_hash(file: Path) -> str:
     """SHA-256 of a file's bytes, 64 hex digits.
 
     Raises

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
 from closeup.core.errors import NetworkDamaged, NetworkError
+from closeup.networks.convert.onnx_export import Converted
 from closeup.networks.preprocess import InputSpec
 
 if TYPE_CHECKING:
@@ -28,64 +27,9 @@ MOST_BOXES = 300
 
 _FILTERS = {2: "bilinear", 3: "bicubic"}  # Pillow's numbers
 
-D_FINE_N: dict[str, Any] = {
-    "backbone_config": {
-        "model_type": "hgnet_v2",
-        "stem_channels": [3, 16, 16],
-        "stage_in_channels": [16, 64, 256, 512],
-        "stage_mid_channels": [16, 32, 64, 128],
-        "stage_out_channels": [64, 256, 512, 1024],
-        "hidden_sizes": [64, 256, 512, 1024],
-        "stage_num_blocks": [1, 1, 2, 1],
-        "stage_numb_of_layers": [3, 3, 3, 3],
-        "use_learnable_affine_block": True,
-        "out_indices": [3, 4],
-    },
-    "encoder_in_channels": [512, 1024],
-    "encoder_hidden_dim": 128,
-    "encoder_ffn_dim": 512,
-    "encode_proj_layers": [1],
-    "feat_strides": [16, 32],
-    "hidden_expansion": 0.34,
-    "depth_mult": 0.5,
-    "d_model": 128,
-    "decoder_layers": 3,
-    "decoder_in_channels": [128, 128],
-    "decoder_ffn_dim": 512,
-    "decoder_n_points": [6, 6],
-    "num_feature_levels": 2,
-}
-"""The sizes of D-FINE-N, to build it without its checkpoint."""
 
-
-def build(model_type: str, classes: tuple[str, ...], sizes: dict[str, Any]) -> nn.Module:
-    """A detector of transformers with random weights, in evaluation mode.
-
-    Its weights are spread out: as transformers draws them, hardly anything of the picture reaches
-    the heads, all queries score alike, and rounding errors would decide which boxes are given.
-    """
-    import torch
-    from torch import nn
-    from transformers import AutoConfig, AutoModelForObjectDetection
-
-    labels = {"id2label": dict(enumerate(classes)), "num_labels": len(classes)}
-    config = AutoConfig.for_model(model_type, **{**sizes, **labels})
-    model: nn.Module = AutoModelForObjectDetection.from_config(config)
-    with torch.no_grad():
-        for name, weight in model.named_parameters():
-            if weight.ndim == 4:
-                nn.init.kaiming_normal_(weight)
-            elif weight.ndim == 2 and ("class_embed" in name or "score_head" in name):
-                weight.normal_(0, 0.15)
-            elif weight.ndim == 2 and not weight.any():
-                weight.normal_(0, 0.02)
-            elif weight.ndim == 2:
-                nn.init.xavier_uniform_(weight)
-    return model.eval()
-
-
-def read_checkpoint(folder: Path) -> nn.Module:
-    """The detector in a folder with ``config.json`` and ``model.safetensors``.
+def read_checkpoint(files: Mapping[str, Path]) -> nn.Module:
+    """The detector in the files of a checkpoint, given by the names in :data:`FILES`.
 
     Raises
     ------
@@ -95,15 +39,18 @@ def read_checkpoint(folder: Path) -> nn.Module:
         Where the installed transformers does not know the architecture.
     """
     from safetensors import SafetensorError
-    from transformers import AutoConfig, AutoModelForObjectDetection
+    from safetensors.torch import load_file
+    from transformers import MODEL_FOR_OBJECT_DETECTION_MAPPING, AutoConfig
 
+    config_file, weights = files[CONFIG_FILE], files[WEIGHTS_FILE]
     try:
-        kind = json.loads((folder / CONFIG_FILE).read_text(encoding="utf8"))["model_type"]
-        config = AutoConfig.from_pretrained(folder, local_files_only=True)
-    except KeyError as err:
-        raise NetworkDamaged(f"{folder / CONFIG_FILE} names no model_type; fetch it again") from err
-    except json.JSONDecodeError as err:
-        raise NetworkDamaged(f"{folder / CONFIG_FILE} is not JSON: {err}; fetch it again") from err
+        kind = json.loads(config_file.read_text(encoding="utf8"))["model_type"]
+        config = AutoConfig.from_pretrained(config_file, local_files_only=True)
+        builder = MODEL_FOR_OBJECT_DETECTION_MAPPING[type(config)]
+    except (json.JSONDecodeError, UnicodeDecodeError) as err:
+        raise NetworkDamaged(f"{config_file} is not JSON: {err}; fetch it again") from err
+    except (KeyError, TypeError) as err:
+        raise NetworkDamaged(f"{config_file} names no known model_type; fetch it again") from err
     except ValueError as err:
         raise NetworkError(
             f"the installed transformers does not know {kind!r} networks: "
@@ -111,22 +58,18 @@ def read_checkpoint(folder: Path) -> nn.Module:
         ) from err
     try:
         with _quiet():
-            model, about = AutoModelForObjectDetection.from_pretrained(
-                folder,
-                config=config,
-                local_files_only=True,
-                use_safetensors=True,
-                output_loading_info=True,
+            model, about = builder.from_pretrained(
+                None, config=config, state_dict=load_file(weights), output_loading_info=True
             )
     except (OSError, RuntimeError, ValueError, SafetensorError) as err:
         raise NetworkDamaged(
-            f"{folder / WEIGHTS_FILE} cannot be read as a {kind} detector: "
+            f"{weights} cannot be read as a {kind} detector: "
             f"{str(err).splitlines()[0]}; fetch it again"
         ) from err
     missing = sorted(key for key in about["missing_keys"] if not key.endswith("_tracked"))
     if missing:
         raise NetworkDamaged(
-            f"{folder / WEIGHTS_FILE} lacks {len(missing)} weights of a {kind} detector "
+            f"{weights} lacks {len(missing)} weights of a {kind} detector "
             f"({', '.join(missing[:3])}); use the file that belongs to {CONFIG_FILE}"
         )
     loaded: nn.Module = model.float().eval()
@@ -168,23 +111,18 @@ def input_spec(file: Path) -> InputSpec:
         if wants.get("do_normalize", False):
             spec |= {"mean": wants["image_mean"], "std": wants["image_std"]}
         return InputSpec.model_validate(spec)
-    except (ValueError, KeyError, TypeError, ValidationError) as err:
+    except (ValueError, KeyError, TypeError) as err:
         raise NetworkDamaged(
-            f"{file} does not say the width and height of the input in the usual way ({err!r}); "
+            f"{file} does not give the input's width and height in the usual way ({err!r}); "
             "fetch it again"
         ) from err
 
 
-def class_names(model: Any) -> tuple[str, ...]:
-    """The categories of a model in its own order, as its configuration names them."""
-    names = {int(number): str(name) for number, name in model.config.id2label.items()}
-    return tuple(names.get(number, "") for number in range(max(names) + 1))
+def converted(model: Any, spec: InputSpec) -> Converted:
+    """A detector of transformers, ready for export; its configuration names the categories.
 
-
-def deployed(model: Any) -> nn.Module:
-    """A module from ``images`` and ``orig_target_sizes`` to ``labels, boxes, scores``.
-
-    Pairs of query and class are ranked together by the sigmoid of their logit, and the best
+    The graph goes from ``images`` and ``orig_target_sizes`` to ``labels, boxes, scores``. Pairs of
+    query and class are ranked together by the sigmoid of their logit, and the best
     :data:`MOST_BOXES` given: the deployment form of RT-DETR and its descendants.
     """
     import torch
@@ -208,4 +146,12 @@ def deployed(model: Any) -> nn.Module:
             scale = orig_target_sizes.to(corners.dtype).repeat(1, 2).unsqueeze(1)
             return places % classes, corners.gather(1, query) * scale, scores
 
-    return Deployed().eval()
+    labels = {int(number): str(name) for number, name in model.config.id2label.items()}
+    return Converted(
+        Deployed().eval(),
+        "detr",
+        spec,
+        tuple(labels.get(number, "") for number in range(max(labels) + 1)),
+        ("images", "orig_target_sizes"),
+        ("labels", "boxes", "scores"),
+    )
