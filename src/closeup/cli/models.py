@@ -45,11 +45,11 @@ def list_networks(json: opt.Json = False) -> None:
     if here:
         Console(soft_wrap=False).print(table)
     else:
-        print("No network is installed yet.")
+        print("No networks are installed yet.")
     print(f"\ncache: {networks_folder()}")
     for kind in ("detector", "backbone"):
         print(f"{kind}s to pull: {', '.join(n for n, k in more.items() if k == kind) or 'none'}")
-    print("Any timm architecture can be pulled as a backbone. Your own: closeup models add FILE …")
+    print("Any timm architecture works as a backbone too. Add your own: closeup models add FILE …")
 
 
 @models.command("pull")
@@ -119,7 +119,7 @@ def add(
     )
     about = {k: v for k, v in {"licence": licence, "source": source}.items() if v is not None}
     if not file.is_file():
-        raise UsageError(f"there is no file {file}; check the path")
+        raise UsageError(f"{file} does not exist or is not a file; check the path")
     if family is not None:
         if timm or torchvision or classes is None:
             raise UsageError(

@@ -2,7 +2,7 @@
 
 The same two files make up a network in the cache (``CACHE/networks/NAME``), in the package
 (``networks/builtin/NAME``) and in a model folder. In the cache, the weights that a backbone's graph
-was made from lie beside them, for fine-tuning.
+was made from are kept too, for fine-tuning.
 """
 
 from __future__ import annotations

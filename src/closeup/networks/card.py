@@ -1,4 +1,4 @@
-"""The typed card that lies beside every ONNX graph."""
+"""The typed card beside every ONNX graph."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ Family = Literal["yolox", "picodet", "detr", "rcnn", "embedding"]
 
 
 class Origin(BaseModel):
-    """The PyTorch module that a backbone's graph was made of, so that it can be trained further.
+    """The PyTorch module that a backbone's graph was exported from, so that it can be fine-tuned.
 
     Attributes
     ----------
     framework, architecture, args
         What built it.
     weights, sha256
-        Its state dict beside the graph, classifier left out, and that file's hash. A folder that
-        only predicts (a model's) does without it.
+        Its state dict beside the graph, without the classifier, and that file's hash. A folder that
+        only predicts (a model's) does not have it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -35,12 +35,12 @@ class Origin(BaseModel):
 
 
 class Card(BaseModel):
-    """What a frozen network is, wants and gives.
+    """What a frozen network is, what it expects and what it returns.
 
     Attributes
     ----------
     name
-        How the user calls it; also its folder in the cache.
+        The user's name for it; also its folder in the cache.
     family
         How its outputs are read: a detector family, or ``embedding`` for a backbone, whose one
         output is ``(n, dim)`` float32.
@@ -51,8 +51,8 @@ class Card(BaseModel):
     classes
         A detector's category names in its own order; ``""`` marks an unused number.
     dim, blocks
-        Length of a backbone's embedding, and of the parts it is put together from, in order;
-        empty where it is one piece.
+        Length of a backbone's embedding, and of the parts that it consists of, in order; empty
+        where it is one piece.
     licence, source, trained_on
         Of the weights, as their makers state them.
     scores

@@ -49,8 +49,7 @@ def find(
             network = load(folder)
             if network.card.kind != kind:
                 raise UsageError(
-                    f"{name} is a {network.card.kind}, but a {kind} is needed; "
-                    f"here are {available(kind)}"
+                    f"{name} is a {network.card.kind}, but a {kind} is needed; {available(kind)}"
                 )
             return network
     names = known()
@@ -61,12 +60,12 @@ def find(
             raise NetworkMissing(unknown(name, kind))
         return _convert(name, kind, progress, offline)
     except NetworkMissing as err:
-        raise NetworkMissing(f"{err}; on this machine are {available(kind)}") from err
+        raise NetworkMissing(f"{err}; {available(kind)}") from err
 
 
 def _convert(name: str, kind: Kind, progress: Progress, offline: bool | None) -> Network:
+    from closeup.networks.convert.backbones import convert_timm
     from closeup.networks.convert.detectors import export_detector
-    from closeup.networks.convert.timm_backbones import convert_timm
 
     folder = networks_folder()
     convert = export_detector if kind == "detector" else convert_timm

@@ -14,7 +14,6 @@ from closeup.networks.cache import installed
 
 Kind = Literal["detector", "backbone"]
 
-WEIGHTS_FILE = "model.safetensors"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,119}")
 
 
@@ -27,7 +26,7 @@ class TimmName:
 
     @property
     def repo(self) -> str:
-        """The hub repository that holds :data:`WEIGHTS_FILE`."""
+        """The hub repository of its weights."""
         return f"timm/{self.architecture}"
 
 
@@ -61,8 +60,8 @@ def names_here(kind: Kind) -> list[str]:
 
 
 def available(kind: Kind) -> str:
-    """The networks of a kind that are here now, for a message."""
-    return ", ".join(names_here(kind)) or f"no {kind}s yet"
+    """The networks of a kind that are here now, for the end of a message."""
+    return f"installed {kind}s: {', '.join(names_here(kind)) or 'none'}"
 
 
 def check_name(name: str) -> None:

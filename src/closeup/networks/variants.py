@@ -90,42 +90,12 @@ def derive(base: Network, variant: Variant) -> Network:
             return network
     if base.card.kind != "backbone":
         raise UsageError(f"{base.card.name} is a {base.card.kind}; only a backbone has variants")
-    model, blocks = _change(base, variant)
-    spec = base.card.input
-    if variant.size:
-        spec = spec.model_copy(update={"width": variant.size, "height": variant.size})
     with work_folder(networks_folder(), ".making-") as work:
-        file = work / "graph.onnx"
-        file.write_bytes(model.SerializeToString())
-        changes = {
-            "name": name, "graph": file.name, "input": spec, "dim": sum(blocks), "blocks": blocks,
-            "scores": {}, "made_with": {**base.card.made_with, "base": base.card.sha256},
-        }  # fmt: skip
-        card = base.card.model_copy(update={**changes, **measured(file)})
-        _try(name, file, spec.width, spec.height, sum(blocks))
-        return save(card, file, folder)
-
-
-def _change(base: Network, variant: Variant) -> tuple[ModelProto, tuple[int, ...]]:
-    """The changed graph, and the lengths of the parts of its output."""
-    try:
-        import onnx
-    except ImportError as err:
-        raise NetworkMissing(
-            f"making a variant of {base.card.name} needs the onnx package: "
-            "pip install 'closeup[torch]'"
-        ) from err
-    model = onnx.load(base.file)
-    if variant.size:
-        _resize(model, variant.size)
-    blocks: tuple[int, ...] = (base.card.dim,)
-    output = model.graph.output[0].name
-    if variant.stages:
-        output, blocks = _add_stages(base.card.name, model, output, base.card.dim)
-    if variant.flip:
-        output = _add_flip(model, output)
-    _finish(model, output, sum(blocks))
-    return model, blocks
+        card = base.card.model_copy(update={"name": name})
+        card = _rewrite(card, base.file, work / "graph.onnx", variant)
+        made_with = {**card.made_with, "base": base.card.sha256}
+        card = card.model_copy(update={"scores": {}, "made_with": made_with})
+        return save(card, work / card.graph, folder)
 
 
 def mirror(card: Card, file: Path) -> Card:
@@ -142,14 +112,34 @@ def mirror(card: Card, file: Path) -> Card:
     card
         The card that fits the new graph.
     """
-    import onnx
+    made = _rewrite(card, file, file, Variant(flip=True))
+    changes = {"blocks": card.blocks, "made_with": {**card.made_with, "flip": "mean"}}
+    return made.model_copy(update=changes)
 
-    model = onnx.load(file)
-    _finish(model, _add_flip(model, model.graph.output[0].name), card.dim)
+
+def _rewrite(card: Card, source: Path, file: Path, variant: Variant) -> Card:
+    """Write the variant of the graph `source` to `file`, and return the card that fits it."""
+    try:
+        import onnx
+    except ImportError as err:
+        raise NetworkMissing(
+            f"making {card.name} needs the onnx package: pip install 'closeup[torch]'"
+        ) from err
+    model, spec = onnx.load(source), card.input
+    if variant.size:
+        _resize(model, variant.size)
+        spec = spec.model_copy(update={"width": variant.size, "height": variant.size})
+    blocks: tuple[int, ...] = (card.dim,)
+    output = model.graph.output[0].name
+    if variant.stages:
+        output, blocks = _add_stages(model, output, card)
+    if variant.flip:
+        output = _add_flip(model, output)
+    _finish(model, output, sum(blocks))
     file.write_bytes(model.SerializeToString())
-    _try(card.name, file, card.input.width, card.input.height, card.dim)
-    made_with = {**card.made_with, "flip": "mean"}
-    return card.model_copy(update={**measured(file), "made_with": made_with})
+    _try(card.name, file, spec.width, spec.height, sum(blocks))
+    changes = {"graph": file.name, "input": spec, "dim": sum(blocks), "blocks": blocks}
+    return card.model_copy(update={**changes, **measured(file)})
 
 
 def _finish(model: ModelProto, output: str, dim: int) -> None:
@@ -171,7 +161,7 @@ def _resize(model: ModelProto, size: int) -> None:
     del model.graph.value_info[:]
 
 
-def _add_stages(name: str, model: ModelProto, output: str, dim: int) -> tuple[str, tuple[int, ...]]:
+def _add_stages(model: ModelProto, output: str, card: Card) -> tuple[str, tuple[int, ...]]:
     """Prepend the mean of each resolution's last feature map to `output`, but not the smallest's.
 
     That one is what the embedding is made of, in nearly every network.
@@ -181,7 +171,8 @@ def _add_stages(name: str, model: ModelProto, output: str, dim: int) -> tuple[st
 
     maps = _feature_maps(onnx.shape_inference.infer_shapes(model))
     if len(maps) < 2:
-        raise UsageError(f"{name} has no feature maps of several sizes; omit `stages`")
+        base = card.name.partition("@")[0]
+        raise UsageError(f"{base} has no feature maps of several sizes; omit `stages`")
     pooled = []
     for place, tensor in enumerate(list(maps)[:-1]):
         means = _free(model, f"closeup_stage{place}_map")
@@ -191,7 +182,7 @@ def _add_stages(name: str, model: ModelProto, output: str, dim: int) -> tuple[st
         pooled.append(flat)
     joined = _free(model, "closeup_stages")
     model.graph.node.append(helper.make_node("Concat", [*pooled, output], [joined], axis=1))
-    return joined, (*list(maps.values())[:-1], dim)
+    return joined, (*list(maps.values())[:-1], card.dim)
 
 
 def _feature_maps(model: ModelProto) -> dict[str, int]:

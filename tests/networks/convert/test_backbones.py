@@ -24,9 +24,10 @@ from closeup.networks import (
     find,
     load,
 )
-from closeup.networks.convert.backbones import Architecture, build, read_weights
+from closeup.networks.convert.backbones import Architecture, build
+from closeup.networks.convert.weights import read_weights
 from closeup.networks.engine import open_graph
-from closeup.networks.names import ALIASES
+from closeup.networks.names import ALIASES, TimmName
 from closeup.networks.preprocess import IMAGENET_MEAN, IMAGENET_STD, InputSpec
 from tests.networks.hub_server import hub_server
 
@@ -54,12 +55,30 @@ def _randomise(module: Any) -> Any:
     return module.eval()
 
 
-@pytest.fixture
-def tiny_file(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def tiny_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Weights of :data:`TINY`, its classifier included."""
     module = _randomise(timm.create_model(TINY, pretrained=False))
-    safetensors.save_file(module.state_dict(), tmp_path / "tiny.safetensors")
-    return tmp_path / "tiny.safetensors"
+    file = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    safetensors.save_file(module.state_dict(), file)
+    return file
+
+
+ARGS = {"drop_path_rate": 0.1, "output_stride": 32}
+
+
+@pytest.fixture(scope="module")
+def tiny(tiny_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Network:
+    """:data:`TINY` in a cache of its own, with everything given that can be."""
+    overrides = InputOverrides.model_validate(
+        {"size": 96, "mean": 0.5, "std": 0.25, "color": "bgr", "interpolation": "bilinear"}
+    )
+    about = {"licence": "MIT", "scores": {"top1": 0.5}}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CLOSEUP_CACHE", str(tmp_path_factory.mktemp("cache")))
+        return add_checkpoint(
+            tiny_file, name="tiny", timm=TINY, args=ARGS, overrides=overrides, about=about
+        )
 
 
 def agree(network: Network, module: Callable[[Any], Any]) -> None:
@@ -81,40 +100,36 @@ def agree(network: Network, module: Callable[[Any], Any]) -> None:
         np.testing.assert_allclose(single, expected, atol=tolerance, rtol=0)
 
 
-def test_a_checkpoint_becomes_a_backbone(tiny_file: Path, cache: Path) -> None:
-    about = {"licence": "MIT", "scores": {"top1": 0.5}}
-    network = add_checkpoint(tiny_file, name="tiny", timm=TINY, about=about)
-    card = network.card
+def test_a_checkpoint_becomes_a_backbone(
+    tiny: Network, tiny_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card = tiny.card
     assert (card.kind, card.family, card.batch, card.licence) == ("backbone", "embedding", 0, "MIT")
     assert card.scores == {"top1": 0.5}
-    assert find("tiny", "backbone") == load(cache / "networks" / "tiny") == network
+    monkeypatch.setenv("CLOSEUP_CACHE", str(tiny.folder.parents[1]))
+    assert tiny.folder.parts[-2:] == ("networks", "tiny")
+    assert find("tiny", "backbone") == load(tiny.folder) == tiny
     module = timm.create_model(TINY, pretrained=False, num_classes=0)
     module.load_state_dict(safetensors.load_file(tiny_file), strict=False)
-    agree(network, module.eval())
+    agree(tiny, module.eval())
     # The exporter would note where on this machine each line of the network's code lies.
-    assert b"site-packages" not in network.file.read_bytes()
+    assert b"site-packages" not in tiny.file.read_bytes()
 
 
-def test_a_backbone_remembers_how_it_was_made(tiny_file: Path) -> None:
-    args = {"drop_path_rate": 0.1, "output_stride": 32}
-    network = add_checkpoint(tiny_file, name="tiny", timm=TINY, args=args)
-    origin = network.card.origin
+def test_a_backbone_remembers_how_it_was_made(tiny: Network, tiny_file: Path) -> None:
+    origin = tiny.card.origin
     assert origin is not None
-    assert (origin.framework, origin.architecture, origin.args) == ("timm", TINY, args)
-    assert network.weights is not None
-    assert file_hash(network.weights) == origin.sha256
-    given, kept = safetensors.load_file(tiny_file), safetensors.load_file(network.weights)
+    assert (origin.framework, origin.architecture, origin.args) == ("timm", TINY, ARGS)
+    assert tiny.weights is not None
+    assert file_hash(tiny.weights) == origin.sha256
+    given, kept = safetensors.load_file(tiny_file), safetensors.load_file(tiny.weights)
     assert kept
     assert all(torch.equal(given[key], value) for key, value in kept.items())
     assert {key.split(".")[0] for key in given.keys() - kept.keys()} == {"classifier"}
 
 
-def test_overrides(tiny_file: Path) -> None:
-    overrides = InputOverrides.model_validate(
-        {"size": 96, "mean": 0.5, "std": 0.25, "color": "bgr", "interpolation": "bilinear"}
-    )
-    spec = add_checkpoint(tiny_file, name="tiny", timm=TINY, overrides=overrides).card.input
-    assert spec == InputSpec(
+def test_overrides(tiny: Network) -> None:
+    assert tiny.card.input == InputSpec(
         width=96, height=96, mean=(0.5,) * 3, std=(0.25,) * 3, color="bgr", anchor="centre",
         interpolation="bilinear",
     )  # fmt: skip
@@ -213,9 +228,35 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
         yield server
 
 
-@pytest.mark.parametrize("name", ["mobilenetv2", "densenet121", "dinov2-s"])
-def test_hub_networks_agree_with_timms_own_loading(hub: Any, tmp_path: Path, name: str) -> None:
-    source = ALIASES[name]
+SLOW = pytest.mark.slow
+HALVES = ((0.5,) * 3, (0.5,) * 3)
+IMAGENET = (IMAGENET_MEAN, IMAGENET_STD)
+
+
+@pytest.mark.parametrize(
+    ("name", "side", "colours", "trained_on"),
+    [
+        (f"{TINY}.r160_in1k", 160, IMAGENET, "ImageNet-1k"),
+        ("tiny-vit", 80, HALVES, "ImageNet-1k"),
+        pytest.param("mobilenetv2", 224, IMAGENET, "ImageNet-1k", marks=SLOW),
+        pytest.param("densenet121", 224, IMAGENET, "ImageNet-1k", marks=SLOW),
+        pytest.param("dinov2-s", 224, IMAGENET, "LVD-142M", marks=SLOW),
+    ],
+)
+def test_hub_networks_agree_with_timms_own_loading(
+    hub: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    side: int,
+    colours: Any,
+    trained_on: str,
+) -> None:
+    # As DINOv2 has: an alias, and position embeddings that are resized to smaller pictures.
+    tiny_vit = TimmName("test_vit.r160_in1k", {"img_size": 80})
+    aliases = {**ALIASES, "tiny-vit": tiny_vit}
+    monkeypatch.setattr("closeup.networks.convert.backbones.ALIASES", aliases)
+    source = aliases.get(name) or TimmName(name)
     module = _randomise(timm.create_model(source.architecture, pretrained=False))
     file = tmp_path / "model.safetensors"
     safetensors.save_file(module.state_dict(), file)
@@ -223,9 +264,9 @@ def test_hub_networks_agree_with_timms_own_loading(hub: Any, tmp_path: Path, nam
     network = find(name, "backbone")
     card = network.card
     assert (card.name, card.licence) == (name, "apache-2.0")
-    assert (card.input.width, card.input.height) == (224, 224)
-    assert (card.input.mean, card.input.std) == (IMAGENET_MEAN, IMAGENET_STD)
-    assert card.trained_on == (("LVD-142M",) if name == "dinov2-s" else ("ImageNet-1k",))
+    assert (card.input.width, card.input.height) == (side, side)
+    assert (card.input.mean, card.input.std) == colours
+    assert card.trained_on == (trained_on,)
     reference = timm.create_model(
         source.architecture,
         pretrained=True,
@@ -249,6 +290,7 @@ def test_any_timm_name_can_be_had_and_broken_weights_cannot(hub: Any, tiny_file:
         find(name, "backbone")
 
 
+@SLOW
 def test_real_mobilenet_of_timm(shared: Path) -> None:
     file = shared / "weights" / "mobilenetv2_100.tfslim_in1k.safetensors"
     network = add_checkpoint(
@@ -264,6 +306,7 @@ def test_real_mobilenet_of_timm(shared: Path) -> None:
     agree(network, module.eval())
 
 
+@SLOW
 def test_real_mobilenet_of_torchvision(shared: Path) -> None:
     file = shared / "weights" / "mobilenet_v2.torchvision_in1k.features.safetensors"
     network = add_checkpoint(file, name="mobilenetv2_tv", torchvision="mobilenet_v2")

@@ -1,24 +1,30 @@
-"""Turn a PyTorch backbone into an ONNX graph with its card.
+"""Turn a PyTorch backbone into an ONNX graph with its card; download one from timm.
 
 PyTorch, timm and torchvision are imported inside the functions.
 """
 
 from __future__ import annotations
 
-import pickle
-import struct
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from closeup.core.config import EngineConfig
-from closeup.core.errors import NetworkDamaged, NetworkError, UsageError
+from closeup.core.errors import NetworkMissing, UsageError
+from closeup.core.progress import Progress
 from closeup.networks.cache import measured
 from closeup.networks.card import Card, Origin
-from closeup.networks.convert.onnx_export import export_onnx, made_with, require_agreement
+from closeup.networks.convert.onnx_export import (
+    export_onnx,
+    made_with,
+    need_torch,
+    require_agreement,
+)
+from closeup.networks.convert.weights import load_weights
+from closeup.networks.download import download
 from closeup.networks.engine import file_hash, open_graph
+from closeup.networks.names import ALIASES, TimmName, unknown
 from closeup.networks.preprocess import InputOverrides
 
 if TYPE_CHECKING:
@@ -27,11 +33,6 @@ if TYPE_CHECKING:
 Framework = Literal["timm", "torchvision"]
 GRAPH_FILE = "graph.onnx"
 WEIGHTS_FILE = "weights.safetensors"
-# What PyTorch's careful reader raises where the bytes are not a checkpoint of tensors.
-_NO_CHECKPOINT = (
-    *(pickle.UnpicklingError, struct.error, EOFError, RuntimeError, AssertionError),
-    *(AttributeError, LookupError, TypeError, ValueError),
-)
 _HEADS = ("classifier", "fc", "head", "heads")  # torchvision's names for the classifying part
 
 
@@ -87,13 +88,13 @@ def _build_timm(architecture: Architecture, overrides: InputOverrides) -> Backbo
         module = timm.create_model(name, pretrained=False, **{"num_classes": 0, **args})
     except (TypeError, ValueError, RuntimeError, AssertionError) as err:
         raise UsageError(f"timm cannot build {name} with {args}: {err}") from err
-    wants = timm.data.resolve_model_data_config(module)
-    height, width = wants["input_size"][1:]
+    stated = timm.data.resolve_model_data_config(module)
+    height, width = stated["input_size"][1:]
     if size := args.get("img_size"):
         height, width = (size, size) if isinstance(size, int) else size
     spec = {
-        **{"width": width, "height": height, "mean": wants["mean"], "std": wants["std"]},
-        "interpolation": "bilinear" if wants["interpolation"] == "bilinear" else "bicubic",
+        **{"width": width, "height": height, "mean": stated["mean"], "std": stated["std"]},
+        "interpolation": "bilinear" if stated["interpolation"] == "bilinear" else "bicubic",
     }
     cfg = module.pretrained_cfg
     heads = cfg.get("classifier") or ()
@@ -142,11 +143,11 @@ def _build_torchvision(architecture: Architecture, overrides: InputOverrides) ->
     if hasattr(module, "avgpool"):  # VGG and AlexNet pool to 6 or 7 pixels, others to 1 anyway
         module.avgpool = pool
     # Trained with these weights' own transforms, which state the size, mean and filter.
-    wants = models.get_model_weights(name).DEFAULT.transforms()
+    stated = models.get_model_weights(name).DEFAULT.transforms()
     spec = {
-        **{"width": wants.crop_size[0], "height": wants.crop_size[0]},
-        **{"mean": tuple(wants.mean), "std": tuple(wants.std)},
-        "interpolation": "bicubic" if wants.interpolation.value == "bicubic" else "bilinear",
+        **{"width": stated.crop_size[0], "height": stated.crop_size[0]},
+        **{"mean": tuple(stated.mean), "std": tuple(stated.std)},
+        "interpolation": "bicubic" if stated.interpolation.value == "bicubic" else "bilinear",
     }
     return Backbone(module, spec, (head,))
 
@@ -163,85 +164,10 @@ def _before_first_linear(head: nn.Module) -> nn.Module:
     return nn.Sequential(*kept)
 
 
-def read_weights(file: Path) -> dict[str, Tensor]:
-    """The state dict in a ``.safetensors`` file or a PyTorch checkpoint.
-
-    A checkpoint may keep it under ``state_dict_ema``, ``model_ema``, ``state_dict`` or ``model``.
-    Nothing in the file is ever run: PyTorch reads it with ``weights_only=True``.
-
-    Raises
-    ------
-    NetworkDamaged
-        Where the file holds no plain weights.
-    NetworkError
-        Where it cannot be opened.
-    """
-    import torch
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        if file.suffix == ".safetensors":
-            return dict(load_file(file))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of the pickle's age; what matters is raised
-            found = torch.load(file, map_location="cpu", weights_only=True)
-    except SafetensorError as err:
-        raise NetworkDamaged(f"{file} is not a whole safetensors file: {err}") from err
-    except OSError as err:
-        raise NetworkError(f"{file} cannot be opened: {err.strerror or err}") from err
-    except _NO_CHECKPOINT as err:
-        first = str(err).splitlines() or [type(err).__name__]
-        raise NetworkDamaged(
-            f"{file} is not a checkpoint of plain weights ({first[0]}); save the state dict alone, "
-            "best as safetensors"
-        ) from err
-    for key in ("state_dict_ema", "model_ema", "state_dict", "model"):
-        if isinstance(found, dict) and isinstance(found.get(key), dict):
-            found = found[key]
-    if not isinstance(found, dict) or not found or not all(map(torch.is_tensor, found.values())):
-        raise NetworkDamaged(f"{file} holds no state dict; save the model's state_dict() alone")
-    return {str(key).removeprefix("module."): value for key, value in found.items()}
-
-
-def load_weights(backbone: Backbone, weights: dict[str, Tensor], file: Path) -> None:
-    """Put `weights` (read from `file`) into the backbone; all but its classifier must fit.
-
-    Raises
-    ------
-    NetworkDamaged
-        Where keys are missing, left over, or of another shape.
-    """
-    import sys
-
-    module = backbone.module
-    # timm's own rule for the older key names and position tables of some architectures.
-    convert = getattr(sys.modules[type(module).__module__], "checkpoint_filter_fn", None)
-    what = f"{file} does not hold the weights of {type(module).__name__}"
-    try:
-        found = convert(weights, module) if convert else weights
-        result = module.load_state_dict(found, strict=False)
-    except (RuntimeError, KeyError) as err:
-        lines = [line.strip() for line in str(err).splitlines()]
-        raise NetworkDamaged(f"{what}: {' '.join(lines[:2])}; name its own architecture") from err
-    heads = tuple(f"{head}." for head in backbone.head)
-    # BatchNorm's counter of steps is of no use for inference, and often not saved.
-    missing = [key for key in result.missing_keys if not key.endswith("num_batches_tracked")]
-    spare = [key for key in result.unexpected_keys if not (heads and key.startswith(heads))]
-    if missing or spare:
-        faults = [
-            f"{len(keys)} keys {how} ({', '.join(keys[:3])}{', …' if len(keys) > 3 else ''})"
-            for how, keys in (("missing", missing), ("left over", spare))
-            if keys
-        ]
-        raise NetworkDamaged(f"{what}: {' and '.join(faults)}; name its own architecture")
-
-
 def from_checkpoint(architecture: Architecture, overrides: InputOverrides, file: Path) -> Backbone:
     """The backbone with the weights in `file`; see :func:`build` and :func:`load_weights`."""
-    weights = read_weights(file)
     backbone = build(architecture, overrides)
-    load_weights(backbone, weights, file)
+    load_weights(backbone.module, file, backbone.head)
     return backbone
 
 
@@ -260,7 +186,7 @@ def export_backbone(
     """
     import torch
 
-    # Close-ups are square; what is not keeps its shape, in the middle.
+    # Close-ups are square; anything else keeps its shape, in the middle.
     spec = overrides.apply({**backbone.spec, "resize": "letterbox", "anchor": "centre"})
     module = backbone.module.eval()
     pixels = torch.rand(3, 3, spec.height, spec.width, generator=torch.Generator().manual_seed(0))
@@ -328,3 +254,45 @@ def _save_origin(backbone: Backbone, folder: Path) -> Origin | None:
     )
     # As it will be read back: a tuple among the arguments becomes a list.
     return Origin.model_validate_json(origin.model_dump_json())
+
+
+def convert_timm(name: str, folder: Path, progress: Progress, offline: bool | None) -> Card:
+    """Write the graph of a timm backbone into `folder` and return its card.
+
+    Parameters
+    ----------
+    name
+        One of :data:`closeup.networks.names.ALIASES`, or any timm name, with the tag of its
+        weights or without.
+
+    Raises
+    ------
+    NetworkMissing
+        Where PyTorch is absent, timm has no such network, or its weights cannot be downloaded.
+    NetworkError
+        Where the export fails.
+    """
+    need_torch(f"converting {name}")
+    source = ALIASES.get(name) or _any_timm(name)
+    weights = download(source.repo, "model.safetensors", progress=progress, offline=offline)
+    architecture = Architecture("timm", source.architecture, source.args)
+    backbone = from_checkpoint(architecture, InputOverrides(), weights)
+    about = {
+        "description": f"timm {source.architecture}",
+        "source": f"https://huggingface.co/{source.repo}",
+    }
+    return export_backbone(backbone, folder, name, InputOverrides(), about)
+
+
+def _any_timm(name: str) -> TimmName:
+    import timm
+
+    config = timm.get_pretrained_cfg(name) if timm.is_model(name) else None
+    if config is None:
+        raise NetworkMissing(unknown(name, "backbone"))
+    if not config.hf_hub_id:
+        raise NetworkMissing(
+            f"timm has no weights for {name} on the hub; bring your own with "
+            f"`closeup models add FILE --timm {name} --name NAME`"
+        )
+    return TimmName(f"{config.architecture}.{config.tag}" if config.tag else name)

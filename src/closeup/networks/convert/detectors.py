@@ -117,7 +117,7 @@ def export_detector(
 def _from_torchvision(
     recipe: DetectorRecipe, weights: Path | None, progress: Progress, offline: bool | None
 ) -> Converted:
-    from closeup.networks.convert.backbones import Backbone, load_weights, read_weights
+    from closeup.networks.convert.weights import load_weights
     from closeup.networks.download import download_url
 
     if weights is None:
@@ -126,7 +126,7 @@ def _from_torchvision(
         start = place.stem.rsplit("-", 1)[1]
         weights = download_url(url, place, sha256=start, progress=progress, offline=offline)
     model = torchvision_detectors.build(recipe.source)
-    load_weights(Backbone(model, {}, ()), read_weights(weights), weights)
+    load_weights(model, weights)
     return torchvision_detectors.converted(model, recipe.size)
 
 

@@ -51,9 +51,8 @@ def overrides_of(network: Network, size: int) -> InputOverrides:
     spec = network.card.input
     return InputOverrides(
         size=(size, size) if size else (spec.width, spec.height),
-        color=spec.color, scale=spec.scale, mean=spec.mean, std=spec.std,
-        resize=spec.resize, interpolation=spec.interpolation,
-    )  # fmt: skip
+        **spec.model_dump(exclude={"width", "height", "anchor", "pad"}),
+    )
 
 
 def rebuild(network: Network, size: int = 0) -> Backbone:

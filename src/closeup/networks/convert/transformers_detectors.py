@@ -101,15 +101,15 @@ def input_spec(file: Path) -> InputSpec:
         Where the file is not JSON or says something that this family never does.
     """
     try:
-        wants = json.loads(file.read_text(encoding="utf8"))
+        given = json.loads(file.read_text(encoding="utf8"))
         spec: dict[str, Any] = {
-            "width": wants["size"]["width"],
-            "height": wants["size"]["height"],
+            "width": given["size"]["width"],
+            "height": given["size"]["height"],
             "resize": "stretch",
-            "interpolation": _FILTERS[wants.get("resample", 2)],
+            "interpolation": _FILTERS[given.get("resample", 2)],
         }
-        if wants.get("do_normalize", False):
-            spec |= {"mean": wants["image_mean"], "std": wants["image_std"]}
+        if given.get("do_normalize", False):
+            spec |= {"mean": given["image_mean"], "std": given["image_std"]}
         return InputSpec.model_validate(spec)
     except (ValueError, KeyError, TypeError) as err:
         raise NetworkDamaged(

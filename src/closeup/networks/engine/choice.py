@@ -1,4 +1,4 @@
-"""Which engine and which precision suit a graph on this machine: tried once, then remembered."""
+"""Which engine and precision suit a graph on this machine: tried once, then remembered."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from closeup.networks.preprocess import InputSpec, prepare
 
 CHOICES_FILE = "engines.json"
 ALIKE = 0.9998
-"""Least cosine of the embeddings of probes in bf16 and in fp32 for bf16 to be taken. Close-ups
-differ more than probes do, and theirs are to stay above 0.999 (see ``bench/precision.py``)."""
+"""Least cosine between a probe's embeddings in bf16 and in fp32 for bf16 to be used. Close-ups
+differ more than probes do, and theirs must stay above 0.999 (see ``bench/precision.py``)."""
 FASTER = 1.5
-"""ONNX Runtime is taken where it is faster than OpenVINO by this factor. Less is lost again: unlike
-OpenVINO's, its threads wait for the interpreter between two runs."""
+"""ONNX Runtime is used where it is faster than OpenVINO by this factor. A smaller gain is lost
+again: unlike OpenVINO's, its threads wait for the interpreter between two runs."""
 LEAST_BYTES = 100_000
-"""Graphs of fewer bytes are quick anyway."""
+"""Smaller graphs are quick anyway."""
 _PROBES = 8
 _ROUNDS = 3
 _ROUND_SECONDS = 0.15
@@ -60,14 +60,14 @@ def probe(seed: int, side: int = 256) -> Pixels:
 
 
 def bf16_is_safe(signature: Signature, spec: InputSpec, compare: Callable[[str], Graph]) -> bool:
-    """Whether a backbone gives about the same embeddings in bf16, and the processor is made for it.
+    """Whether a backbone's embeddings stay the same in bf16, and the processor is made for it.
 
     Parameters
     ----------
     spec
         How pictures become its input.
     compare
-        Opens the graph in the precision named.
+        Opens the graph in the given precision.
     """
     if signature.file.stat().st_size < LEAST_BYTES or not _has_bf16():
         return False
@@ -90,7 +90,7 @@ def faster_engine(signature: Signature, threads: int, opened: Callable[[str], Gr
     Parameters
     ----------
     opened
-        Opens the graph on the engine named, for streams, or raises NetworkError.
+        Opens the graph on the given engine, for streams, or raises NetworkError.
     """
     if signature.file.stat().st_size < LEAST_BYTES:
         return "openvino"

@@ -1,4 +1,4 @@
-"""The folder that this machine gives to keep things in."""
+"""The folder in which this machine keeps caches."""
 
 from __future__ import annotations
 

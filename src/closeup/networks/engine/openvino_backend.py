@@ -139,20 +139,20 @@ class OpenvinoGraph(Graph):
         openvino = import_openvino()
         options = {
             **how,
-            # Said explicitly: left alone, OpenVINO takes bf16 on CPUs that are quick at it.
+            # Explicit, because OpenVINO would use bf16 by itself on CPUs that are quick at it.
             "INFERENCE_PRECISION_HINT": _PRECISIONS[self.precision],
             "INFERENCE_NUM_THREADS": self.threads,
             # Pinned threads of two processes would share cores while others idle.
             "ENABLE_CPU_PINNING": False,
         }
         # OpenVINO knows a graph by its path and time alone, and would answer for a file replaced
-        # within a second from the old one: each content gets a folder of its own.
+        # within a second from the old one: each content gets its own folder.
         folder = cache_folder() / "openvino" / file_hash(self.signature.file)[:16]
         with contextlib.suppress(OSError):  # a read-only home: slower starts, nothing else
             folder.mkdir(parents=True, exist_ok=True)
             options["CACHE_DIR"] = str(folder)
         try:
-            # In a thread of its own: OpenVINO gives the thread that compiles an alternate signal
+            # In a separate thread: OpenVINO gives the thread that compiles an alternate signal
             # stack too small for a signal's frame (seen with 2026.4.1), and Ctrl-C in the main
             # thread would then overwrite memory and crash the process.
             with ThreadPoolExecutor(1, "compile") as pool:
