@@ -6,7 +6,8 @@ PyTorch, timm and torchvision are imported inside the functions.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -50,16 +51,15 @@ class Backbone:
     """A PyTorch module from pixels to pooled features, and the input it expects.
 
     `spec` holds the arguments of its :class:`closeup.networks.preprocess.InputSpec`; `head` the
-    prefixes of the classifier's keys, which a state dict may have or lack. `architecture` is what
-    :func:`build` built.
+    prefixes of the classifier's keys, which a state dict may have or lack.
     """
 
+    architecture: Architecture
     module: nn.Module
     spec: dict[str, Any]
     head: tuple[str, ...]
     licence: str = "unknown"
     trained_on: tuple[str, ...] = ()
-    architecture: Architecture | None = None
 
 
 def build(architecture: Architecture, overrides: InputOverrides) -> Backbone:
@@ -71,7 +71,7 @@ def build(architecture: Architecture, overrides: InputOverrides) -> Backbone:
         Where the framework has no such network, or it does not take these arguments.
     """
     builder = _build_timm if architecture.framework == "timm" else _build_torchvision
-    return replace(builder(architecture, overrides), architecture=architecture)
+    return builder(architecture, overrides)
 
 
 def _build_timm(architecture: Architecture, overrides: InputOverrides) -> Backbone:
@@ -99,6 +99,7 @@ def _build_timm(architecture: Architecture, overrides: InputOverrides) -> Backbo
     cfg = module.pretrained_cfg
     heads = cfg.get("classifier") or ()
     return Backbone(
+        architecture,
         module,
         spec,
         (heads,) if isinstance(heads, str) else tuple(heads),
@@ -149,19 +150,15 @@ def _build_torchvision(architecture: Architecture, overrides: InputOverrides) ->
         **{"mean": tuple(stated.mean), "std": tuple(stated.std)},
         "interpolation": "bicubic" if stated.interpolation.value == "bicubic" else "bilinear",
     }
-    return Backbone(module, spec, (head,))
+    return Backbone(architecture, module, spec, (head,))
 
 
 def _before_first_linear(head: nn.Module) -> nn.Module:
     """The layers that a head puts before its first linear one (ConvNeXt's norm), dropout aside."""
     from torch import nn
 
-    kept: list[nn.Module] = []
-    for layer in head.children():
-        if isinstance(layer, nn.Linear | nn.Dropout):
-            break
-        kept.append(layer)
-    return nn.Sequential(*kept)
+    last = (nn.Linear, nn.Dropout)
+    return nn.Sequential(*takewhile(lambda layer: not isinstance(layer, last), head.children()))
 
 
 def from_checkpoint(architecture: Architecture, overrides: InputOverrides, file: Path) -> Backbone:
@@ -232,13 +229,11 @@ def _embed(module: nn.Module, pixels: Tensor, name: str) -> Tensor:
     return features
 
 
-def _save_origin(backbone: Backbone, folder: Path) -> Origin | None:
+def _save_origin(backbone: Backbone, folder: Path) -> Origin:
     """Write the weights into `folder`; the graph's own have batch norm folded into them."""
     from safetensors.torch import save_file
 
     made = backbone.architecture
-    if made is None:
-        return None
     # Copies, because a file of safetensors holds no tensor that shares memory with another.
     weights = {
         key: value.detach().cpu().clone().contiguous()
