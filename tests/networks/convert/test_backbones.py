@@ -320,7 +320,8 @@ def test_real_mobilenet_of_torchvision(shared: Path) -> None:
 
 def test_real_squeezenet_of_torchvision(shared: Path) -> None:
     file = shared / "weights" / "squeezenet1_1.torchvision_in1k.safetensors"
-    network = add_checkpoint(file, name="squeezenet", torchvision="squeezenet1_1")
+    small = InputOverrides(size=(96, 96))
+    network = add_checkpoint(file, name="squeezenet", torchvision="squeezenet1_1", overrides=small)
     module = torchvision.models.squeezenet1_1(weights=None)
     module.load_state_dict(safetensors.load_file(file))
     agree(network, lambda pixels: module.eval().features(pixels).mean((2, 3)))
