@@ -18,7 +18,7 @@ from bench.machine import describe
 from closeup.core.project import Project
 from closeup.core.types import Example, Result
 from closeup.evaluate.scores import paired_difference
-from closeup.pipeline.summary import RunResult
+from closeup.report.result import RunResult
 
 
 def answers(out: Path) -> tuple[list[str], list[str], list[str], list[str]]:

@@ -37,13 +37,13 @@ if TYPE_CHECKING:
     from closeup.core.errors import CloseupError
     from closeup.core.types import Prediction
     from closeup.model.model import Model
-    from closeup.pipeline.summary import RunResult
+    from closeup.report.result import RunResult
 
 _HOMES = {
     "CloseupError": "closeup.core.errors",
     "Model": "closeup.model.model",
     "Prediction": "closeup.core.types",
-    "RunResult": "closeup.pipeline.summary",
+    "RunResult": "closeup.report.result",
     **dict.fromkeys(("crop", "load", "run", "scout", "train"), "closeup.api"),
 }
 

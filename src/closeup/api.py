@@ -20,8 +20,8 @@ from closeup.core.progress import Progress, silent
 if TYPE_CHECKING:
     from closeup.detect.scouting import Scouting
     from closeup.model.model import Model
-    from closeup.pipeline.summary import RunResult
     from closeup.pipeline.verbs import CropResult
+    from closeup.report.result import RunResult
 
 
 def settings(out: Path | None, options: Mapping[str, object]) -> RunConfig:

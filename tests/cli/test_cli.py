@@ -133,7 +133,7 @@ def test_review_listens_where_reports_link_to() -> None:
         (["run"], 2, "--out"),
         (["run", "nowhere", "--out", "x"], 1, "nowhere"),
         (["run", "nowhere", "--out", "x", "--pad", "-1"], 2, "crop.pad"),
-        (["predict", "nowhere", "a.jpg"], 1, "no model folder"),
+        (["predict", "nowhere", "a.jpg"], 1, "not a model folder"),
         (["train", "nowhere"], 1, "no Closeup project"),
         (["run", "--out", "x"], 2, "PHOTOS"),
     ],

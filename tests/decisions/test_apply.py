@@ -210,11 +210,13 @@ def test_a_round_of_review_and_back(done: Path) -> None:
     assert (review["before"]["closeups"], review["after"]["closeups"]) == (30, 29)
     assert review["before"]["macro_f1"]["value"] > 0
     page = result.report.read_text()
-    assert "What people decided" in page
+    assert "Decisions in review" in page
     assert "1 rejected in review" in page
     assert [path for path in by_path if not (done.parent / "photos" / path).is_file()] == []
     again = closeup.train(done)
     assert again.to_json()["review"] == review
+    (done / "before-review.json").write_text('{"state": {"n": 3}}')  # damaged: not known any more
+    assert closeup.train(done).to_json()["review"] == {**review, "before": None}
     log.undo("ann", range(1, 8))
     log.close()
     assert closeup.train(done).to_json()["review"] is None
@@ -242,12 +244,12 @@ def test_saved_close_ups_show_what_was_decided(done: Path) -> None:
 def test_an_accepted_label_is_doubted_no_more(done: Path) -> None:
     first = closeup.train(done)
     by_path, _, _ = tables(done)
-    if first.findings.suspects is None:
-        pytest.fail("the tiny project should have suspects to look for")
+    if not first.findings.label_issue_crops:
+        pytest.fail("the tiny project should have label issues")
     Decisions(done).append("ann", [Decision(Kind.ACCEPT, p.id, p.id) for p in by_path.values()])
     key = Project(done).read("crops", Crop)
     second = closeup.train(done)
-    assert second.findings.suspect_crops == ()
+    assert second.findings.label_issue_crops == ()
     after = Project(done).read("crops", Crop)
     assert key is not None
     assert after is not None

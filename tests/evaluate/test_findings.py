@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import shutil
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +12,21 @@ import pytest
 from PIL import Image
 
 import closeup
+from closeup.core.project import Project
 from closeup.core.types import Example, Photo, PhotoState
 from closeup.evaluate.checks import Check, CheckState
-from closeup.evaluate.findings import Facts, Findings, run_checks
-from closeup.pipeline.summary import RunResult
+from closeup.evaluate.findings import (
+    Evaluation,
+    Facts,
+    Findings,
+    read_evaluation,
+    run_checks,
+)
+from closeup.report.result import RunResult
 from tests import tiny
 from tests.tiny import TINY
 
-NOTHING = Findings(None, (), None, None)
+NOTHING = Evaluation("", None, {}, (), None, Findings(None, (), None, None, (), {}), None)
 
 
 @pytest.fixture
@@ -44,7 +51,7 @@ def check(
     *pairs: tuple[str, str],
     own_test: bool = False,
 ) -> Check:
-    facts = Facts(photos, [], examples, None, None, None, False, own_test, pairs)
+    facts = Facts(photos, [], examples, False, own_test, pairs)
     return next(found for found in run_checks(facts, NOTHING) if found.code == code)
 
 
@@ -110,6 +117,30 @@ def test_close_ups_of_one_photo_with_several_labels_are_no_copies() -> None:
     examples = [row(photos[0], "a0"), replace(row(photos[0], "a0", number=1), label="b"),
                 row(photos[1], "b0")]  # fmt: skip
     assert check("CU104", photos, examples).state is CheckState.SKIPPED
+
+
+def test_an_evaluation_keeps_its_keys_on_disk(tmp_path: Path, cache: Path) -> None:
+    photos = tiny.make_photos(tmp_path / "photos")
+    result = closeup.run(photos, out=tmp_path / "out", compare_photo=True, **TINY)
+    project = Project(tmp_path / "out")
+    found = read_evaluation(project)
+    assert found is not None
+    assert found == Evaluation(**{f.name: getattr(result, f.name) for f in fields(Evaluation)})
+    stored = project.read_json("scores.json")
+    assert stored is not None
+    assert stored.keys() == {
+        "key", "scores", "log", "compared", "trust", "findings", "crop_gain"
+    }  # fmt: skip
+    assert stored["findings"].keys() == {
+        "suspects", "suspect_crops", "curve", "covered", "pads", "alike"
+    }  # fmt: skip
+    assert stored["trust"]["unlike"] == result.to_json()["trust"]["unlike"]
+    for name in stored:
+        project.write_json("scores.json", {k: v for k, v in stored.items() if k != name})
+        assert read_evaluation(project) is None
+    for name, value in {"scores": 3, "compared": [{}], "trust": {}, "findings": None}.items():
+        project.write_json("scores.json", {**stored, name: value})
+        assert read_evaluation(project) is None
 
 
 def test_groups_of_a_list_are_no_copies(tmp_path: Path, cache: Path) -> None:

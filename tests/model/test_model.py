@@ -179,7 +179,7 @@ def test_a_strange_card_is_refused(
 def test_no_model_folder_says_where_it_is(project: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"did you mean .*model"):
         closeup.load(project / "out")
-    with pytest.raises(ModelError, match="no model folder"):
+    with pytest.raises(ModelError, match="not a model folder"):
         closeup.load(tmp_path)
 
 

@@ -25,7 +25,7 @@ from closeup.photos.listing import list_entries
 from closeup.photos.picture import Picture
 from closeup.pipeline import one_pass as pass_module
 from closeup.pipeline import stages
-from closeup.pipeline.features import features_stage
+from closeup.pipeline.features import TrainingSet, features_stage
 from closeup.pipeline.stages import Job, Wanted, look
 from tests import tiny
 from tests.tiny import TINY
@@ -69,8 +69,8 @@ def tables(job: Job) -> None:
     detections = stages.detections_stage(job, photos, find("tiny-box", "detector"))
     crops = stages.crops_stage(job, photos, detections)
     stages.duplicates_stage(job, photos)
-    mine = [crop for crop in crops.rows if crop.side]
-    features_stage(job, photos, mine, find("tiny-pool", "backbone"), "both")
+    data = TrainingSet(photos, tuple(crop for crop in crops.rows if crop.side), ())
+    features_stage(job, data, find("tiny-pool", "backbone"), "both")
 
 
 def run_one_by_one(job: Job) -> None:
@@ -82,8 +82,8 @@ def run_one_by_one(job: Job) -> None:
     crops = stages.crops_stage(job, photos, detections)
     look(job, entries, Wanted(detector, signatures=True))
     stages.duplicates_stage(job, photos)
-    mine = [crop for crop in crops.rows if crop.side]
-    features_stage(job, photos, mine, find("tiny-pool", "backbone"), "both")
+    data = TrainingSet(photos, tuple(crop for crop in crops.rows if crop.side), ())
+    features_stage(job, data, find("tiny-pool", "backbone"), "both")
 
 
 def pass_over(job: Job) -> None:

@@ -313,10 +313,10 @@ def test_a_mistake_is_shown_beside_what_it_was_taken_for(
     assert rows is not None
     labels = {e.crop_id: e.label for e in rows.rows}
     assert labels[alike[wrong][0]] == "ash"
-    assert "most alike in training" in result.report.read_text()
-    assert "hangs on" not in result.report.read_text()
+    assert "most similar in training" in result.report.read_text()
+    assert "depends on" not in result.report.read_text()
     explained = closeup.run(out=tmp_path / "out", explain=True)
-    assert "What the answer ash hangs on" in explained.report.read_text()
+    assert "What the answer ash depends on" in explained.report.read_text()
     assert explained.scores == result.scores
 
 

@@ -8,6 +8,7 @@ import math
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,28 +21,28 @@ from closeup.core.types import (
     CropState,
     Result,
 )
+from closeup.evaluate.findings import Findings
 from closeup.evaluate.scores import MAX_MISTAKES, Scores, evaluate, worst_mistakes
-from closeup.report import (
-    LabelRow,
+from closeup.networks import Card, Network
+from closeup.report.charts import Line, line_chart
+from closeup.report.data import (
+    MAX_SAMPLES,
     Mistake,
-    NetworkRow,
-    PhotoCounts,
     ReportData,
     Sample,
     Skipped,
     pick_samples,
-    render_report,
-    thumbnail,
 )
-from closeup.report.charts import Line, line_chart
-from closeup.report.data import MAX_SAMPLES
 from closeup.report.page import (
     MAX_MATRIX,
     MAX_ROWS,
     confused_pairs,
     duration,
     percent,
+    render_report,
 )
+from closeup.report.result import Counts, RunResult
+from closeup.report.thumbnail import thumbnail
 
 VOID = {"meta", "img", "br", "link", "hr", "input"}
 LOGISTIC: dict[str, Any] = {
@@ -112,36 +113,57 @@ def picture(shade: int = 128, size: tuple[int, int] = (40, 30)) -> np.ndarray[An
     return np.full((size[1], size[0], 3), shade, np.uint8)
 
 
+BARE = RunResult(
+    key="",
+    scores=scores(["a", "b"], ["a", "b"], ["a", "b"]),
+    log=LOGISTIC,
+    compared=(),
+    trust=None,
+    findings=Findings(None, (), None, None, (), {}),
+    crop_gain=None,
+    results=(),
+    networks=(),
+    model=Path("model"),
+    counts=Counts(2, 2, 0, 0, {"a": 1, "b": 1}, {"a": 1.0, "b": 1.0}),
+    checks=(),
+    seconds={},
+    notes=(),
+    report=Path("report.html"),
+)
+
+
 def bare(**changes: Any) -> ReportData:
     """The least that a report can be about."""
-    data = ReportData(
-        title="watches",
-        scores=scores(["a", "b"], ["a", "b"], ["a", "b"]),
-        counts=PhotoCounts(2, 2, 0, 0),
-        labels=[LabelRow("a", 1, 1.0), LabelRow("b", 1, 1.0)],
-        head_log=LOGISTIC,
-    )
-    return replace(data, **changes)
+    return ReportData("watches", replace(BARE, **changes))
+
+
+def wrong(count: int) -> tuple[Result, ...]:
+    return tuple(Result(f"c{n}", f"p{n}", "a", "b", 0.5, True) for n in range(count))
 
 
 def full(word: str = "rolex") -> ReportData:
     """Every field filled, with `word` in each text."""
     uri = thumbnail(picture(), Box(5, 5, 30, 25))
     labels = [word, "omega"]
+    # Without the checks of a card that is read from a file.
+    card = Card.model_construct(kind="detector", name=word, licence=word, sha256="ab" * 32,
+                                source=f"https://example.org/{word}")  # fmt: skip
+    result = replace(
+        BARE,
+        scores=scores([word] * 4 + ["omega"] * 4, [word, word, "omega", "omega"] * 2, labels),
+        counts=Counts(1951, 1890, 52, 9, {word: 150, "omega": 150}, {word: 0.9, "omega": 1.0}),
+        results=wrong(4),
+        networks=(Network(card, Path()),),
+        notes=(f"{word} is rare",),
+        seconds={"photos": 1.5, "embed": 70.0},
+    )
     return ReportData(
         title=word,
-        scores=scores([word] * 4 + ["omega"] * 4, [word, word, "omega", "omega"] * 2, labels),
-        counts=PhotoCounts(1951, 1890, 52, 9),
-        labels=[LabelRow(word, 150, 0.9), LabelRow("omega", 150, 1.0)],
-        head_log=LOGISTIC,
+        result=result,
         samples=[Sample(f"{word}/1.jpg", word, uri, uri)],
         mistakes=[Mistake(f"{word}/2.jpg", word, "omega", 0.87, False, uri, "")],
-        mistakes_total=4,
         skipped=[Skipped(f"{word}/3.jpg", word, f"{word} cannot be read")],
-        networks=[NetworkRow("detector", word, word, f"https://example.org/{word}", "ab" * 32)],
         facts=[(word, word)],
-        notes=[f"{word} is rare"],
-        seconds={"photos": 1.5, "embed": 70.0},
         commands=[("Make this again", f"closeup run {word}")],
         config_toml=f'source = "{word}"',
         made=f"Closeup of {word}",
@@ -151,8 +173,8 @@ def full(word: str = "rolex") -> ReportData:
 def test_a_bare_page_is_whole() -> None:
     page = Page(render_report(bare()))
     assert "macro-F1 of 1.000" in page.words
-    assert "None: every answer on the test part was right." in page.words
-    assert "Nothing: every photo was read" in page.words
+    assert "None: every answer on the test part was correct." in page.words
+    assert "None: every photo could be read" in page.words
     assert "No two labels were confused more than once." in page.words
     assert "img" not in page.tags
     assert len(page.ids) == len(set(page.ids))
@@ -162,16 +184,16 @@ def test_a_full_page_tells_all() -> None:
     page = Page(render_report(full()))
     for words in (
         "1,951 photos", "97.3 %", "1,890 with the object found", "52 without", "9 unreadable",
-        "rolex taken for omega", "87.0 %", "the whole photo stood in", "rolex/3.jpg",
+        "rolex predicted as omega", "87.0 %", "the whole photo was used", "rolex/3.jpg",
         "rolex cannot be read", "rolex is rare", "closeup run rolex", 'source = "rolex"',
         "https://example.org/rolex", "abababababab", "1 min 12 s", "no picture", "C = 0.1",
-        "rolex taken for omega : 2 of 4",
+        "rolex predicted as omega : 2 of 4",
     ):  # fmt: skip
         assert words in page.words, words
     assert page.tags.count("img") == 3
 
 
-@pytest.mark.parametrize("data", [bare(), full(), full("a"), bare(head_log=MLP)])
+@pytest.mark.parametrize("data", [bare(), full(), full("a"), bare(log=MLP)])
 def test_nothing_is_loaded_and_nothing_runs(data: ReportData) -> None:
     html = render_report(data)
     page = Page(html)
@@ -203,14 +225,14 @@ def test_no_text_acts_on_a_terminal_that_prints_the_page() -> None:
 
 
 def test_the_head_of_the_post_has_its_epochs() -> None:
-    page = Page(render_report(bare(head_log=MLP)))
+    page = Page(render_report(bare(log=MLP)))
     assert "Of 50 epochs, epoch 2 had the lowest validation loss" in page.words
     assert "svg" in page.tags
     assert "learning rate" in page.words
 
 
 def test_a_log_without_a_table_has_no_chart() -> None:
-    page = Page(render_report(bare(head_log={"kind": "knn"})))
+    page = Page(render_report(bare(log={"kind": "knn"})))
     assert "svg" not in page.tags
 
 
@@ -222,35 +244,41 @@ def test_a_label_without_test_photos_has_no_score() -> None:
 
 def test_nothing_found_and_nothing_readable() -> None:
     nothing = evaluate(["a"], np.array([[1.0, 0.0]]), ["a", "b"], ["g"], [False], resamples=5)
-    page = Page(render_report(bare(scores=nothing, counts=PhotoCounts(0, 0, 0, 0), labels=[])))
+    page = Page(render_report(bare(scores=nothing, counts=Counts(0, 0, 0, 0, {}, {}))))
     assert "made from 0 photos." in page.words
 
 
 def test_mistakes_without_pictures_are_counted() -> None:
-    page = Page(render_report(bare(mistakes_total=3)))
+    page = Page(render_report(bare(results=wrong(3))))
     assert "3 answers were wrong; none is shown." in page.words
 
 
 def test_big_input_gives_a_bounded_page() -> None:
     labels = [f"label {i}" for i in range(1000)]
     uri = thumbnail(picture())
-    data = replace(
-        full(),
+    whole = full()
+    result = replace(
+        whole.result,
         scores=scores(labels, labels, labels),
-        labels=[LabelRow(label, 10, 0.5) for label in labels],
+        counts=replace(whole.result.counts, labels=dict.fromkeys(labels, 10),
+                       found_per_label=dict.fromkeys(labels, 0.5)),
+        results=wrong(5000),
+        notes=tuple(f"note {i}" for i in range(1000)),
+    )  # fmt: skip
+    data = replace(
+        whole,
+        result=result,
         samples=[Sample(f"{i}.jpg", "a", uri, uri) for i in range(1000)],
         mistakes=[Mistake(f"{i}.jpg", "a", "b", 0.5, True, uri, uri) for i in range(1000)],
-        mistakes_total=5000,
         skipped=[Skipped(f"{i}.jpg", "empty", "no bytes") for i in range(10_000)],
-        notes=[f"note {i}" for i in range(1000)],
     )
     html = render_report(data)
     page = Page(html)
     assert page.tags.count("img") == 2 * (MAX_SAMPLES + MAX_MISTAKES)
     assert f"and {10_000 - MAX_ROWS:,} more files" in page.words
     assert "and 800 more labels" in page.words
-    assert f"drawn for up to {MAX_MATRIX} labels" in page.words
-    assert "Of 5,000 wrong answers, the 30 given with the most confidence." in page.words
+    assert f"shown for up to {MAX_MATRIX} labels" in page.words
+    assert "The 30 most confident of 5,000 wrong answers." in page.words
     assert len(html) < 600_000
 
 

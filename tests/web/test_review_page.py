@@ -154,11 +154,11 @@ def page_of_report(browser: Browser, project: Path, kept: dict[Kind, int]) -> No
     expect(rows).to_have_count(len(kept))
     for place, words in enumerate([
         "rejected 1 1 close-up left out of training and test",
-        "relabelled 1 1 close-up with another label than the photo’s own",
-        "boxes drawn or chosen 1 1 photo cut by a person’s box",
+        "relabelled 1 1 close-up with a label that differs from the photo’s",
+        "boxes drawn or chosen 1 1 photo cut by a box that a person drew or chose",
     ]):  # fmt: skip
         assert " ".join(rows.nth(place).inner_text().split()) == words
-    expect(page.locator("#review")).to_contain_text("1 decision was taken back")
+    expect(page.locator("#review")).to_contain_text("1 decision was undone")
     found = page.locator("#review tr").filter(has_text="close-ups found").locator("td")
     assert [found.nth(n).inner_text() for n in (0, 1)] == [
         str(5 * PER_MAKER),

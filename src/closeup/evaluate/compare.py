@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import product
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from closeup.core.config import TrainConfig, View
-from closeup.core.types import Floats
+from closeup.evaluate.predictions import Predictions
 from closeup.evaluate.scores import Interval, macro_f1_interval
-from closeup.learn import heads
 from closeup.learn.heads.problem import macro_f1
 from closeup.networks import Network
 
@@ -22,7 +20,7 @@ SIMPLEST_FIRST = ("prototype", "ridge", "logistic", "mlp")
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One way to train: a backbone, what it looks at, and a kind of head."""
+    """One way to train: a backbone, its view of a photo, and a kind of head."""
 
     backbone: str
     view: View
@@ -34,7 +32,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """A candidate with what cross-validation says of it.
+    """A candidate and its cross-validation.
 
     Attributes
     ----------
@@ -46,13 +44,13 @@ class Compared:
         Size of the backbone's graph.
     work
         Input pixels times the graph's bytes, for all views, relative to the cheapest candidate:
-        a rough measure of what an answer costs.
+        a rough measure of the cost of an answer.
     rate
-        Close-ups embedded a second on this machine, decoding included; 0 where not known.
+        Close-ups embedded per second on this machine, decoding included; 0 where not measured.
     seconds
-        What fitting took, embeddings not counted.
+        Time taken by fitting, without the embeddings.
     picked
-        Whether this one was taken.
+        Whether this candidate was chosen.
     """
 
     candidate: Candidate
@@ -64,19 +62,6 @@ class Compared:
     rate: float
     seconds: float
     picked: bool = False
-
-    def to_json(self) -> dict[str, Any]:
-        """As JSON."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> Compared:
-        """Read what :meth:`to_json` gave."""
-        return cls(**{
-            **value,
-            "candidate": Candidate(**value["candidate"]),
-            "macro_f1": Interval(**value["macro_f1"]),
-        })  # fmt: skip
 
 
 def candidates(config: TrainConfig) -> list[Candidate]:
@@ -92,41 +77,28 @@ def work_of(network: Network, view: View) -> float:
     return float(card.input.width * card.input.height * card.bytes * views * mirrored)
 
 
-def cross_validated(
-    fitted: heads.Fitted,
-    training: tuple[Floats, Sequence[str], Sequence[str], NDArray[np.int64]],
-    plain: int,
-    seed: int,
-    blocks: Sequence[int],
-) -> tuple[NDArray[np.float64], Interval, float, float]:
-    """Out-of-fold probabilities ``(n, k)``, and macro-F1: pooled, mean and error over the folds.
+def score_folds(
+    predictions: Predictions, folds: NDArray[np.int64], seed: int
+) -> tuple[Interval, float, float]:
+    """Macro-F1 of out-of-fold predictions: of all together, and mean and error over the folds.
 
     Parameters
     ----------
-    training
-        Embeddings, labels, groups and folds of the n training close-ups, and of augmented views
-        behind them; at least two folds.
-    plain
-        n: augmented views are learned from, not judged by.
+    folds
+        ``(n,)``, at least two different ones.
     """
-    vectors, labels, groups, folds = training
-    shares = fitted.out_of_fold
-    if shares is None:
-        shares = heads.cross_probabilities(fitted.head, vectors, labels, folds, seed, blocks)
-    shares, labels, groups, folds = shares[:plain], labels[:plain], groups[:plain], folds[:plain]
-    place = {label: number for number, label in enumerate(fitted.head.labels)}
-    truth = np.array([place[label] for label in labels])
-    answers = shares.argmax(axis=1)
-    by_fold = [macro_f1(truth[folds == f], answers[folds == f]) for f in np.unique(folds)]
+    true, answer = predictions.true, predictions.answer
+    by_fold = [macro_f1(true[folds == f], answer[folds == f]) for f in np.unique(folds)]
+    answers = [predictions.labels[i] for i in answer]
+    pooled = macro_f1_interval(predictions.truth, answers, predictions.groups, seed=seed)
     error = float(np.std(by_fold, ddof=1) / np.sqrt(len(by_fold)))
-    pooled = macro_f1_interval(labels, [fitted.head.labels[i] for i in answers], groups, seed=seed)
-    return shares, pooled, float(np.mean(by_fold)), error
+    return pooled, float(np.mean(by_fold)), error
 
 
 def pick(rows: Sequence[Compared]) -> int:
-    """The place of the simplest candidate within one standard error of the best mean.
+    """The index of the simplest candidate within one standard error of the best mean.
 
-    Simplest is the least work, then the plainest head (Breiman et al. 1984 for the rule).
+    The simplest has the least work, then the simplest head (Breiman et al. 1984 for the rule).
     """
     best = max(rows, key=lambda row: row.mean)
     enough = [i for i, row in enumerate(rows) if row.mean >= best.mean - best.error]

@@ -1,14 +1,16 @@
-"""What training tells about the photos: doubtful labels, how many more are needed, checks."""
+"""What training measured, the contents of ``scores.json``, and the checks of photos and model."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Annotated, Any
 
-import numpy as np
+from pydantic import Field
 
+from closeup.core.project import SCORES_FILE, Project
+from closeup.core.serialization import from_json, to_json
 from closeup.core.types import (
     Crop,
     CropState,
@@ -19,14 +21,11 @@ from closeup.core.types import (
 from closeup.dataset.groups import REJECTED, group_photos, labelled
 from closeup.evaluate import checks
 from closeup.evaluate.checks import Check
-from closeup.evaluate.label_issues import LabelIssues, find_label_issues
-from closeup.evaluate.learning_curve import LearningCurve, LearningTask, learning_curve
-from closeup.evaluate.predictions import Predictions
+from closeup.evaluate.compare import Compared
+from closeup.evaluate.label_issues import LabelIssues
+from closeup.evaluate.learning_curve import LearningCurve
 from closeup.evaluate.scores import Difference, Scores
 from closeup.evaluate.trust import Trust
-
-LEAST_FOR_CURVE = 4
-"""Groups that each label must have in the training part for a learning curve."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,130 +39,128 @@ class Padding:
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What training tells about the photos.
+    """What training found out about the photos.
 
     Attributes
     ----------
-    suspects
+    label_issues
         Labels of the training part that may be wrong; None where nothing could be held out.
-    suspect_crops
+    label_issue_crops
         The crop id of each of their rows.
     curve
         The score against the number of photos; None where there are too few.
     covered
         ``(right, n)`` answers on the test part with the object covered; None where not tried.
     pads
-        The paddings that were to be compared.
+        The compared paddings.
     alike
-        For the worst mistakes on the test part, by crop id: the training close-ups most alike.
+        By crop id, for the worst mistakes on the test part: the most similar training close-ups.
     """
 
-    suspects: LabelIssues | None
-    suspect_crops: tuple[str, ...]
+    label_issues: Annotated[LabelIssues | None, Field(alias="suspects")]
+    label_issue_crops: Annotated[tuple[str, ...], Field(alias="suspect_crops")]
     curve: LearningCurve | None
     covered: tuple[int, int] | None
-    pads: tuple[Padding, ...] = ()
-    alike: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-
-    def to_json(self) -> dict[str, Any]:
-        """As JSON."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> Findings:
-        """Read what :meth:`to_json` gave."""
-        return cls(
-            LabelIssues.from_json(value["suspects"]) if value["suspects"] else None,
-            tuple(value["suspect_crops"]),
-            LearningCurve.from_json(value["curve"]) if value["curve"] else None,
-            tuple(value["covered"]) if value["covered"] else None,
-            tuple(Padding(**row) for row in value["pads"]),
-            {name: tuple(others) for name, others in value["alike"].items()},
-        )
+    pads: tuple[Padding, ...]
+    alike: Mapping[str, tuple[str, ...]]
 
 
 def without_settled(findings: Findings, settled: Collection[str]) -> Findings:
-    """The findings without suspects whose label a person has confirmed or given."""
-    suspects = findings.suspects
-    if suspects is None or not settled:
+    """The findings without label issues that a person has settled (`settled` are crop ids)."""
+    issues = findings.label_issues
+    if issues is None or not settled:
         return findings
-    pairs = zip(suspects.rows, findings.suspect_crops, strict=True)
+    pairs = zip(issues.rows, findings.label_issue_crops, strict=True)
     kept = [(row, name) for row, name in pairs if name not in settled]
     rows, names = tuple(row for row, _ in kept), tuple(name for _, name in kept)
-    return replace(findings, suspects=replace(suspects, rows=rows), suspect_crops=names)
+    return replace(findings, label_issues=replace(issues, rows=rows), label_issue_crops=names)
 
 
-def find(
-    judged: Predictions | None,
-    task: LearningTask | None,
-    crop_ids: Sequence[str],
-    covered: tuple[int, int] | None,
-    seed: int,
-) -> Findings:
-    """UncertaintyRule the labels and draw the learning curve, both inside the training part.
+@dataclass(frozen=True)
+class Evaluation:
+    """What training measured: the contents of ``scores.json``.
 
-    Parameters
+    Attributes
     ----------
-    judged
-        Its out-of-fold probabilities; None where nothing could be held out.
-    task
-        Its features and the head that was chosen; None where heads fitted on parts of it would
-        say nothing.
-    crop_ids
-        One for each row of `judged`.
-    """  # fmt: skip
-    if judged is None:
-        return Findings(None, (), None, covered)
-    suspects = find_label_issues(judged)
-    groups: dict[str, set[str]] = {}
-    names = tuple(crop_ids[row.index] for row in suspects.rows)
-    if task is None:
-        return Findings(suspects, names, None, covered)
-    for label, group in zip(task.labels, task.groups, strict=True):
-        groups.setdefault(label, set()).add(group)
-    enough = min(map(len, groups.values())) >= LEAST_FOR_CURVE
-    return Findings(
-        suspects,
-        names,
-        learning_curve(task, seed=seed) if enough else None,
-        covered,
-    )
+    key
+        Changes with anything that goes into training.
+    scores
+        Measured on the test part; None where there were too few photos for one.
+    log
+        How the head was chosen: its cross-validation or epoch table.
+    compared
+        A row for each combination of backbone, view and head, one of them picked; empty where
+        nothing could be held out.
+    trust
+        How well calibrated the answers on the test part are, and what withholding some gains;
+        None without a test part or from too few photos.
+    findings
+        Label issues, the learning curve, and whether the object is needed at all.
+    crop_gain
+        By how much close-ups beat whole photos; None where that was not asked for.
+    """
+
+    key: str
+    scores: Scores | None
+    log: dict[str, Any]
+    compared: tuple[Compared, ...]
+    trust: Trust | None
+    findings: Findings
+    crop_gain: Difference | None
+
+
+def write_evaluation(project: Project, evaluation: Evaluation) -> None:
+    """Write ``scores.json`` in one step."""
+    project.write_json(SCORES_FILE, to_json(evaluation))
+
+
+def read_evaluation(project: Project) -> Evaluation | None:
+    """What :func:`write_evaluation` wrote; None where there is none or it is damaged."""
+    stored = project.read_json(SCORES_FILE)
+    try:
+        return from_json(Evaluation, stored) if stored else None
+    except ValueError:
+        return None
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the checks look at, beside the findings.
+    """What the checks need to know beside the evaluation.
 
-    `pairs` are the ids of photos that show one picture, as found and as people decided; photos of
-    identical bytes need not be among them.
+    Attributes
+    ----------
+    detector
+        Whether a detector looked for the objects; False where their boxes were given.
+    own_test
+        Whether the user brought the test part.
+    pairs
+        Ids of photos that show the same picture, as found and as people decided; photos of
+        identical bytes need not be among them.
     """
 
     photos: Sequence[Photo]
     crops: Sequence[Crop]
     examples: Sequence[Example]
-    scores: Scores | None
-    trust: Trust | None
-    gain: Difference | None
     detector: bool
     own_test: bool
     pairs: Sequence[tuple[str, str]] = ()
 
 
-def run_checks(facts: Facts, findings: Findings) -> list[Check]:
+def run_checks(facts: Facts, evaluation: Evaluation) -> list[Check]:
     """Every check, in the order of their codes."""
-    scores, picture_of = facts.scores, _pictures(facts)
-    calibration = facts.trust.calibration if facts.trust else None
+    scores, trust, gain = evaluation.scores, evaluation.trust, evaluation.crop_gain
+    findings, picture_of = evaluation.findings, _pictures(facts)
     untested = "nothing was held out to test on"
     return [
         checks.check_leak(*_leaks(facts)) if facts.own_test else checks.check_leak(None),
         checks.check_sizes(_sizes(facts.examples, picture_of)),
         checks.check_precision(scores.macro_f1, {c.label: c.support for c in scores.per_class})
         if scores else checks.skipped("CU103", untested, "add photos"),
-        checks.check_labels(findings.suspects, _disputed(facts.examples, picture_of)),
+        checks.check_labels(findings.label_issues, _disputed(facts.examples, picture_of)),
         checks.check_detection(_found(facts) if facts.detector else None),
-        checks.check_crop(facts.gain.delta if facts.gain else None),
-        checks.check_calibration(calibration),
-        checks.check_shortcut(findings.covered, _majority(scores),
+        checks.check_crop(gain.delta if gain else None),
+        checks.check_calibration(trust.calibration if trust else None),
+        checks.check_shortcut(findings.covered, majority_share(scores),
                               scores.accuracy.value if scores else 0.0),
         checks.check_confusions(scores.labels, scores.confusion)
         if scores else checks.skipped("CU303", untested, "add photos"),
@@ -171,9 +168,9 @@ def run_checks(facts: Facts, findings: Findings) -> list[Check]:
 
 
 def _pictures(facts: Facts) -> dict[str, str]:
-    """For each photo id that of the picture it shows: copies share one, the user's groups do not.
+    """By photo id, the picture that it shows: copies share one, the user's groups do not.
 
-    An example's group will not do: it joins the user's groups as well, which hold photos of
+    An example's group cannot be used here: it also joins the user's groups, which hold photos of
     different pictures and may hold several labels.
     """
     alone = [replace(photo, group="") for photo in facts.photos]
@@ -188,9 +185,9 @@ def _sizes(examples: Sequence[Example], picture_of: Mapping[str, str]) -> dict[s
 
 
 def _disputed(examples: Sequence[Example], picture_of: Mapping[str, str]) -> int:
-    """Pictures of which several copies are there that carry different labels.
+    """How many pictures have copies with different labels.
 
-    One photo whose close-ups have several labels is no copy of itself.
+    A photo whose close-ups have several labels is not a copy of itself.
     """
     labels: dict[str, set[str]] = {}
     for example in examples:
@@ -202,7 +199,8 @@ def _disputed(examples: Sequence[Example], picture_of: Mapping[str, str]) -> int
     return sum(len(found) > 1 for found in copies.values())
 
 
-def _majority(scores: Scores | None) -> float:
+def majority_share(scores: Scores | None) -> float:
+    """Accuracy of always predicting the most frequent label of the test part; 0 without one."""
     return max(map(sum, scores.confusion), default=0) / max(scores.n, 1) if scores else 0.0
 
 
@@ -217,14 +215,14 @@ def _found(facts: Facts) -> dict[str, tuple[int, int]]:
 
 
 def _leaks(facts: Facts) -> tuple[list[tuple[str, str]], int]:
-    """What of the user's own training photos is in one group with a test photo.
+    """The user's training photos that share a group with one of their test photos.
 
     Returns
     -------
     pairs
-        Those that were trained on, and the test photo, as names that differ.
+        Those that were trained on, each with its test photo, by names that differ.
     left_out
-        How many others there are, which were not trained on, as the dataset promises.
+        How many others there are: the dataset leaves them out of training.
     """
     photos: Mapping[str, Photo] = {photo.id: photo for photo in facts.photos}
     tests: dict[str, Photo] = {}
@@ -239,11 +237,3 @@ def _leaks(facts: Facts) -> tuple[list[tuple[str, str]], int]:
     )  # fmt: skip
     left_out = {mine.id for mine, _, _ in across} - {mine.id for mine, _, used in across if used}
     return list(pairs), len(left_out)
-
-
-def covered_answers(truth: Sequence[str], labels: Sequence[str], shares: Any) -> tuple[int, int]:
-    """Right answers and their number, from ``(n, k)`` probabilities; n may be 0."""
-    if not len(truth):
-        return 0, 0
-    best = np.asarray(shares).argmax(axis=1)
-    return sum(labels[i] == label for i, label in zip(best, truth, strict=True)), len(truth)

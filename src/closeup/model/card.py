@@ -1,7 +1,7 @@
-"""The card of a model folder, and whether the folder holds what it says and nothing else.
+"""The card of a model folder, and the check that the folder holds the files on its card.
 
-A model folder may come from a stranger. Its hashes show that it is whole, not that it is honest;
-so whatever is read is a plain file inside the folder that the card gives a hash for.
+A model folder may come from a stranger. Its hashes show that it is complete, not that it is
+trustworthy; so only plain files inside the folder that the card has a hash for are read.
 """
 
 from __future__ import annotations
@@ -28,26 +28,26 @@ LARGEST = 64_000_000
 
 
 class ModelCard(BaseModel):
-    """What a model folder says of itself, in ``model.json``.
+    """The contents of ``model.json``.
 
     Attributes
     ----------
     labels
         The classes, in the order of the head's probabilities.
     detect, crop
-        The recipe by which the close-up is found and cut.
+        How the close-up is found and cut.
     detector
-        Name of the detector, ``""`` where the model has none and takes every photo whole.
+        Name of the detector; ``""`` where the model has none and classifies whole photos.
     view
-        What the backbone looks at: the close-up, the whole photo, or both beside each other.
+        What the backbone sees: the close-up, the whole photo, or both, one after the other.
     head, head_settings
-        Kind of head and its settings that are not arrays.
+        Kind of head, and its settings that are not arrays.
     unknown
-        Thresholds of the rule for unknown photos; None where there were too few photos for one.
+        Thresholds for unknown photos; None where there were too few photos for them.
     likely
-        The rule for sets of labels, ``Conformal.to_json()``; None likewise.
+        The rule for sets of labels, a ``Conformal`` as JSON; None likewise.
     scores, counts
-        What was measured on the test part when the model was made, and from how many photos.
+        The scores on the test part when the model was trained, and the number of close-ups.
     files
         sha256 of every other file of the folder, by relative name.
     """
@@ -78,15 +78,15 @@ def read_card(folder: Path) -> ModelCard:
     Raises
     ------
     ModelError
-        Where `folder` is no model folder, or of a later format.
+        Where `folder` is not a model folder, is damaged, or has a later format.
     """
     file = folder / CARD_FILE
     if not file.is_file():
         hint = f"; did you mean {folder / 'model'}?" if (folder / "model").is_dir() else ""
-        raise ModelError(f"{folder} is no model folder (no {CARD_FILE}){hint}")
+        raise ModelError(f"{folder} is not a model folder (it has no {CARD_FILE}){hint}")
     check_inside(folder, CARD_FILE)
     if file.stat().st_size > LARGEST:
-        raise ModelError(f"{file} is larger than {LARGEST:,} bytes, so it is no card of Closeup's")
+        raise ModelError(f"{file} is larger than {LARGEST:,} bytes, so it is not a model card")
     try:
         value = json.loads(file.read_text(encoding="utf8"))
         found = value.get("format") if isinstance(value, dict) else None
@@ -105,7 +105,7 @@ def read_card(folder: Path) -> ModelCard:
 
 def _check_format(file: Path, found: int) -> None:
     if found > FORMAT:
-        raise ModelError(f"{file} has format {found}, this version reads {FORMAT}; upgrade")
+        raise ModelError(f"{file} has format {found}, this version reads {FORMAT}; upgrade Closeup")
     if found < OLDEST:
         raise ModelError(
             f"{file} has format {found}, this version reads {OLDEST} to {FORMAT}; "
@@ -114,12 +114,12 @@ def _check_format(file: Path, found: int) -> None:
 
 
 def check_files(folder: Path, card: ModelCard) -> None:
-    """Check that the folder holds every file of the card, unchanged, and all that is needed.
+    """Check that every file on the card is there and unchanged, and that none is missing on it.
 
     Raises
     ------
     ModelError
-        Where a file is missing, changed, outside the folder or without a hash; it is named.
+        Where a file is missing, changed, outside the folder or without a hash; names the file.
     """
     for name, expected in card.files.items():
         _check_file(folder, name, expected)
@@ -145,7 +145,7 @@ def check_inside(folder: Path, name: str) -> None:
         outside = True
     if outside:
         raise ModelError(
-            f"{folder / CARD_FILE} names {name}, which lies outside the folder; get the model "
+            f"{folder / CARD_FILE} names {name}, which lies outside the folder; copy the model "
             "folder again from where it was made"
         )
 
@@ -162,6 +162,6 @@ def _check_file(folder: Path, name: str, expected: str) -> None:
         raise ModelError(f"{file} cannot be read: {err.strerror or err}") from err
     if found != expected:
         raise ModelError(
-            f"{file} is not what {CARD_FILE} says (sha256 {found[:12]}…, expected "
-            f"{expected[:12]}…); copy the model folder again, or train again"
+            f"{file} has changed (sha256 {found[:12]}…, {CARD_FILE} has {expected[:12]}…); "
+            "copy the model folder again, or train again"
         )

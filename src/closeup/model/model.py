@@ -16,9 +16,8 @@ of box, the same cut, the same preparation, the same graphs.
 
 from __future__ import annotations
 
-import hashlib
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -75,7 +74,7 @@ Source = Path | str | bytes | Image.Image | NDArray[np.uint8] | Picture
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What a model is made of."""
+    """What a model consists of."""
 
     detector: Network | None
     backbone: Network
@@ -83,35 +82,41 @@ class Parts:
     rule: UnknownRule | None = None
     known: Known | None = None
 
+    def files(self) -> dict[str, bytes]:
+        """The contents of every file of the model folder but the card, by relative name."""
+        from safetensors.numpy import save
 
-def save_model(folder: Path, card: ModelCard, parts: Parts) -> Path:
-    """Write a model folder; `card.files` is filled in here. All of it is replaced together.
+        contents = {HEAD_FILE: save(self.head.arrays())}
+        if self.rule is not None:
+            contents[UNKNOWN_FILE] = save(self.rule.arrays())
+        if self.known is not None:
+            contents[KNOWN_FILE] = self.known.to_bytes()
+        for name, network in (("detector", self.detector), ("backbone", self.backbone)):
+            if network is not None:
+                card = network.card.model_copy(update={"graph": GRAPH_FILE})
+                contents[f"{name}/card.json"] = card.model_dump_json(indent=1).encode()
+                contents[f"{name}/{GRAPH_FILE}"] = network.file.read_bytes()
+        return contents
+
+
+def save_model(folder: Path, card: ModelCard, contents: Mapping[str, bytes]) -> Path:
+    """Write a model folder; all of it is replaced together.
+
+    Parameters
+    ----------
+    contents
+        What :meth:`Parts.files` gave; ``card.files`` holds their hashes.
 
     Raises
     ------
     ProjectError
         Where the folder cannot be written.
     """
-    from safetensors.numpy import save
-
-    contents = {HEAD_FILE: save(parts.head.arrays())}
-    if parts.rule is not None:
-        contents[UNKNOWN_FILE] = save(parts.rule.arrays())
-    if parts.known is not None:
-        contents[KNOWN_FILE] = parts.known.to_bytes()
-    for name, network in (("detector", parts.detector), ("backbone", parts.backbone)):
+    for name in ("detector", "backbone"):
         check_inside(folder, name)
-        if network is None:
-            continue
-        card_text = network.card.model_copy(update={"graph": GRAPH_FILE}).model_dump_json(indent=1)
-        contents[f"{name}/card.json"] = card_text.encode()
-        contents[f"{name}/{GRAPH_FILE}"] = network.file.read_bytes()
-    hashes = {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}
-    full = card.model_copy(update={"files": hashes})
     files = {folder / name: data for name, data in contents.items()}
-    about = (full.model_dump_json(indent=1) + "\n").encode()
-    write_together(files, folder / CARD_FILE, about)
-    if parts.detector is None:
+    write_together(files, folder / CARD_FILE, (card.model_dump_json(indent=1) + "\n").encode())
+    if not card.detector:
         shutil.rmtree(folder / "detector", ignore_errors=True)
     return folder
 

@@ -1,106 +1,29 @@
-"""What people decided in review, and what it changed, beside what was there before."""
+"""What people decided in review, and what it changed since before."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
-
+from closeup.core.config import RunConfig
 from closeup.core.errors import ProjectError
-from closeup.core.project import SCORES_FILE, Table, key_of
+from closeup.core.project import Table, key_of
+from closeup.core.serialization import from_json, to_json
 from closeup.core.types import (
     Crop,
     CropState,
     Example,
     Photo,
 )
-from closeup.decisions import Current, Kind
-from closeup.evaluate.scores import Interval, Scores
+from closeup.evaluate.findings import Evaluation, read_evaluation
+from closeup.evaluate.scores import Scores
 from closeup.pipeline.stages import Job
-from closeup.pipeline.trained import Trained
+from closeup.report.result import Reviewed, State
 
 BEFORE_FILE = "before-review.json"
 
 
-@dataclass(frozen=True, slots=True)
-class State:
-    """What a project holds: found close-ups, labels trained on, and the score on its test part.
-
-    `macro_f1` is None, and `n` 0, where nothing was held out. `settings` changes with anything in
-    the configuration that changes the score.
-    """
-
-    closeups: int
-    labels: int
-    n: int
-    macro_f1: Interval | None
-    settings: str
-
-    def to_json(self) -> dict[str, Any]:
-        """As JSON."""
-        score = self.macro_f1
-        return {
-            "closeups": self.closeups, "labels": self.labels, "n": self.n,
-            "settings": self.settings,
-            "macro_f1": None if score is None else
-            {"value": score.value, "low": score.low, "high": score.high},
-        }  # fmt: skip
-
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> State:
-        """Read what :meth:`to_json` gave.
-
-        Raises
-        ------
-        KeyError, TypeError
-            Where it is something else.
-        """
-        score = value["macro_f1"]
-        return cls(value["closeups"], value["labels"], value["n"],
-                   None if score is None else Interval(**score), value["settings"])  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Reviewed:
-    """The decisions that hold, and what they changed.
-
-    Attributes
-    ----------
-    kinds
-        How many decisions of each kind hold, those that are not used included.
-    undone
-        How many were taken back.
-    relabelled, redrawn, left_out, emptied
-        Close-ups of another label than their photo's; photos with a person's boxes; close-ups that
-        were rejected; photos in which nothing is to be found.
-    before
-        The project before the first decision; None where it had not been trained by then.
-    """
-
-    kinds: Mapping[Kind, int]
-    undone: int
-    relabelled: int
-    redrawn: int
-    left_out: int
-    emptied: int
-    before: State | None
-    after: State
-
-    def to_json(self) -> dict[str, Any]:
-        """The object under ``review`` of ``run --json`` (docs/formats.md)."""
-        return {
-            "decisions": {str(kind): n for kind, n in self.kinds.items()},
-            "undone": self.undone, "relabelled": self.relabelled, "redrawn": self.redrawn,
-            "left_out": self.left_out, "emptied": self.emptied,
-            "before": self.before.to_json() if self.before else None,
-            "after": self.after.to_json(),
-        }  # fmt: skip
-
-
 def remember_before(job: Job) -> None:
-    """Keep what a project was before its first decision; call before any stage runs.
+    """Keep the state of a project before its first decision; call before any stage runs.
 
-    Without decisions nothing needs to be kept: the project itself is that state.
+    Without decisions there is nothing to keep: the project itself is in that state.
     """
     project = job.project
     stored = project.read_json(BEFORE_FILE)
@@ -110,52 +33,44 @@ def remember_before(job: Job) -> None:
         return
     if stored is None and project.folder.is_dir():
         state = _stored_state(job)
-        project.write_json(BEFORE_FILE, {"state": state.to_json() if state else None})
+        project.write_json(BEFORE_FILE, {"state": to_json(state) if state else None})
 
 
 def _stored_state(job: Job) -> State | None:
-    """What the last run left; None where there was none, or not all of it is there."""
+    """The state after the last run; None where there was none, or not all of it is there."""
     project = job.project
-    stored = project.read_json(SCORES_FILE)
+    evaluation = read_evaluation(project)
     crops, examples = project.read("crops", Crop), project.read("dataset", Example)
-    if stored is None or "scores" not in stored or crops is None or examples is None:
+    if evaluation is None or crops is None or examples is None:
         return None
     try:
-        settings = _settings(job, project.config())
-        scores = Scores.from_json(stored["scores"]) if stored["scores"] else None
-    except (KeyError, TypeError, ProjectError):
+        return _state(crops, examples, evaluation.scores, project.config())
+    except ProjectError:
         return None
-    return _state(crops, examples, scores, settings)
-
-
-def _settings(job: Job, config: Any = None) -> str:
-    config = config or job.config
-    sections = (config.photos, config.detect, config.crop, config.split, config.train)
-    return key_of("settings", 1, [section.model_dump() for section in sections])
 
 
 def _state(
-    crops: Table[Crop], examples: Table[Example], scores: Scores | None, settings: str
+    crops: Table[Crop], examples: Table[Example], scores: Scores | None, config: RunConfig
 ) -> State:
+    sections = (config.photos, config.detect, config.crop, config.split, config.train)
     return State(
-        sum(crop.state is CropState.CROPPED for crop in crops.rows),
-        len({row.label for row in examples.rows if row.split}),
-        scores.n if scores else 0,
-        scores.macro_f1 if scores else None,
-        settings,
+        closeups=sum(crop.state is CropState.CROPPED for crop in crops.rows),
+        labels=len({row.label for row in examples.rows if row.split}),
+        n=scores.n if scores else 0,
+        settings=key_of("settings", 1, [section.model_dump() for section in sections]),
+        macro_f1=scores.macro_f1 if scores else None,
     )
 
 
 def reviewed(
-    job: Job, tables: tuple[Table[Photo], Table[Crop], Table[Example]], trained: Trained
+    job: Job, tables: tuple[Table[Photo], Table[Crop], Table[Example]], evaluation: Evaluation
 ) -> Reviewed | None:
-    """What people decided and what it changed; None where nothing was ever decided and kept."""
-    decisions: Current = job.decisions
+    """What people decided and what it changed; None where there is no decision."""
+    decisions = job.decisions
     if not decisions:
         return None
     photos, crops, examples = tables
     label_of = {photo.id: photo.label for photo in photos.rows}
-    stored = (job.project.read_json(BEFORE_FILE) or {}).get("state")
     readable = {c.photo_id for c in crops.rows if c.state is not CropState.UNREADABLE}
     used = {name: boxes for name, boxes in decisions.boxes.items() if name in readable}
     return Reviewed(
@@ -165,6 +80,14 @@ def reviewed(
         redrawn=sum(bool(boxes) for boxes in used.values()),
         left_out=sum(crop.state is CropState.REJECTED for crop in crops.rows),
         emptied=sum(not boxes for boxes in used.values()),
-        before=State.from_json(stored) if stored else None,
-        after=_state(crops, examples, trained.scores, _settings(job)),
+        before=_before(job),
+        after=_state(crops, examples, evaluation.scores, job.config),
     )
+
+
+def _before(job: Job) -> State | None:
+    stored = (job.project.read_json(BEFORE_FILE) or {}).get("state")
+    try:
+        return from_json(State, stored) if stored else None
+    except ValueError:  # damaged
+        return None

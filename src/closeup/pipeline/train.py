@@ -1,40 +1,28 @@
-"""From embeddings to a measured model: choose, fit, touch the test part once, save the folder."""
+"""From embeddings to a measured model: choose, fit, score the test part once, save the folder."""
 
 from __future__ import annotations
 
+import hashlib
 import math
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from closeup._version import __version__
 from closeup.core.config import View as ViewName
 from closeup.core.errors import DatasetError
-from closeup.core.project import SCORES_FILE, Table, key_of
-from closeup.core.types import (
-    Crop,
-    Example,
-    Floats,
-    Photo,
-    Result,
-)
+from closeup.core.project import Table, key_of
+from closeup.core.serialization import to_json
+from closeup.core.types import Crop, Example, Photo, Result
 from closeup.crops.cut import padded
 from closeup.crops.view import View
 from closeup.dataset.split import folds
-from closeup.evaluate.compare import (
-    Candidate,
-    Compared,
-    candidates,
-    cross_validated,
-    pick,
-    work_of,
-)
-from closeup.evaluate.findings import Padding, covered_answers
-from closeup.evaluate.findings import find as find_in
-from closeup.evaluate.learning_curve import LearningTask
+from closeup.evaluate.compare import Compared, candidates, pick
+from closeup.evaluate.findings import Evaluation, Findings, Padding, write_evaluation
+from closeup.evaluate.label_issues import find_label_issues
+from closeup.evaluate.learning_curve import LearningCurve, LearningTask, learning_curve
 from closeup.evaluate.neighbours import known_of
 from closeup.evaluate.predictions import Predictions
 from closeup.evaluate.scores import Difference, paired_difference
@@ -43,136 +31,63 @@ from closeup.learn import heads
 from closeup.model.card import ModelCard, read_card
 from closeup.model.model import Parts, save_model
 from closeup.networks import Network, find
-from closeup.pipeline.features import Features, features_stage
-from closeup.pipeline.sides import (
-    Part,
-    alike,
-    measure,
-    part_of,
-)
+from closeup.pipeline.features import Features, Part, TrainingSet, features_stage
+from closeup.pipeline.fit import Fit, fit_candidate
+from closeup.pipeline.measure import alike, measure
 from closeup.pipeline.stages import Job
-from closeup.pipeline.trained import Networks, Trained, read_back
+from closeup.pipeline.trained import read_back
+from closeup.report.result import Trained
 
 VERSION = 11
 MOST_COVERED = 200
 """Enough to see a shortcut by; each photo costs as much as an embedding."""
+LEAST_FOR_CURVE = 4
+"""Groups that each label must have in the training part for a learning curve."""
 
 Tables = tuple[Table[Photo], Table[Crop], Table[Example]]
 
 
-@dataclass(frozen=True, slots=True)
-class _Fit:
-    """A candidate fitted on the training part.
-
-    `out_of_fold` holds ``(m, k)`` answers for the training rows `rows`, ``(m,)``, by heads that did
-    not see them, and `folds` a fold for each; None where nothing could be held out. `task` is
-    whether heads like this one can be fitted on parts of these features.
-    """
-
-    candidate: Candidate
-    backbone: Network
-    features: Features
-    fitted: heads.Fitted
-    folds: NDArray[np.int64]
-    out_of_fold: NDArray[np.float64] | None
-    rows: NDArray[np.int64]
-    task: bool = True
-
-    def judged(self, train: Part) -> Predictions | None:
-        """The out-of-fold answers with the truth."""
-        if self.out_of_fold is None:
-            return None
-        labels, groups = ([of[i] for i in self.rows] for of in (train.labels, train.groups))
-        return Predictions(self.out_of_fold, self.fitted.head.labels, labels, groups)
-
-
 def train_stage(job: Job, tables: Tables, detector: Network | None) -> Trained:
     """Embed, choose, fit, measure and save; everything is read back where nothing has changed."""
-    photos, crops, examples = tables
-    config = job.config.train
+    config, examples = job.config.train, tables[2]
     backbones = {name: find(name, "backbone", progress=job.progress) for name in config.backbone}
     hashes = [(n.card.sha256, n.card.input.model_dump()) for n in backbones.values()]
     key = key_of("train", VERSION, examples.key, hashes, config.model_dump(),
                  job.config.engine.precision, detector.card.sha256 if detector else "",
                  __version__)  # fmt: skip
-    done = read_back(job, key, detector, examples.rows)
-    if done is not None:
-        _note_pads(job, read_card(done.model).view)
-        return done
-    by_id = {crop.id: crop for crop in crops.rows}
-    used = [e for e in examples.rows if e.split and by_id[e.crop_id].side > 0]
-    compared: list[Compared] = []
-    if config.finetune:
-        chosen = _tuned(job, photos, [by_id[e.crop_id] for e in used], used, backbones)
-    else:
-        features = _features(job, photos, by_id, used, backbones)
-        with job.timed("train"):
-            chosen, compared = _choose(job, used, backbones, features)
+    trained = read_back(job, key, detector, examples.rows)
+    if trained is None:
+        fit, compared = _fit(job, TrainingSet.of(*tables), backbones)
+        trained = _measured(job, key, fit, compared, detector)
+    if config.pads and read_card(trained.model).view == "photo":
+        job.notes.append("paddings were not compared: the model sees the whole photo alone, on "
+                         "which padding has no effect")  # fmt: skip
+    return trained
+
+
+def _fit(
+    job: Job, data: TrainingSet, backbones: Mapping[str, Network]
+) -> tuple[Fit, list[Compared]]:
+    """The head of the chosen candidate, and what it was chosen from."""
+    if job.config.train.finetune:
+        from closeup.pipeline.tune import tune
+
+        return tune(job, data, next(iter(backbones.values()))), []
+    features = _features(job, data, backbones)
     with job.timed("train"):
-        train, test = (part_of(used, chosen.features, side) for side in ("train", "test"))
-        head, uncertainty = _calibrate(job, chosen, train)
-        probabilities = head.probabilities(test.vectors)
-        results, scores = measure(head, test, probabilities, examples.rows, job.config.split.seed)
-        trust = None
-        if uncertainty is not None and results:
-            judged = Predictions(probabilities, head.labels, test.labels, test.groups)
-            trust = measure_trust(uncertainty, test.vectors, judged, job.config.split.seed)
-    covered = _covered(job, photos, by_id, head, chosen, test) if results else None
-    with job.timed("train"):
-        task = LearningTask(chosen.fitted.head, train.vectors, train.labels, train.groups,
-                        chosen.features.blocks) if chosen.task else None  # fmt: skip
-        names = [train.examples[row].crop_id for row in chosen.rows]
-        findings = replace(
-            find_in(chosen.judged(train), task, names, covered, job.config.split.seed),
-            alike=alike(results, train, test, chosen.features.blocks),
-        )
-    if config.pads and chosen.task and chosen.out_of_fold is not None:
-        pads = _pads(job, photos, [by_id[e.crop_id] for e in used], used, chosen)
-        findings = replace(findings, pads=pads)
-    _note_pads(job, chosen.candidate.view)
-    gain = _crop_gain(job, photos, [by_id[e.crop_id] for e in used], used, chosen, results)
-    networks = Networks(detector, chosen.backbone)
-    with job.timed("save"):
-        known = known_of([train.examples[row] for row in chosen.rows]) if uncertainty else None
-        parts = Parts(
-            detector, chosen.backbone, head, uncertainty.rule if uncertainty else None, known
-        )
-        card = _card(job, key, chosen, parts, uncertainty)
-        counted = {
-            "scores": scores.to_json() if scores else {},
-            "counts": {"train": len(train.examples), "test": len(test.examples)},
-        }
-        model = save_model(job.project.place("model"), card.model_copy(update=counted), parts)
-        job.project.write("results", Result, results, key)
-        job.project.write_json(SCORES_FILE, {
-            "key": key,
-            "scores": scores.to_json() if scores else None,
-            "log": chosen.fitted.log,
-            "compared": [row.to_json() for row in compared],
-            "trust": trust.to_json() if trust else None,
-            "findings": findings.to_json(),
-            "crop_gain": gain.to_json() if gain else None,
-        })  # fmt: skip
-    return Trained(key, scores, chosen.fitted.log, tuple(compared), tuple(results), trust,
-                   findings, gain, networks, model)  # fmt: skip
+        return _choose(job, data, backbones, features)
 
 
 def _features(
-    job: Job,
-    photos: Table[Photo],
-    crops: Mapping[str, Crop],
-    used: Sequence[Example],
-    backbones: Mapping[str, Network],
+    job: Job, data: TrainingSet, backbones: Mapping[str, Network]
 ) -> dict[tuple[str, ViewName], Features]:
-    """The features of every backbone and view; of training close-ups the augmented ones too."""
-    mine = [crops[e.crop_id] for e in used]
-    train = [crops[e.crop_id] for e in used if e.split == "train"]
-    config = job.config.train
+    """The features by backbone and view; of training close-ups the augmented ones too."""
+    config, train = job.config.train, data.side("train")
     return {
         (name, view): replace(
-            features_stage(job, photos, mine, network, view),
+            features_stage(job, data, network, view),
             augmented=tuple(
-                features_stage(job, photos, train, network, view, View(number=number)).of
+                features_stage(job, train, network, view, View(number=number)).of
                 for number in range(1, config.augment + 1)
             ),
         )
@@ -181,217 +96,190 @@ def _features(
     }
 
 
-def _tuned(
-    job: Job,
-    photos: Table[Photo],
-    crops: Sequence[Crop],
-    used: Sequence[Example],
-    backbones: Mapping[str, Network],
-) -> _Fit:
-    """The backbone fine-tuned on the training part; one fold was held out to judge by."""
-    from closeup.pipeline.tune import check_tuning, tune
-
-    check_tuning(job.config.train)
-    ((name, network),) = backbones.items()
-    tuned = tune(job, photos, crops, used, network)
-    if job.config.train.compare_photo:
-        job.notes.append("close-ups were not compared with whole photos: that is for frozen ones")
-    judged = len(tuned.rows) > 0 and bool(np.ptp(tuned.folds))
-    return _Fit(
-        Candidate(name, "closeup", tuned.fitted.head.kind), tuned.network, tuned.features,
-        tuned.fitted, tuned.folds, tuned.out_of_fold if judged else None, tuned.rows, task=False,
-    )  # fmt: skip
-
-
-def _covered(
-    job: Job,
-    photos: Table[Photo],
-    crops: Mapping[str, Crop],
-    head: heads.Head,
-    chosen: _Fit,
-    test: Part,
-) -> tuple[int, int]:
-    """Right answers on the test part with the object painted over, and of how many.
-
-    Of the photos where it was found, and at most :data:`MOST_COVERED` of these.
-    """
-    mine = [e for e in test.examples if e.found]
-    mine = mine[:: max(1, math.ceil(len(mine) / MOST_COVERED))]
-    features = features_stage(job, photos, [crops[e.crop_id] for e in mine], chosen.backbone,
-                              chosen.candidate.view, View(covered=True))  # fmt: skip
-    if not mine:
-        return 0, 0
-    shares = head.probabilities(np.stack([features.of[e.crop_id] for e in mine]))
-    return covered_answers([e.label for e in mine], head.labels, shares)
-
-
-def _calibrate(job: Job, chosen: _Fit, train: Part) -> tuple[heads.Head, UncertaintyRule | None]:
-    """The head, calibrated, and the rules for uncertainty; none from too few photos."""
-    head, config = chosen.fitted.head, job.config.train
-    judged = chosen.judged(train)
-    if judged is None:
-        return head, None
-    vectors = train.vectors[chosen.rows]
-    uncertainty = fit_uncertainty(vectors, judged, chosen.folds, config.coverage, config.miss_rate)
-    return head.calibrated(uncertainty.temperature.value), uncertainty
-
-
 def _choose(
     job: Job,
-    used: Sequence[Example],
+    data: TrainingSet,
     backbones: Mapping[str, Network],
     features: Mapping[tuple[str, ViewName], Features],
-) -> tuple[_Fit, list[Compared]]:
-    """Fit every candidate on the training part, and pick one by its out-of-fold answers alone."""
+) -> tuple[Fit, list[Compared]]:
+    """Fit every candidate on the training part, and pick one by out-of-fold predictions alone."""
     seed = job.config.split.seed
-    fits, rows = [], []
+    fits, rows = list[Fit](), list[Compared]()
     wanted = candidates(job.config.train)
-    numbers = None
+    numbers = folds(data.examples, job.config.split)
+    if not len(numbers):
+        raise DatasetError(
+            "the training part holds no photo with a close-up; check the photos with "
+            "`closeup scout`, or keep misses with `--on-miss photo`"
+        )
     for place, candidate in enumerate(wanted):
-        mine = features[candidate.backbone, candidate.view]
-        train = part_of(used, mine, "train")
-        if not train.examples:
-            raise DatasetError(
-                "the training part holds no photo with a close-up; check the photos with "
-                "`closeup scout`, or keep misses with `--on-miss photo`"
-            )
-        numbers = folds(train.examples, job.config.split) if numbers is None else numbers
-        start = time.perf_counter()
-        training = _with_augmented(train, mine, numbers)
-        vectors, labels, _, wide = training
-        fitted = heads.fit(candidate.head, vectors, labels, wide, seed, mine.blocks)
-        network = backbones[candidate.backbone]
-        shares = None
-        if np.ptp(numbers):
-            shares, pooled, mean, error = cross_validated(
-                fitted, training, len(train.examples), seed, mine.blocks
-            )
-            rows.append(Compared(
-                candidate, pooled, mean, error, network.card.bytes / 1e6,
-                work_of(network, candidate.view), round(mine.rate, 1),
-                round(time.perf_counter() - start, 3),
-            ))  # fmt: skip
-        rows_of = np.arange(len(train.examples))
-        fits.append(_Fit(candidate, network, mine, fitted, numbers, shares, rows_of))
+        mine, network = features[candidate.backbone, candidate.view], backbones[candidate.backbone]
+        fit, row = fit_candidate(data, candidate, network, mine, numbers, seed)
+        fits.append(fit)
+        rows += [row] if row else []
         if len(wanted) > 1:
             job.progress("compare", place + 1, len(wanted))
     if not rows:
         if len(wanted) > 1:
             job.notes.append(
-                "too few photos to compare backbones, views or heads: the first of each was taken"
+                "too few photos to compare backbones, views or heads: the first of each was chosen"
             )
         return fits[0], []
-    best = pick(rows)
-    least = min(row.work for row in rows)
-    rows = [
+    best, least = pick(rows), min(row.work for row in rows)
+    return fits[best], [
         replace(row, work=round(row.work / least, 2), picked=place == best)
         for place, row in enumerate(rows)
     ]
-    return fits[best], rows
 
 
-def _with_augmented(
-    train: Part, features: Features, numbers: NDArray[np.int64]
-) -> tuple[Floats, list[str], list[str], NDArray[np.int64]]:
-    """Embeddings, labels, groups and folds of the training part, its augmented views behind it."""
-    times = 1 + len(features.augmented)
-    rows = [train.vectors]
-    for view in features.augmented:
-        rows.append(np.stack([view[e.crop_id] for e in train.examples]))
-    return (np.concatenate(rows), train.labels * times, train.groups * times,
-            np.tile(numbers, times))  # fmt: skip
-
-
-def _crop_gain(
-    job: Job,
-    photos: Table[Photo],
-    crops: Sequence[Crop],
-    used: Sequence[Example],
-    chosen: _Fit,
-    results: Sequence[Result],
-) -> Difference | None:
-    """By how much close-ups beat whole photos; None where that is not asked for, or no question."""
-    wanted = job.config.train.compare_photo and chosen.task
-    if not wanted or chosen.candidate.view != "closeup" or not results:
-        return None
-    features = features_stage(job, photos, crops, chosen.backbone, "photo")
-    with job.timed("train"):
-        return _compare_photo(job, used, features, chosen.candidate.head, results)
-
-
-def _compare_photo(
-    job: Job, used: Sequence[Example], features: Features, kind: str, results: Sequence[Result]
-) -> Difference:
-    """Train on the whole photos too: same photos, split, folds, backbone and kind of head."""
-    train, test = (part_of(used, features, side) for side in ("train", "test"))
-    numbers = folds(train.examples, job.config.split)
+def _measured(
+    job: Job, key: str, fit: Fit, compared: Sequence[Compared], detector: Network | None
+) -> Trained:
+    """Calibrate the head, score the test part, and save the model and the scores."""
     seed = job.config.split.seed
-    head = heads.fit(kind, train.vectors, train.labels, numbers, seed, features.blocks).head
-    best = head.probabilities(test.vectors).argmax(axis=1)
-    return paired_difference(
-        test.labels,
-        [head.labels[i] for i in best],
-        [result.answer for result in results],
-        test.groups,
-        seed=seed,
+    with job.timed("train"):
+        head, uncertainty = _calibrate(job, fit)
+        probabilities = head.probabilities(fit.test.vectors)
+        results, scores = measure(fit, head, probabilities, seed)
+        trust = None
+        if uncertainty is not None and results:
+            answers = Predictions(probabilities, head.labels, fit.test.labels, fit.test.groups)
+            trust = measure_trust(uncertainty, fit.test.vectors, answers, seed)
+    findings = _findings(job, fit, head, results)
+    gain = _crop_gain(job, fit, results)
+    evaluation = Evaluation(key, scores, fit.fitted.log, tuple(compared), trust, findings, gain)
+    with job.timed("save"):
+        rule = uncertainty.rule if uncertainty else None
+        known = known_of([fit.train.examples[row] for row in fit.rows]) if uncertainty else None
+        parts = Parts(detector, fit.backbone, head, rule, known)
+        likely = to_json(uncertainty.conformal) if uncertainty else None
+        model = _save(job, fit, evaluation, parts, likely)
+        job.project.write("results", Result, results, key)
+        write_evaluation(job.project, evaluation)
+    networks = (fit.backbone,) if detector is None else (detector, fit.backbone)
+    return Trained(**vars(evaluation), results=results, networks=networks, model=model)
+
+
+def _calibrate(job: Job, fit: Fit) -> tuple[heads.Head, UncertaintyRule | None]:
+    """The head, calibrated, and when it withholds its answer; None from too few photos."""
+    head, config, predictions = fit.fitted.head, job.config.train, fit.predictions
+    if predictions is None:
+        return head, None
+    uncertainty = fit_uncertainty(
+        fit.train.vectors[fit.rows], predictions, fit.folds, config.coverage, config.miss_rate
+    )
+    return head.calibrated(uncertainty.temperature.value), uncertainty
+
+
+def _findings(job: Job, fit: Fit, head: heads.Head, results: Sequence[Result]) -> Findings:
+    """What training tells about the photos; all but what is `covered` from the training part."""
+    covered = _covered(job, fit, head) if results else None
+    with job.timed("train"):
+        issues = find_label_issues(fit.predictions) if fit.predictions else None
+        names = tuple(fit.crop_ids[row.index] for row in issues.rows) if issues else ()
+        curve = _curve(fit, job.config.split.seed)
+        similar = alike(fit, results)
+    return Findings(issues, names, curve, covered, _pads(job, fit), similar)
+
+
+def _curve(fit: Fit, seed: int) -> LearningCurve | None:
+    """None where heads cannot be fitted on parts of the training part, or it is too small."""
+    if not fit.refits or fit.predictions is None:
+        return None
+    train, groups = fit.train, dict[str, set[str]]()
+    for example in train.examples:
+        groups.setdefault(example.label, set()).add(example.group)
+    if min(map(len, groups.values())) < LEAST_FOR_CURVE:
+        return None
+    head, blocks = fit.fitted.head, fit.features.blocks
+    return learning_curve(
+        LearningTask(head, train.vectors, train.labels, train.groups, blocks), seed=seed
     )
 
 
-def _pads(
-    job: Job, photos: Table[Photo], crops: Sequence[Crop], used: Sequence[Example], chosen: _Fit
-) -> tuple[Padding, ...]:
+def _covered(job: Job, fit: Fit, head: heads.Head) -> tuple[int, int]:
+    """Right answers on the test part with the object painted over, and out of how many.
+
+    Only photos where the object was found count, at most :data:`MOST_COVERED` of them.
+    """
+    found = [e for e in fit.test.examples if e.found]
+    found = found[:: max(1, math.ceil(len(found) / MOST_COVERED))]
+    data = fit.data.only([e.crop_id for e in found])
+    features = features_stage(job, data, fit.backbone, fit.candidate.view, View(covered=True))
+    if not found:
+        return 0, 0
+    best = head.probabilities(Part.of(data, features, "test").vectors).argmax(axis=1)
+    right = [head.labels[i] == e.label for i, e in zip(best, found, strict=True)]
+    return sum(right), len(found)
+
+
+def _pads(job: Job, fit: Fit) -> tuple[Padding, ...]:
     """Each padding's macro-F1 by cross-validation: same folds, backbone, view and kind of head.
 
-    Beside the whole photo where the head sees that too; none where it sees nothing else.
+    Where the head sees the whole photo as well, so it does here; none where it sees only that.
     """
-    view, blocks = chosen.candidate.view, chosen.features.blocks
-    if view == "photo":
+    view, blocks, seed = fit.candidate.view, fit.features.blocks, job.config.split.seed
+    if not fit.refits or fit.predictions is None or view == "photo":
         return ()
-    photo_of, rows = {photo.id: photo for photo in photos.rows}, []
+    data, photo_of, rows = fit.data, fit.data.photo_of, []
     for pad in job.config.train.pads:
-        mine = [padded(photo_of[crop.photo_id], crop, pad) for crop in crops]
-        features = features_stage(job, photos, mine, chosen.backbone, "closeup", View(pad=pad))
+        mine = tuple(padded(photo_of[crop.photo_id], crop, pad) for crop in data.crops)
+        features = features_stage(job, replace(data, crops=mine), fit.backbone, "closeup",
+                                  View(pad=pad))  # fmt: skip
         if view == "both":
             dim = sum(features.blocks)
             # The close-up comes first, and the photo behind it is the same at every padding.
-            beside = {name: np.concatenate([vector, chosen.features.of[name][dim:]])
+            beside = {name: np.concatenate([vector, fit.features.of[name][dim:]])
                       for name, vector in features.of.items()}  # fmt: skip
             features = replace(features, of=beside, blocks=blocks)
-        train = part_of(used, features, "train")
         with job.timed("train"):
-            seed = job.config.split.seed
-            fitted = heads.fit(chosen.candidate.head, train.vectors, train.labels, chosen.folds,
-                               seed, blocks)  # fmt: skip
-            training = train.vectors, train.labels, train.groups, chosen.folds
-            _, _, mean, error = cross_validated(fitted, training, len(train.examples), seed, blocks)
-        rows.append(Padding(pad, mean, error))
+            _, row = fit_candidate(data, fit.candidate, fit.backbone, features, fit.folds, seed)
+        rows += [Padding(pad, row.mean, row.error)] if row else []
     return tuple(rows)
 
 
-def _note_pads(job: Job, view: str) -> None:
-    if job.config.train.pads and view == "photo":
-        job.notes.append("paddings were not compared: the model sees the whole photo alone, on "
-                         "which padding has no effect")  # fmt: skip
+def _crop_gain(job: Job, fit: Fit, results: Sequence[Result]) -> Difference | None:
+    """By how much close-ups beat whole photos; None where that is not asked for, or no question.
+
+    Trained on the same photos, split and folds, with the same backbone and kind of head.
+    """
+    wanted = job.config.train.compare_photo and fit.refits
+    if not wanted or fit.candidate.view != "closeup" or not results:
+        return None
+    features, split = features_stage(job, fit.data, fit.backbone, "photo"), job.config.split
+    with job.timed("train"):
+        train, test = (Part.of(fit.data, features, side) for side in ("train", "test"))
+        head = heads.fit(fit.candidate.head, train.vectors, train.labels, fit.folds, split.seed,
+                         features.blocks).head  # fmt: skip
+        best = head.probabilities(test.vectors).argmax(axis=1)
+        whole, closeups = [head.labels[i] for i in best], [result.answer for result in results]
+        return paired_difference(test.labels, whole, closeups, test.groups, seed=split.seed)
 
 
-def _card(
-    job: Job, key: str, chosen: _Fit, parts: Parts, uncertainty: UncertaintyRule | None
-) -> ModelCard:
-    """The card of the model, without what was measured."""
-    return ModelCard(
+def _save(
+    job: Job,
+    fit: Fit,
+    evaluation: Evaluation,
+    parts: Parts,
+    likely: dict[str, int | float] | None,
+) -> Path:
+    """Write the model folder; `likely` is the rule for sets of labels."""
+    contents = parts.files()
+    card = ModelCard(
         closeup=__version__,
-        key=key,
+        key=evaluation.key,
         labels=parts.head.labels,
         detect=job.config.detect.model_copy(update={"boxes": ""}),
         crop=job.config.crop,
         detector=parts.detector.card.name if parts.detector else "",
         backbone=parts.backbone.card.name,
-        view=chosen.candidate.view,
+        view=fit.candidate.view,
         head=parts.head.kind,
         head_settings=dict(parts.head.settings()),
-        unknown=uncertainty.rule.settings() if uncertainty else None,
-        likely=uncertainty.conformal.to_json() if uncertainty else None,
-        scores={},
-        counts={},
-        files={},
+        unknown=parts.rule.settings() if parts.rule else None,
+        likely=likely,
+        scores=to_json(evaluation.scores) if evaluation.scores else {},
+        counts={"train": len(fit.train.examples), "test": len(fit.test.examples)},
+        files={name: hashlib.sha256(data).hexdigest() for name, data in contents.items()},
     )
+    return save_model(job.project.place("model"), card, contents)

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
 import numpy as np
-from numpy.typing import NDArray
 
 from closeup.core.config import TrainConfig
 from closeup.core.errors import UsageError
-from closeup.core.project import Table
-from closeup.core.types import Crop, Example, Photo
 from closeup.dataset.folds import grouped_folds
 from closeup.dataset.split import folds
+from closeup.evaluate.compare import Candidate
+from closeup.evaluate.predictions import Predictions
 from closeup.learn import heads
 from closeup.learn.finetune import (
     FinetuneConfig,
@@ -22,32 +18,11 @@ from closeup.learn.finetune import (
     finetune,
 )
 from closeup.networks import Network
-from closeup.pipeline.features import Features, features_stage
+from closeup.pipeline.features import TrainingSet, features_stage
+from closeup.pipeline.fit import Fit
 from closeup.pipeline.stages import Job
 
 FOLDER = "finetune"
-
-
-@dataclass(frozen=True, slots=True)
-class Tuned:
-    """A fine-tuned backbone with its head.
-
-    Attributes
-    ----------
-    features
-        Of all crops, by the fine-tuned backbone.
-    rows, out_of_fold
-        The training rows that were held out, ``(m,)``, and what was said of them, ``(m, k)``.
-    folds
-        ``(m,)`` folds among the held rows, groups kept whole.
-    """
-
-    network: Network
-    features: Features
-    fitted: heads.Fitted
-    rows: NDArray[np.int64]
-    out_of_fold: NDArray[np.float64]
-    folds: NDArray[np.int64]
 
 
 def check_tuning(config: TrainConfig) -> None:
@@ -64,46 +39,56 @@ def check_tuning(config: TrainConfig) -> None:
             f"--finetune trains one plain backbone, got {','.join(config.backbone)}; name one"
         )
     if config.view != ("closeup",):
-        raise UsageError("--finetune looks at the close-up alone; leave --view out")
+        raise UsageError("--finetune trains on close-ups alone; leave --view out")
 
 
-def tune(
-    job: Job,
-    photos: Table[Photo],
-    crops: Sequence[Crop],
-    used: Sequence[Example],
-    network: Network,
-) -> Tuned:
-    """Fine-tune on the training part, one fold of which decides when to stop.
+def tune(job: Job, data: TrainingSet, network: Network) -> Fit:
+    """Fine-tune on the training part; one fold, held out, decides when to stop.
 
-    Parameters
-    ----------
-    crops, used
-        The close-ups of both parts and their examples, one for one.
-    """  # fmt: skip
-    config = job.config.train
-    photo_of = {photo.id: photo for photo in photos.rows}
-    pairs = [(c, e) for c, e in zip(crops, used, strict=True) if e.split == "train"]
-    train = [example for _, example in pairs]
-    settings = {"seed": job.config.split.seed, "flip": config.flip,
-                "threads": job.config.engine.threads}  # fmt: skip
+    Everything else is fitted to the predictions for that fold.
+
+    Raises
+    ------
+    UsageError
+        As :func:`check_tuning`.
+    """
+    config, split = job.config.train, job.config.split
+    check_tuning(config)
+    train = data.side("train")
+    settings = {"seed": split.seed, "flip": config.flip, "threads": job.config.engine.threads}
     if config.epochs:
         settings["epochs"] = config.epochs
     part = TrainingPart(
-        closeups_of(photo_of, [crop for crop, _ in pairs]),
-        [example.label for example in train],
-        folds(train, job.config.split),
+        closeups_of(data.photo_of, train.crops),
+        [example.label for example in train.examples],
+        folds(train.examples, split),
     )
     with job.timed("finetune"):
         found = finetune(
             network, part, FinetuneConfig.model_validate(settings),
             job.project.place(FOLDER), progress=job.progress,
         )  # fmt: skip
-    features = features_stage(job, photos, crops, found.network, "closeup")
-    held = [train[row] for row in found.held]
+    features = features_stage(job, data, found.network, "closeup")
+    held = [train.examples[row] for row in found.held]
+    labels, groups = [e.label for e in held], [e.group for e in held]
     numbers = np.zeros(0, np.int64)
+    predictions = None
     if held:
-        numbers = grouped_folds([e.label for e in held], [e.group for e in held],
-                                job.config.split.folds, job.config.split.seed)  # fmt: skip
-    fitted = heads.Fitted(found.head, found.log)
-    return Tuned(found.network, features, fitted, found.held, found.probabilities, numbers)
+        numbers = grouped_folds(labels, groups, split.folds, split.seed)
+        if np.ptp(numbers):
+            predictions = Predictions(found.probabilities, found.head.labels, labels, groups)
+    if config.compare_photo:
+        job.notes.append(
+            "close-ups were not compared with whole photos: that needs a frozen backbone"
+        )
+    return Fit(
+        data,
+        Candidate(config.backbone[0], "closeup", found.head.kind),
+        found.network,
+        features,
+        heads.Fitted(found.head, found.log),
+        predictions,
+        found.held,
+        numbers,
+        refits=False,
+    )

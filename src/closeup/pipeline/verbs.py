@@ -20,11 +20,11 @@ from closeup.detect import Detector, resolve_categories
 from closeup.detect.boxes import GivenBoxes
 from closeup.detect.scouting import Scouting
 from closeup.detect.scouting import scout as scout_tables
-from closeup.evaluate.findings import run_checks, without_settled
+from closeup.evaluate.findings import Facts, run_checks, without_settled
 from closeup.networks import Network, find
 from closeup.photos.listing import Entry, list_entries
 from closeup.pipeline.one_pass import Known, Steps, look_at
-from closeup.pipeline.report_page import Verdict, facts_of, write_report
+from closeup.pipeline.report_page import REPORT_FILE, write_report
 from closeup.pipeline.resume import clear
 from closeup.pipeline.reviewed import remember_before, reviewed
 from closeup.pipeline.stages import (
@@ -37,9 +37,9 @@ from closeup.pipeline.stages import (
     look,
     photos_stage,
 )
-from closeup.pipeline.summary import Counts, RunResult, count
 from closeup.pipeline.train import train_stage
 from closeup.pipeline.tune import check_tuning
+from closeup.report.result import Counts, RunResult, count
 
 NO_DETECTOR = (
     "with boxes of your own alone, the model has no detector: it takes every photo that it is "
@@ -186,24 +186,18 @@ def run(config: RunConfig, out: Path, *, progress: Progress = silent) -> RunResu
         trained = train_stage(job, tables, detector)
         findings = without_settled(trained.findings, job.decisions.settled)
         trained = replace(trained, findings=findings)
-        review = reviewed(job, tables, trained)
-        counts = count(photos.rows, crops.rows)
         with job.timed("report"):
             same = decided_pairs([(pair.a, pair.b) for pair in pairs.rows], job.decisions)
-            facts = facts_of(job.config, tables, same, trained)
-            checks = run_checks(facts, trained.findings)
-            report = write_report(job, tables, pairs, Verdict(counts, checks, review), trained)
-    return RunResult(
-        counts,
-        trained.scores,
-        trained.compared,
-        trained.trust,
-        tuple(checks),
-        trained.findings,
-        trained.crop_gain,
-        job.seconds,
-        tuple(job.notes),
-        trained.model,
-        report,
-        review,
-    )
+            facts = Facts(photos.rows, crops.rows, examples.rows, not config.detect.boxes,
+                          bool(config.photos.test), same)  # fmt: skip
+            result = RunResult(
+                **vars(trained),
+                counts=count(photos.rows, crops.rows),
+                checks=tuple(run_checks(facts, trained)),
+                seconds=job.seconds,
+                notes=tuple(job.notes),
+                report=job.project.place(REPORT_FILE),
+                reviewed=reviewed(job, tables, trained),
+            )
+            write_report(job, tables, pairs, result)
+    return result

@@ -1,9 +1,9 @@
-"""The two line charts, as SVG that takes its colours from the page."""
+"""Line charts as SVG; the colours come from the page."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
@@ -34,15 +34,17 @@ def line_chart(
     ticks
         ``(x, text)`` below the axis.
     mark
-        The x that was chosen, drawn as a vertical line.
+        The chosen x, drawn as a vertical line.
     label
-        What the chart says, for those who do not see it.
+        What the chart says, for screen readers.
     """
     xs = [x for line in lines for x, _ in line.points]
-    lows, highs = _reach(lines)
-    steps = _steps(min(lows), max(highs))
-    x_of = _Scale(min(xs), max(xs), LEFT + 8, WIDTH - RIGHT)
-    y_of = _Scale(steps[0], steps[-1], HEIGHT - BOTTOM, TOP)
+    ys = [bound for line in lines
+          for (_, y), e in zip(line.points, line.errors or [0.0] * len(line.points), strict=True)
+          for bound in (y - e, y + e)]  # fmt: skip
+    steps = _steps(min(ys), max(ys))
+    x_of = _scale(min(xs), max(xs), LEFT + 8, WIDTH - RIGHT)
+    y_of = _scale(steps[0], steps[-1], HEIGHT - BOTTOM, TOP)
     parts = [
         _text(LEFT - 6, y_of(step) + 4, f"{step:g}", "end")
         + Markup('<line class="grid" x1="{}" x2="{}" y1="{y}" y2="{y}"/>').format(
@@ -74,25 +76,11 @@ def line_chart(
     ).format(WIDTH, HEIGHT, label, Markup("").join(parts))
 
 
-def _reach(lines: Sequence[Line]) -> tuple[list[float], list[float]]:
-    lows, highs = [], []
-    for line in lines:
-        errors = line.errors or [0.0] * len(line.points)
-        lows += [y - e for (_, y), e in zip(line.points, errors, strict=True)]
-        highs += [y + e for (_, y), e in zip(line.points, errors, strict=True)]
-    return lows, highs
-
-
-class _Scale:
+def _scale(low: float, high: float, start: float, end: float) -> Callable[[float], float]:
     """A linear map from ``[low, high]`` to ``[start, end]``; to the middle where low is high."""
-
-    def __init__(self, low: float, high: float, start: float, end: float) -> None:
-        self.low, self.start = low, start
-        self.gain = (end - start) / (high - low) if high > low else 0.0
-        self.start += 0.0 if high > low else (end - start) / 2
-
-    def __call__(self, value: float) -> float:
-        return self.start + (value - self.low) * self.gain
+    if high <= low:
+        return lambda _: (start + end) / 2
+    return lambda value: start + (value - low) * (end - start) / (high - low)
 
 
 def _steps(low: float, high: float) -> list[float]:

@@ -1,4 +1,4 @@
-"""The page itself: data into HTML that needs nothing beside it, no script and no network."""
+"""The page itself: one HTML file without scripts that loads nothing."""
 
 from __future__ import annotations
 
@@ -10,14 +10,17 @@ from typing import Any
 from markupsafe import Markup
 
 from closeup.core.text import readable
+from closeup.evaluate.findings import majority_share
+from closeup.evaluate.learning_curve import LearningCurve
 from closeup.evaluate.scores import MAX_MISTAKES, Scores
+from closeup.evaluate.trust import Trust
 from closeup.report.charts import Line, line_chart
-from closeup.report.data import MAX_COPIES, MAX_DOUBTFUL, MAX_SAMPLES, ReportData
+from closeup.report.data import MAX_COPIES, MAX_LABEL_ISSUES, MAX_SAMPLES, ReportData
 
 MAX_ROWS = 200
-"""Rows of a table (labels, skipped files, notes) that are shown; the rest is counted."""
+"""Rows shown of a table (labels, skipped files, notes); the others are counted."""
 MAX_MATRIX = 40
-"""Labels up to which the confusion matrix is drawn; more do not fit a page."""
+"""The confusion matrix is drawn up to this number of labels; more do not fit a page."""
 MAX_PAIRS = 10
 HEADINGS = {
     "c": "C",
@@ -43,9 +46,9 @@ class Pair:
 
 
 def render_report(data: ReportData) -> str:
-    """The report as one HTML file, of bounded size whatever the number of photos.
+    """The report as one HTML file, whose size is bounded however many photos there are.
 
-    Every text of the data is escaped; the page may load nothing (its own content policy says so).
+    Every text is escaped, and the content security policy of the page forbids loading anything.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -58,17 +61,22 @@ def render_report(data: ReportData) -> str:
         lstrip_blocks=True,
     )
     environment.filters.update(percent=percent, duration=duration, score=score, count=count)
+    result, scores, trust = data.result, data.result.scores, data.result.trust
+    curve = result.findings.curve
     return environment.get_template("page.html").render(
         data=data,
-        scores=data.scores,
-        chart=head_chart(data.head_log),
-        growth=curve_chart(data.curve) if data.curve else "",
-        MAX_DOUBTFUL=MAX_DOUBTFUL,
+        result=result,
+        scores=scores,
+        curve=curve,
+        wrong=sum(row.answer != row.truth for row in result.results),
+        chart=head_chart(result.log),
+        growth=curve_chart(curve) if curve else "",
+        MAX_LABEL_ISSUES=MAX_LABEL_ISSUES,
         MAX_COPIES=MAX_COPIES,
-        reliability=reliability_chart(data.trust) if data.trust else "",
-        withholding=withholding_chart(data.trust) if data.trust else "",
-        pairs=confused_pairs(data.scores) if data.scores else [],
-        guess=majority_share(data.scores) if data.scores else 0.0,
+        reliability=reliability_chart(trust) if trust else "",
+        withholding=withholding_chart(trust) if trust else "",
+        pairs=confused_pairs(scores) if scores else [],
+        guess=majority_share(scores),
         HEADINGS=HEADINGS,
         MAX_ROWS=MAX_ROWS,
         MAX_MATRIX=MAX_MATRIX,
@@ -88,13 +96,8 @@ def confused_pairs(scores: Scores, limit: int = MAX_PAIRS) -> list[Pair]:
     return sorted(pairs, key=lambda p: (-p.count, p.support, p.truth, p.answer))[:limit]
 
 
-def majority_share(scores: Scores) -> float:
-    """Accuracy of always answering the test part's most frequent label."""
-    return max((sum(row) for row in scores.confusion), default=0) / max(scores.n, 1)
-
-
 def head_chart(log: Mapping[str, Any]) -> Markup:
-    """The head's cross-validation or epochs as a chart; nothing where there is no table."""
+    """The head's cross-validation or epochs as a chart; empty where the log has no table."""
     table: Sequence[dict[str, float]] = log.get("table", ())
     if not table:
         return Markup("")
@@ -118,13 +121,13 @@ def head_chart(log: Mapping[str, Any]) -> Markup:
     step = max(1, len(table) // 8)
     ticks = [(row["epoch"], f"{row['epoch']:g}") for row in table[::step]]
     return line_chart(
-        lines, ticks, "epoch; the lines are losses", log["best_epoch"],
-        f"Loss of training and validation by epoch; epoch {log['best_epoch']} was kept",
+        lines, ticks, "epoch; the lines show losses", log["best_epoch"],
+        f"Training and validation loss by epoch; epoch {log['best_epoch']} was kept",
     )  # fmt: skip
 
 
-def reliability_chart(trust: Any) -> Markup:
-    """Accuracy over stated confidence in equal-width bins, beside the diagonal."""
+def reliability_chart(trust: Trust) -> Markup:
+    """Accuracy against confidence in equal-width bins, with the diagonal."""
     bins = [row for row in trust.calibration.bins if row.count]
     points = [(row.confidence, row.accuracy) for row in bins]
     # Half a 95 % interval of a share, by Agresti and Coull (1998).
@@ -133,28 +136,27 @@ def reliability_chart(trust: Any) -> Markup:
     ticks = [(x / 10, f"{x / 10:g}") for x in range(0, 11, 2)]
     return line_chart(
         [Line("ideal", "two", [(0.0, 0.0), (1.0, 1.0)]), Line("measured", "one", points, errors)],
-        ticks, "stated confidence; the lines are accuracy", trust.calibration.confidence,
-        "Accuracy over stated confidence on the test part; the vertical line is the mean "
-        "confidence",
+        ticks, "confidence; the lines show accuracy", trust.calibration.confidence,
+        "Accuracy against confidence on the test part; the vertical line is the mean confidence",
     )  # fmt: skip
 
 
-def withholding_chart(trust: Any) -> Markup:
-    """Accuracy of the surest answers over the share that is answered."""
+def withholding_chart(trust: Trust) -> Markup:
+    """Accuracy of the most confident answers against the share answered."""
     curve = trust.selective.curve
     points = [(point.coverage, point.accuracy.value) for point in curve]
     errors = [(point.accuracy.high - point.accuracy.low) / 2 for point in curve]
     ticks = [(x / 10, f"{x * 10} %") for x in range(0, 11, 2)]
     return line_chart(
-        [Line("accuracy", "one", points, errors)], ticks, "share answered, surest first",
+        [Line("accuracy", "one", points, errors)], ticks, "share answered, most confident first",
         trust.answered.value,
-        "Accuracy of the surest answers over the share answered; the vertical line is what the "
-        "model answers",
+        "Accuracy of the most confident answers against the share answered; the vertical line is "
+        "the share that the model answers",
     )  # fmt: skip
 
 
-def curve_chart(curve: Any) -> Markup:
-    """The measured and the fitted score over photos a class."""
+def curve_chart(curve: LearningCurve) -> Markup:
+    """The measured and the fitted score against photos per class."""
     measured = [(point.photos, point.score.value) for point in curve.measured]
     errors = [(point.score.high - point.score.low) / 2 for point in curve.measured]
     fitted = [(point.photos, point.score.value) for point in curve.line]
@@ -164,9 +166,9 @@ def curve_chart(curve: Any) -> Markup:
     ticks = [(x * step, f"{x * step:g}") for x in range(1, int(last // step) + 1)]
     return line_chart(
         [Line("fitted", "two", fitted, spread), Line("measured", "one", measured, errors)],
-        ticks, "training photos a label; the lines are macro-F1", curve.photos,
-        "Macro-F1 in cross-validation over the number of training photos a label, and the fitted "
-        "curve beyond; the vertical line is what there is now",
+        ticks, "training photos per label; the lines show macro-F1", curve.photos,
+        "Macro-F1 in cross-validation against the number of training photos per label, and the "
+        "fitted curve beyond; the vertical line is the present number",
     )  # fmt: skip
 
 
@@ -183,7 +185,7 @@ def percent(share: float) -> str:
 
 
 def count(number: int) -> str:
-    """A whole number with its thousands set apart.
+    """A whole number with separated thousands.
 
     >>> count(12345)
     '12,345'

@@ -12,6 +12,8 @@ from closeup.core.project import SCORES_FILE, Project
 from closeup.core.types import Crop, Detection, Example, Photo, Result
 from closeup.crops.cut import find_crops
 from closeup.dataset.duplicates import Pair
+from closeup.evaluate.findings import read_evaluation
+from closeup.evaluate.label_issues import LabelIssue
 
 TABLES = ("photos", "detections", "crops", "dataset", "results", "duplicates")
 MOST_CANDIDATES = 9
@@ -139,16 +141,17 @@ def _training(project: Project) -> dict[str, TrainingInfo]:
     examples = project.read("dataset", Example)
     results = project.read("results", Result)
     answers = {row.crop_id: row for row in (results.rows if results else ())}
-    findings = (project.read_json(SCORES_FILE) or {}).get("findings") or {}
-    issues = (findings.get("suspects") or {}).get("rows", ())
-    issue_of = dict(zip(findings.get("suspect_crops", ()), issues, strict=False))
+    evaluation = read_evaluation(project)
+    issues: dict[str, LabelIssue] = {}
+    if evaluation is not None and (found := evaluation.findings.label_issues) is not None:
+        issues = dict(zip(evaluation.findings.label_issue_crops, found.rows, strict=False))
     known = {}
     for row in examples.rows if examples else ():
-        answer, issue = answers.get(row.crop_id), issue_of.get(row.crop_id, {})
+        answer, issue = answers.get(row.crop_id), issues.get(row.crop_id)
         known[row.crop_id] = TrainingInfo(
             row.split, row.reason,
             answer.answer if answer else "", answer.confidence if answer else 0.0,
             bool(answer and answer.answer != answer.truth),
-            float(issue.get("score", 0.0)), str(issue.get("suggested", "")),
+            issue.score if issue else 0.0, issue.suggested if issue else "",
         )  # fmt: skip
     return known

@@ -6,8 +6,9 @@ from functools import lru_cache
 from pathlib import Path
 
 from closeup.core.errors import ProjectError
-from closeup.core.project import SCORES_FILE, Project
+from closeup.core.project import Project
 from closeup.core.types import Crop
+from closeup.evaluate.findings import read_evaluation
 from closeup.model.model import Model
 from closeup.web.thumbnails import encode_thumbnail, open_jpeg
 
@@ -60,8 +61,8 @@ def project_of(folder: Path, model: Model) -> Path | None:
     """The project that made a model, if the model is still in its folder; else None."""
     around = folder.resolve().parent
     try:
-        stored = Project(around).read_json(SCORES_FILE) or {}
+        stored = read_evaluation(Project(around))
         has_crops = (around / "crops.parquet").is_file()
     except ProjectError:
         return None
-    return around if has_crops and stored.get("key") == model.card.key else None
+    return around if has_crops and stored and stored.key == model.card.key else None

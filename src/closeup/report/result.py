@@ -1,32 +1,37 @@
-"""What a run ends with: the counts and scores, for people and for programs."""
+"""What a run gives: counts, scores, checks and review, for people and for programs."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import Field
+
+from closeup.core.serialization import to_json
 from closeup.core.types import (
     Crop,
     CropState,
     Photo,
     PhotoState,
+    Result,
 )
+from closeup.decisions import Kind
 from closeup.evaluate.checks import Check
-from closeup.evaluate.compare import Compared
-from closeup.evaluate.findings import Findings
-from closeup.evaluate.scores import Difference, Scores
+from closeup.evaluate.findings import Evaluation
+from closeup.evaluate.scores import Interval, Scores
 from closeup.evaluate.trust import Trust
-from closeup.pipeline.reviewed import Reviewed
+from closeup.networks import Network
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
     """Every photo of a run, by what became of it: ``photos`` is the sum of the other four.
 
-    A photo with several found objects counts once. `rejected` are readable photos of which a
-    person left nothing in review; `labels` and the rates are without them.
+    A photo with several found objects counts once. `rejected` are readable photos whose close-ups
+    were all rejected in review; `labels` and the rates do not count them.
     """
 
     photos: int
@@ -39,12 +44,12 @@ class Counts:
 
     @property
     def detection_rate(self) -> float:
-        """Share of photos, of those readable and not rejected, with the object; 0 where none is."""
+        """Share of the readable photos, less those rejected, in which the object was found."""
         readable = self.cropped + self.not_found
         return self.cropped / readable if readable else 0.0
 
 
-def count(photos: tuple[Photo, ...], crops: tuple[Crop, ...]) -> Counts:
+def count(photos: Sequence[Photo], crops: Sequence[Crop]) -> Counts:
     """Count photos by state and by label."""
     found = {crop.photo_id for crop in crops if crop.state is CropState.CROPPED}
     label_of = {crop.photo_id: crop.label for crop in crops if crop.state is not CropState.REJECTED}
@@ -64,32 +69,96 @@ def count(photos: tuple[Photo, ...], crops: tuple[Crop, ...]) -> Counts:
 
 
 @dataclass(frozen=True, slots=True)
-class RunResult:
-    """What ``closeup run`` gives: counts, scores on the test part, times, and where things lie.
+class State:
+    """A project at one time: found close-ups, labels trained on, and the score on its test part.
 
-    `scores` is None where there were too few photos to hold any out. `compared` has a row for
-    each combination of backbone, view and head, one of them picked. `trust` is None where there
-    were too few photos to measure it. `checks` say what may be wrong with the photos or the model,
-    `findings` which labels look wrong and what more photos would bring. `reviewed` is what people
-    decided in review, None where they have not.
+    `macro_f1` is None, and `n` 0, where nothing was held out. `settings` changes with anything in
+    the configuration that changes the score.
+    """
+
+    closeups: int
+    labels: int
+    n: int
+    settings: str
+    macro_f1: Interval | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reviewed:
+    """The active decisions, and what they changed.
+
+    Attributes
+    ----------
+    kinds
+        How many active decisions of each kind there are, including those without an effect.
+    undone
+        How many were undone.
+    relabelled, redrawn, left_out, emptied
+        Close-ups with another label than their photo's; photos with boxes drawn by a person;
+        rejected close-ups; photos marked as without an object.
+    before
+        The project before the first decision; None where it had not been trained by then.
+    """
+
+    kinds: Annotated[Mapping[Kind, int], Field(alias="decisions")]
+    undone: int
+    relabelled: int
+    redrawn: int
+    left_out: int
+    emptied: int
+    before: State | None
+    after: State
+
+
+@dataclass(frozen=True)
+class Trained(Evaluation):
+    """What training gave: the evaluation and what was evaluated.
+
+    Attributes
+    ----------
+    results
+        One row for each test example that has an answer.
+    networks
+        The detector, where there is one, and the backbone.
+    model
+        The model folder.
+    """
+
+    results: tuple[Result, ...]
+    networks: tuple[Network, ...]
+    model: Path
+
+
+@dataclass(frozen=True)
+class RunResult(Trained):
+    """What ``closeup run`` gives: what training gave, and counts, checks, times and the report.
+
+    Attributes
+    ----------
+    counts
+        The photos by what became of them.
+    checks
+        What may be wrong with the photos or the model.
+    seconds
+        Wall-clock seconds of each stage, in order.
+    notes
+        Warnings, one sentence each.
+    report
+        The HTML page.
+    reviewed
+        What people decided in review; None where they have not.
     """
 
     counts: Counts
-    scores: Scores | None
-    compared: tuple[Compared, ...]
-    trust: Trust | None
     checks: tuple[Check, ...]
-    findings: Findings
-    crop_gain: Difference | None
     seconds: dict[str, float]
     notes: tuple[str, ...]
-    model: Path
     report: Path
     reviewed: Reviewed | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The stable object of ``run --json`` (docs/formats.md)."""
-        gain = {} if self.crop_gain is None else {"crop_gain": self.crop_gain.to_json()}
+        gain = {} if self.crop_gain is None else {"crop_gain": to_json(self.crop_gain)}
         return {
             "photos": self.counts.photos,
             "cropped": self.counts.cropped,
@@ -99,13 +168,13 @@ class RunResult:
             "labels": self.counts.labels,
             "detection_rate": round(self.counts.detection_rate, 6),
             "test": None if self.scores is None else _test_part(self.scores),
-            "compared": [row.to_json() for row in self.compared],
+            "compared": [to_json(row) for row in self.compared],
             "trust": None if self.trust is None else _trust(self.trust),
-            "checks": [check.to_json() for check in self.checks],
-            "suspects": 0 if self.findings.suspects is None else len(self.findings.suspects.rows),
+            "checks": [to_json(check) for check in self.checks],
+            "suspects": len(self.findings.label_issue_crops),
             "more_photos": self.findings.curve.sentence if self.findings.curve else None,
             **gain,
-            "review": None if self.reviewed is None else self.reviewed.to_json(),
+            "review": None if self.reviewed is None else to_json(self.reviewed),
             "seconds": self.seconds,
             "notes": list(self.notes),
             "model": str(self.model),
@@ -132,7 +201,7 @@ def _trust(t: Trust) -> dict[str, Any]:
         "answered": t.answered.value,
         "accuracy_answered": t.accuracy_answered.value,
         "unsure": t.unsure,
-        "unlike": t.unlike,
+        "unlike": t.out_of_distribution,
         "accuracy_at_70": t.selective.at_70.value,
         "gain_at_70": t.selective.gain_70.value,
         "set_coverage": t.sets.coverage.value,
