@@ -1,8 +1,8 @@
-"""Ways to measure how unlike a photo is: ``python -m bench.distances PHOTOS --parent …``.
+"""Ways to detect photos out of the distribution: ``python -m bench.distances PHOTOS --parent …``.
 
-For each backbone and way: how well it tells held-out photos of the collection from photos of other
-things (area under the ROC curve over those in which an object was found), and the share of the
-others beyond the distance that 97.5 % of the training part keep, out of fold.
+For each backbone and way: how well it separates held-out photos of the collection from photos of
+other things (area under the ROC curve over those in which an object was found), and the share of
+the others beyond the distance that 97.5 % of the training part keep, out of fold.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How far answers can be trusted, on your own photos: ``python -m bench.trust PHOTOS --parent …``.
+"""How reliable the answers are on your own photos: ``python -m bench.trust PHOTOS --parent …``.
 
 Everything is embedded once. Then, for every split seed, a fifth of the photos is held out, a head
 fitted on the rest, and calibration, withheld answers, label sets, photos of other things, and
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from bench.machine import describe
 from bench.pictures import Networks, Pictures, look, others
+from bench.planted import Planted, measure_planted, plant
 from closeup.core.types import Floats
 from closeup.dataset.folds import grouped_folds
 from closeup.evaluate.calibration import (
@@ -26,11 +27,8 @@ from closeup.evaluate.calibration import (
 )
 from closeup.evaluate.conformal import SetScore, fit_conformal, measure_sets
 from closeup.evaluate.label_issues import (
-    Planted,
     confident_errors,
     find_label_issues,
-    measure_planted,
-    plant,
 )
 from closeup.evaluate.learning_curve import LearningTask, learning_curve
 from closeup.evaluate.predictions import Predictions
@@ -40,8 +38,8 @@ from closeup.learn import heads
 
 HELD = 5
 """One in so many photos is the test part."""
-DOUBT_FOLDS = 10
-"""More folds than for choosing a head: doubting labels needs the best heads there can be."""
+LABEL_FOLDS = 10
+"""More folds than for choosing a head: finding wrong labels needs the best possible heads."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +64,7 @@ class Rows:
     def folds(self, number: int, seed: int) -> NDArray[np.int64]:
         return grouped_folds(self.labels, self.groups, number, seed)
 
-    def judged(self, probabilities: NDArray[np.float64], labels: Sequence[str]) -> Predictions:
+    def predictions(self, probabilities: NDArray[np.float64], labels: Sequence[str]) -> Predictions:
         return Predictions(probabilities, labels, self.labels, self.groups)
 
 
@@ -93,18 +91,18 @@ def one_split(
     train, test = (Rows.of(pictures, views, which) for which in (~held, held))
     folds = train.folds(5, seed)
     head = heads.fit(kind, train.features, train.labels, folds, seed).head
-    own = train.judged(
+    own = train.predictions(
         heads.cross_probabilities(head, train.features, train.labels, folds, seed), head.labels
     )
-    heat = fit_temperature(own).value
-    own = train.judged(calibrate(own.probabilities, heat), head.labels)
+    temperature = fit_temperature(own).value
+    own = train.predictions(calibrate(own.probabilities, temperature), head.labels)
 
     def answers(features: Floats) -> NDArray[np.float64]:
-        return calibrate(head.probabilities(features), heat)
+        return calibrate(head.probabilities(features), temperature)
 
     rule = fit_unknown(train.features, own, folds)
-    judged = test.judged(answers(test.features), head.labels)
-    given = np.array([not r for r in rule.reasons(judged.probabilities, test.features)])
+    predictions = test.predictions(answers(test.features), head.labels)
+    given = np.array([not r for r in rule.reasons(predictions.probabilities, test.features)])
     elsewhere = {}
     for name, other in strange.items():
         features = other.closeup[backbone]
@@ -116,9 +114,9 @@ def one_split(
             1 - float(other.found.mean()), float(unlike.mean()), float(either.mean())
         )  # fmt: skip
     return Outcome(
-        judged, heat, measure_calibration(judged), measure_selective(judged),
-        measure_sets(judged, fit_conformal(own)), float(given.mean()),
-        float(judged.right[given].mean()), elsewhere,
+        predictions, temperature, measure_calibration(predictions), measure_selective(predictions),
+        measure_sets(predictions, fit_conformal(own)), float(given.mean()),
+        float(predictions.right[given].mean()), elsewhere,
     )  # fmt: skip
 
 
@@ -156,7 +154,7 @@ def print_splits(backbone: str, outcomes: Sequence[Outcome]) -> None:
 
 
 def print_strange(backbone: str, strange: dict[str, Pictures], outcomes: Sequence[Outcome]) -> None:
-    """What became of photos of other things, mean over the splits."""
+    """How photos of other things were answered, mean over the splits."""
     print(f"\n{backbone}: photos of other things\n")
     print("| photos | number | object not found | unlike anything trained on | not found or "
           "withheld |\n| --- | --- | --- | --- | --- |")  # fmt: skip
@@ -166,14 +164,16 @@ def print_strange(backbone: str, strange: dict[str, Pictures], outcomes: Sequenc
               flush=True)  # fmt: skip
 
 
-def doubt(rows: Rows, kind: str, seed: int, share: float) -> tuple[Predictions, NDArray[np.bool_]]:
+def with_changed_labels(
+    rows: Rows, kind: str, seed: int, share: float
+) -> tuple[Predictions, NDArray[np.bool_]]:
     """Out-of-fold probabilities after a share of the labels was changed, and which were."""
     labels, changed = rows.labels, np.zeros(len(rows.labels), np.bool_)
     if share:
         labels, changed = plant(rows.labels, share, seed)
     choose = grouped_folds(labels, rows.groups, 5, seed)
     head = heads.fit(kind, rows.features, labels, choose, seed, rows.blocks).head
-    folds = grouped_folds(labels, rows.groups, DOUBT_FOLDS, seed)
+    folds = grouped_folds(labels, rows.groups, LABEL_FOLDS, seed)
     said = heads.cross_probabilities(head, rows.features, labels, folds, seed, rows.blocks)
     return Predictions(said, head.labels, labels, rows.groups), changed
 
@@ -181,21 +181,21 @@ def doubt(rows: Rows, kind: str, seed: int, share: float) -> tuple[Predictions, 
 def print_planted(pictures: Pictures, backbones: Sequence[str], kind: str, seeds: int) -> None:
     """How many labels changed on purpose are found, by the features that the heads see."""
     print("\nOne label in twenty changed at random\n")
-    print("| features | suspects as they are | suspects | precision | recall | recall at half "
-          "precision | confident learning: precision, recall |")  # fmt: skip
+    print("| features | label issues as they are | label issues | precision | recall | recall at "
+          "half precision | confident learning: precision, recall |")  # fmt: skip
     print("| --- | --- | --- | --- | --- | --- | --- |")
     both = [[f"{name}/closeup", f"{name}/photo"] for name in backbones]
     everything = [view for views in both for view in views]
     sets = [[f"{name}/closeup"] for name in backbones] + both
     for views in sets + ([everything] if len(backbones) > 1 else []):
         rows = Rows.of(pictures, views, np.ones(len(pictures.labels), np.bool_))
-        before = find_label_issues(doubt(rows, kind, 0, 0.0)[0])
+        before = find_label_issues(with_changed_labels(rows, kind, 0, 0.0)[0])
         found: list[Planted] = []
         confident = []
         for seed in range(seeds):
-            judged, changed = doubt(rows, kind, seed, 0.05)
-            found.append(measure_planted(judged, changed))
-            flagged = confident_errors(judged)
+            predictions, changed = with_changed_labels(rows, kind, seed, 0.05)
+            found.append(measure_planted(predictions, changed))
+            flagged = confident_errors(predictions)
             confident.append((changed[flagged].mean(), flagged[changed].mean()))
         mean = np.mean([(p.flagged, p.precision, p.recall, p.recall_at_half) for p in found], 0)
         precise, recalled = np.mean(confident, axis=0)

@@ -69,4 +69,4 @@ def test_conflicts() -> None:
     assert conflict.photo_ids == ("a", "b", "c")
     assert conflict.labels == ("x", "y")
     (note,) = group_photos(photos).notes
-    assert "3 identical photos carry the labels x, y" in note
+    assert "3 identical photos have different labels (x, y)" in note

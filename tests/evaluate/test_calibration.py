@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from closeup.core.errors import UsageError
+from closeup.core.serialization import from_json, to_json
 from closeup.evaluate.calibration import (
     Bin,
     Calibration,
@@ -38,20 +39,20 @@ def alone(n: int) -> list[str]:
     return [f"g{i}" for i in range(n)]
 
 
-def warmer(judged: Predictions, temperature: float) -> Predictions:
+def warmer(start: Predictions, temperature: float) -> Predictions:
     return Predictions(
-        calibrate(judged.probabilities, temperature), judged.labels, judged.truth, judged.groups
+        calibrate(start.probabilities, temperature), start.labels, start.truth, start.groups
     )
 
 
-def judged(
+def predictions(
     rows: Sequence[Sequence[float]], truth: Sequence[str], groups: Sequence[str] = ()
 ) -> Predictions:
     return Predictions(np.array(rows, np.float64), LABELS, truth, groups or alone(len(truth)))
 
 
 def test_one_close_up() -> None:
-    one = judged([[0.2, 0.7, 0.1]], ["pear"])
+    one = predictions([[0.2, 0.7, 0.1]], ["pear"])
     found = measure_calibration(one, resamples=50)
     assert found.n == 1
     assert found.ece.value == pytest.approx(0.3)
@@ -62,10 +63,12 @@ def test_one_close_up() -> None:
 
 
 def test_a_label_that_the_head_does_not_know_is_wrong() -> None:
-    found = measure_calibration(judged([[0.6, 0.3, 0.1]] * 2, ["quince", "apple"]), resamples=10)
+    found = measure_calibration(
+        predictions([[0.6, 0.3, 0.1]] * 2, ["quince", "apple"]), resamples=10
+    )
     assert found.accuracy == 0.5
     assert found.loss == pytest.approx(-np.log(0.6))
-    only = judged([[0.6, 0.3, 0.1]], ["quince"])
+    only = predictions([[0.6, 0.3, 0.1]], ["quince"])
     assert measure_calibration(only, resamples=10).loss == 0.0
     assert fit_temperature(only) == Temperature(1.0, 0, 0.0, 0.0)
 
@@ -118,13 +121,13 @@ def test_no_other_temperature_has_a_lower_loss() -> None:
 def test_right_answers_alone_do_not_prove_certainty(n: int) -> None:
     for confidence in (0.6, 0.999):
         rest = (1 - confidence) / 2
-        start = judged([[confidence, rest, rest]] * n, ["apple"] * n)
+        start = predictions([[confidence, rest, rest]] * n, ["apple"] * n)
         calibrated = warmer(start, fit_temperature(start).value)
         assert calibrated.confidence[0] == pytest.approx(1 - 1 / (n + 2), abs=0.2 / n)
 
 
 def test_all_right_is_no_certainty_either() -> None:
-    found = measure_calibration(judged([[1.0, 0, 0]] * 40, ["apple"] * 40), resamples=20)
+    found = measure_calibration(predictions([[1.0, 0, 0]] * 40, ["apple"] * 40), resamples=20)
     assert (found.ece.value, found.ece.low) == (0.0, 0.0)
     assert found.ece.high == pytest.approx(1 - 0.025 ** (1 / 40))
 
@@ -205,8 +208,8 @@ def test_the_same_seed_gives_the_same_figures() -> None:
 
 def test_json_there_and_back() -> None:
     found = measure_calibration(drawn(30), resamples=20)
-    assert Calibration.from_json(json.loads(json.dumps(found.to_json()))) == found
+    assert from_json(Calibration, json.loads(json.dumps(to_json(found)))) == found
     warmth = fit_temperature(drawn(30))
-    assert Temperature.from_json(json.loads(json.dumps(warmth.to_json()))) == warmth
-    with pytest.raises((KeyError, TypeError)):
-        Calibration.from_json({"n": 3})
+    assert from_json(Temperature, json.loads(json.dumps(to_json(warmth)))) == warmth
+    with pytest.raises(ValueError, match="Field required"):
+        from_json(Calibration, {"n": 3})

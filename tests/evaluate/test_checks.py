@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import replace
 
 import pytest
 
 import closeup.evaluate.checks
+from closeup.core.serialization import from_json, to_json
+from closeup.evaluate.bootstrap import Interval
 from closeup.evaluate.calibration import Bin, Calibration
 from closeup.evaluate.checks import (
     TITLES,
@@ -26,13 +27,12 @@ from closeup.evaluate.checks import (
     skipped,
 )
 from closeup.evaluate.label_issues import LabelIssue, LabelIssues
-from closeup.evaluate.scores import Interval
 
 ISSUE, PASSED = CheckState.ISSUE, CheckState.PASSED
 SKIPPED, NOT_APPLICABLE = CheckState.SKIPPED, CheckState.NOT_APPLICABLE
 
 
-def test_nothing_to_judge() -> None:
+def test_nothing_to_check() -> None:
     assert check_leak(None).state is NOT_APPLICABLE
     assert check_sizes({}).state is NOT_APPLICABLE
     assert check_sizes({"a": 3}).state is NOT_APPLICABLE
@@ -53,7 +53,15 @@ def test_nothing_to_judge() -> None:
 def test_every_code_is_documented_and_titled() -> None:
     documented = re.findall(r"^(CU\d+) ", str(closeup.evaluate.checks.__doc__), flags=re.MULTILINE)
     assert documented == list(TITLES)
-    assert len(set(TITLES.values())) == len(TITLES)
+    issues, passed, _ = zip(*TITLES.values(), strict=True)
+    assert len({*issues, *passed}) == 2 * len(TITLES)
+
+
+def test_the_title_tells_what_was_found() -> None:
+    assert check_precision(Interval(0.7, 0.65, 0.75), {"a": 9}).title == "Too few test photos"
+    assert check_precision(Interval(0.7, 0.65, 0.75), {"a": 90}).title == "Enough test photos"
+    assert skipped("CU103", "no test part").title == "Number of test photos"
+    assert check_leak(None).title == "Copies across the split"
 
 
 def test_leak() -> None:
@@ -67,7 +75,7 @@ def test_leak() -> None:
     assert many.detail.endswith("…")
     out = check_leak([], left_out=5)
     assert out.state is ISSUE
-    assert ": 5 photos; the score holds" in out.detail
+    assert "5 photos left out" in out.detail
     assert "with a copy" in check_leak([("a/1.jpg", "test/2.jpg")], left_out=5).detail
 
 
@@ -94,19 +102,21 @@ def test_precision() -> None:
     assert "narrower" not in few.advice
 
 
-def suspects(count: int, share: float) -> LabelIssues:
+def label_issues(count: int, share: float) -> LabelIssues:
     row = LabelIssue(0, "a", "b", 0.8, 0.01, 0.9, True)
     return LabelIssues(100, share, 0.1, 0.3, (row,) * count)
 
 
 def test_labels() -> None:
-    assert check_labels(suspects(0, 0.0)).state is PASSED
-    assert check_labels(suspects(0, 0.05)).state is PASSED
-    assert check_labels(suspects(3, 0.009)).state is PASSED
-    found = check_labels(suspects(3, 0.04))
+    assert check_labels(label_issues(0, 0.0)).state is PASSED
+    assert check_labels(label_issues(0, 0.05)).state is PASSED
+    assert check_labels(label_issues(3, 0.009)).state is PASSED
+    found = check_labels(label_issues(3, 0.04))
     assert found.state is ISSUE
-    assert found.detail.startswith("3 of 100 labels are worth a look, about 4.0 % seem wrong")
-    for some in (None, suspects(0, 0.0)):
+    assert found.detail.startswith(
+        "3 of 100 labels are worth checking, an estimated 4.0 % are wrong"
+    )
+    for some in (None, label_issues(0, 0.0)):
         copies = check_labels(some, disputed=1)
         assert copies.state is ISSUE
         assert copies.detail.startswith("1 group of copies with different labels")
@@ -134,7 +144,7 @@ def test_crop() -> None:
     unclear = check_crop(Interval(0.1, -0.01, 0.2))
     assert unclear.state is ISSUE
     assert "--pad" in unclear.advice
-    assert unclear.detail == "close-ups give +0.100 macro-F1 (-0.010 to +0.200)"
+    assert unclear.detail == "close-ups change macro-F1 by +0.100 (-0.010 to +0.200)"
     assert "background" in check_crop(Interval(-0.1, -0.2, -0.01)).advice
 
 
@@ -150,15 +160,15 @@ def test_calibration() -> None:
     assert check_calibration(calibration(0.03, 0.0)).state is PASSED
     found = check_calibration(calibration(0.12, 0.01))
     assert found.state is ISSUE
-    assert found.detail.endswith("would show 0.060: the model sounds surer than it is")
-    assert "less sure" in check_calibration(calibration(0.12, 0.01, 0.6)).detail
+    assert found.detail.endswith("would show 0.060; the model is overconfident")
+    assert "underconfident" in check_calibration(calibration(0.12, 0.01, 0.6)).detail
 
 
 def test_shortcut() -> None:
     assert check_shortcut((30, 100), 0.25, 0.9).state is PASSED
     found = check_shortcut((45, 100), 0.25, 0.9)
     assert found.state is ISSUE
-    assert "0.450 are right (0.900 in sight, 0.250 by" in found.detail
+    assert "0.450 with the object covered (0.900 with it visible, 0.250 by" in found.detail
     assert check_shortcut((4, 5), 0.25, 0.9).state is ISSUE
     assert check_shortcut((2, 2), 0.25, 0.9).state is PASSED  # two right answers prove nothing
 
@@ -172,15 +182,15 @@ def test_confusions() -> None:
     one[1][2] = one[2][1] = 12
     found = check_confusions(labels, one)
     assert found.state is ISSUE
-    assert found.detail == "taken for each other: b / c (24 photos)"
+    assert found.detail == "often confused: b / c (24 photos)"
     few = [[20, 2, 0, 0], [2, 20, 0, 0], [0, 0, 20, 0], [0, 0, 0, 20]]
     assert check_confusions(labels, few).state is PASSED
 
 
 def test_json_there_and_back() -> None:
     found = check_leak([("a", "b")])
-    assert Check.from_json(json.loads(json.dumps(found.to_json()))) == found
+    assert from_json(Check, json.loads(json.dumps(to_json(found)))) == found
     with pytest.raises(ValueError, match="wrong"):
-        Check.from_json({**replace(found).to_json(), "state": "wrong"})
-    with pytest.raises(TypeError):
-        Check.from_json({"code": "CU101"})
+        from_json(Check, {**to_json(found), "state": "wrong"})
+    with pytest.raises(ValueError, match="Field required"):
+        from_json(Check, {"code": "CU101"})

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from closeup.core.errors import UsageError
+from closeup.core.serialization import from_json, to_json
+from closeup.evaluate.bootstrap import Interval
 from closeup.evaluate.conformal import (
     Conformal,
     SetScore,
@@ -16,7 +18,6 @@ from closeup.evaluate.conformal import (
     prediction_sets,
 )
 from closeup.evaluate.predictions import Predictions
-from closeup.evaluate.scores import Interval
 
 LABELS = tuple("abcdef")
 
@@ -25,9 +26,9 @@ def drawn(n: int, seed: int, sharp: float = 1.5) -> Predictions:
     """The truth is drawn from probabilities that are then distorted: no calibration is needed."""
     rng = np.random.default_rng(seed)
     powers = np.exp(rng.normal(0, sharp, (n, 6)))
-    shares = powers / powers.sum(axis=1, keepdims=True)
-    true = (shares.cumsum(axis=1) < rng.random((n, 1))).sum(axis=1)
-    squared = shares**2 / (shares**2).sum(axis=1, keepdims=True)
+    probabilities = powers / powers.sum(axis=1, keepdims=True)
+    true = (probabilities.cumsum(axis=1) < rng.random((n, 1))).sum(axis=1)
+    squared = probabilities**2 / (probabilities**2).sum(axis=1, keepdims=True)
     return Predictions(squared, LABELS, [LABELS[i] for i in true], [f"g{i}" for i in range(n)])
 
 
@@ -58,11 +59,11 @@ def test_a_miscoverage_out_of_range(alpha: float) -> None:
 
 
 def test_the_threshold_is_the_quantile_of_the_paper() -> None:
-    judged = drawn(57, 3)
-    scores = np.sort(1 - judged.probabilities[np.arange(57), judged.true])
+    predictions = drawn(57, 3)
+    scores = np.sort(1 - predictions.probabilities[np.arange(57), predictions.true])
     for alpha in (0.05, 0.1, 0.33):
         rank = int(np.ceil(58 * (1 - alpha)))
-        assert 1 - fit_conformal(judged, alpha).threshold == pytest.approx(scores[rank - 1])
+        assert 1 - fit_conformal(predictions, alpha).threshold == pytest.approx(scores[rank - 1])
 
 
 @pytest.mark.parametrize("alpha", [0.05, 0.2])
@@ -98,16 +99,16 @@ def test_smaller_alpha_gives_larger_sets() -> None:
 
 def test_a_label_that_the_head_does_not_know_is_never_covered() -> None:
     rows = np.array([[0.7, 0.3], [0.7, 0.3]])
-    judged = Predictions(rows, ("a", "b"), ["z", "b"], ["g", "h"])
-    found = measure_sets(judged, Conformal(0.1, 0.0, 5), resamples=20)
+    predictions = Predictions(rows, ("a", "b"), ["z", "b"], ["g", "h"])
+    found = measure_sets(predictions, Conformal(0.1, 0.0, 5), resamples=20)
     assert found.per_class == (("b", 1.0, 1), ("z", 0.0, 1))
-    assert fit_conformal(judged, 0.4).threshold == 0.0
+    assert fit_conformal(predictions, 0.4).threshold == 0.0
 
 
 def test_json_there_and_back() -> None:
     conformal = fit_conformal(drawn(50, 0))
-    assert Conformal.from_json(json.loads(json.dumps(conformal.to_json()))) == conformal
+    assert from_json(Conformal, json.loads(json.dumps(to_json(conformal)))) == conformal
     found = measure_sets(drawn(30, 1), conformal, resamples=20)
-    assert SetScore.from_json(json.loads(json.dumps(found.to_json()))) == found
-    with pytest.raises((KeyError, TypeError)):
-        SetScore.from_json({"n": 3})
+    assert from_json(SetScore, json.loads(json.dumps(to_json(found)))) == found
+    with pytest.raises(ValueError, match="Field required"):
+        from_json(SetScore, {"n": 3})

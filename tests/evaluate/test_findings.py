@@ -63,7 +63,7 @@ def test_only_what_was_trained_on_is_a_leak() -> None:
     mine, test = photo("m", "a", sha256="s"), photo("t", "a", split="test", sha256="s")
     tested = row(test, "m", "test")
     out = check("CU101", [mine, test], [row(mine, "m", ""), tested], own_test=True)
-    assert "1 photo; the score holds" in out.detail
+    assert "1 photo left out" in out.detail
     leak = check("CU101", [mine, test], [row(mine, "m"), tested], own_test=True)
     assert "1 test photo with a copy" in leak.detail
     # Both are called a/x.jpg: the folder tells them apart.
@@ -84,7 +84,7 @@ def test_copies_of_test_photos_that_were_left_out_did_no_harm(tmp_path: Path, ca
     result = closeup.run(photos, out=tmp_path / "out", test=test, **TINY)
     leak = of_run(result, "CU101")
     assert leak.state is CheckState.ISSUE  # whoever made the split should know
-    assert ": 6 photos; the score holds" in leak.detail
+    assert "6 photos left out" in leak.detail
     assert "8 different training photos" in of_run(result, "CU102").detail
 
 

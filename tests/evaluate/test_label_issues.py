@@ -8,18 +8,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from bench.planted import plant
 from closeup.core.errors import UsageError
+from closeup.core.serialization import from_json, to_json
 from closeup.evaluate.label_issues import (
     LabelIssues,
     Noise,
-    Planted,
     confident_errors,
-    disputed,
     find_label_issues,
     fit_noise,
-    measure_planted,
-    plant,
-    suspicion,
+    issue_scores,
 )
 from closeup.evaluate.predictions import Predictions
 from closeup.learn.heads.head import softmax
@@ -27,7 +25,7 @@ from closeup.learn.heads.head import softmax
 LABELS = ("apple", "pear", "plum")
 
 
-def judged(rows: list[list[float]], truth: list[str]) -> Predictions:
+def predictions(rows: list[list[float]], truth: list[str]) -> Predictions:
     return Predictions(np.array(rows), LABELS, truth, [f"g{i}" for i in range(len(truth))])
 
 
@@ -48,7 +46,7 @@ def noisy(
 
 
 def test_one_photo() -> None:
-    found = find_label_issues(judged([[0.9, 0.1, 0.0]], ["apple"]))
+    found = find_label_issues(predictions([[0.9, 0.1, 0.0]], ["apple"]))
     assert (found.n, found.share, found.rows) == (1, 0.0, ())
 
 
@@ -58,13 +56,13 @@ def test_one_label_and_a_score_out_of_range() -> None:
         find_label_issues(one)
     for least in (0.0, -1.0, np.nan):
         with pytest.raises(UsageError, match="above 0"):
-            find_label_issues(judged([[0.9, 0.1, 0.0]], ["apple"]), least=least)
+            find_label_issues(predictions([[0.9, 0.1, 0.0]], ["apple"]), least=least)
 
 
-def test_a_class_that_the_fold_had_not_seen_is_no_suspect() -> None:
-    unseen = judged([[0.0, 1.0, 0.0], [0.0, 1.0, 0.0]], ["apple", "quince"])
+def test_a_class_that_the_fold_had_not_seen_is_no_issue() -> None:
+    unseen = predictions([[0.0, 1.0, 0.0], [0.0, 1.0, 0.0]], ["apple", "quince"])
     assert fit_noise(unseen) == Noise(0.0, 1.0)
-    assert suspicion(unseen, Noise(0.5, 1.0)).tolist() == [0.0, 0.0]
+    assert issue_scores(unseen, Noise(0.5, 1.0)).tolist() == [0.0, 0.0]
     assert find_label_issues(unseen).rows == ()
 
 
@@ -75,21 +73,21 @@ def test_the_share_of_wrong_labels_is_found(share: float, temperature: float) ->
     noise = fit_noise(found)
     assert noise.share == pytest.approx(share, rel=0.2)
     assert noise.temperature == pytest.approx(1 / temperature, rel=0.1)
-    assert suspicion(found, noise).mean() == pytest.approx(noise.share, rel=0.05)
+    assert issue_scores(found, noise).mean() == pytest.approx(noise.share, rel=0.05)
     assert changed[[row.index for row in find_label_issues(found).rows]].mean() > 0.5
 
 
-def test_right_labels_are_no_suspects() -> None:
+def test_right_labels_are_no_issues() -> None:
     found, _ = noisy(2000, 5.0, share=0.0)
     assert fit_noise(found).share < 0.002
     assert len(find_label_issues(found).rows) < 10
-    certain = judged([[1.0, 0.0, 0.0]] * 5, ["apple"] * 5)
+    certain = predictions([[1.0, 0.0, 0.0]] * 5, ["apple"] * 5)
     assert find_label_issues(certain, least=1e-9).rows == ()
 
 
 def test_the_score_is_how_often_the_label_is_wrong() -> None:
     found, changed = noisy(40_000, 3.0)
-    scores = suspicion(found, fit_noise(found))
+    scores = issue_scores(found, fit_noise(found))
     for low, high in ((0.05, 0.2), (0.2, 0.6), (0.6, 1.0)):
         inside = (scores >= low) & (scores <= high)
         assert inside.sum() > 300
@@ -121,7 +119,7 @@ def test_confident_learning_by_hand() -> None:
         [0.3, 0.3, 0.4],  # labelled plum, the only one
     ]
     truth = ["apple", "apple", "apple", "pear", "pear", "plum"]
-    assert confident_errors(judged(rows, truth)).tolist() == [False, False, True, *[False] * 3]
+    assert confident_errors(predictions(rows, truth)).tolist() == [False, False, True, *[False] * 3]
 
 
 def test_confident_learning_agrees_with_cleanlab() -> None:
@@ -142,48 +140,10 @@ def test_confident_learning_agrees_with_cleanlab() -> None:
         assert np.array_equal(mine[same], theirs[same])
 
 
-def test_copies_under_different_labels() -> None:
-    assert disputed([], []) == []
-    labels = ["a", "b", "a", "a", "b", "b"]
-    assert disputed(labels, ["x", "y", "x", "y", "z", "z"]) == [(1, 3)]
-
-
-def test_planting() -> None:
-    truth = ["a", "b", "c", "d"] * 25
-    labels, changed = plant(truth, 0.1, seed=3)
-    assert changed.sum() == 10
-    assert [a != b for a, b in zip(labels, truth, strict=True)] == changed.tolist()
-    assert plant(truth, 0.1, seed=3)[0] == labels
-    assert plant(truth, 0.1, seed=4)[0] != labels
-    assert plant(["a", "b"], 0.01)[1].sum() == 1
-    for wrong in (["a", "a"], []):
-        with pytest.raises(UsageError, match="at least 2 labels"):
-            plant(wrong)
-    with pytest.raises(UsageError, match="share between 0 and 1"):
-        plant(truth, 1.0)
-
-
-def test_what_was_planted_is_found_by_a_good_head() -> None:
-    sharp, weak = (measure_planted(*noisy(3000, sharpness)) for sharpness in (8.0, 1.0))
-    assert sharp.changed == weak.changed == 150
-    assert sharp.recall_at_half > 0.9
-    assert sharp.recall > 0.8
-    assert sharp.precision > 0.5
-    assert weak.recall_at_half < 0.5
-    # With no other label wrong, the order alone finds what the share is too small to flag.
-    one, changed = noisy(300, 8.0, share=0.003)
-    assert measure_planted(one, changed).recall_at_half == 1.0
-    found, _ = noisy(50, 1.0)
-    with pytest.raises(UsageError, match="0 changed"):
-        measure_planted(found, np.zeros(50, bool))
-
-
 def test_json_there_and_back() -> None:
-    found, changed = noisy(200, 2.0)
-    suspects = find_label_issues(found)
-    assert suspects.rows
-    assert LabelIssues.from_json(json.loads(json.dumps(suspects.to_json()))) == suspects
-    planted = measure_planted(found, changed)
-    assert Planted.from_json(json.loads(json.dumps(planted.to_json()))) == planted
-    with pytest.raises((KeyError, TypeError)):
-        LabelIssues.from_json({"n": 3})
+    found, _ = noisy(200, 2.0)
+    issues = find_label_issues(found)
+    assert issues.rows
+    assert from_json(LabelIssues, json.loads(json.dumps(to_json(issues)))) == issues
+    with pytest.raises(ValueError, match="Field required"):
+        from_json(LabelIssues, {"n": 3})

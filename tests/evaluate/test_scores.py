@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from closeup.core.errors import DatasetError, UsageError
+from closeup.core.serialization import from_json, to_json
+from closeup.evaluate.bootstrap import Interval
 from closeup.evaluate.scores import (
     Difference,
-    Interval,
     Scores,
     evaluate,
     paired_difference,
@@ -214,11 +215,11 @@ def test_one_group_says_nothing_of_others() -> None:
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"groups": ["g"] * 3}, UsageError, "2 true labels do not go with 3 groups"),
+        ({"groups": ["g"] * 3}, UsageError, "2 true labels do not match 3 groups"),
         ({"found": [True]}, UsageError, "1 found"),
         ({"probabilities": np.eye(3)}, UsageError, "3 probabilities"),
-        ({"probabilities": np.ones((2, 4)) / 4}, UsageError, r"\(2, 4\) do not go with 3 labels"),
-        ({"probabilities": np.ones(2)}, UsageError, "do not go with 3 labels"),
+        ({"probabilities": np.ones((2, 4)) / 4}, UsageError, r"\(2, 4\) do not match 3 labels"),
+        ({"probabilities": np.ones(2)}, UsageError, "do not match 3 labels"),
         ({"probabilities": np.full((2, 3), np.nan)}, DatasetError, "not finite"),
     ],
 )
@@ -240,7 +241,7 @@ def test_what_cannot_be_scored(
 def test_a_difference_needs_equal_lengths(short: int) -> None:
     columns = [["apple", "pear"] for _ in range(4)]
     columns[short] = ["apple"]
-    with pytest.raises(UsageError, match="2 true labels do not go with 1 "):
+    with pytest.raises(UsageError, match="2 true labels do not match 1 "):
         paired_difference(*columns)
 
 
@@ -269,7 +270,7 @@ def test_memory_stays_small_with_many_groups() -> None:
 def test_json_round_trip() -> None:
     truth, answers = random_case(30)
     scores = simple(truth, answers, missed=[("quince", "other")])
-    assert Scores.from_json(json.loads(json.dumps(scores.to_json()))) == scores
+    assert from_json(Scores, json.loads(json.dumps(to_json(scores)))) == scores
 
 
 def test_difference_of_nothing_is_an_error() -> None:
@@ -296,7 +297,7 @@ def test_difference_is_b_less_a_and_its_interval_is_paired() -> None:
     assert found.delta.high - found.delta.low < alone.high - alone.low
     turned = paired_difference(truth, b, a, groups, seed=0)
     assert turned.delta.value == -found.delta.value
-    assert Difference.from_json(json.loads(json.dumps(found.to_json()))) == found
+    assert from_json(Difference, json.loads(json.dumps(to_json(found)))) == found
 
 
 def test_all_right_is_not_certain() -> None:

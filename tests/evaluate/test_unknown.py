@@ -39,8 +39,8 @@ def answers(n: int, seed: int = 0) -> Predictions:
 
 
 def fitted(n: int = 200, coverage: float = 0.9) -> tuple[UnknownRule, Floats, Predictions]:
-    rows, judged = features(n, 0), answers(n)
-    return fit_unknown(rows, judged, np.arange(n) % 5, coverage), rows, judged
+    rows, predictions = features(n, 0), answers(n)
+    return fit_unknown(rows, predictions, np.arange(n) % 5, coverage), rows, predictions
 
 
 def test_nothing_to_answer() -> None:
@@ -63,13 +63,13 @@ def test_a_coverage_out_of_range(coverage: float) -> None:
         fitted(10, coverage)
 
 
-def test_lengths_that_do_not_go_together() -> None:
-    with pytest.raises(UsageError, match="do not go with 4 labels"):
+def test_lengths_that_do_not_match() -> None:
+    with pytest.raises(UsageError, match="do not match 4 labels"):
         fit_unknown(features(3, 0), answers(4), np.arange(4))
-    with pytest.raises(UsageError, match="do not go with 4 labels"):
+    with pytest.raises(UsageError, match="do not match 4 labels"):
         fit_unknown(features(4, 0), answers(4), np.arange(3))
     rule, rows, _ = fitted()
-    with pytest.raises(UsageError, match="2 probabilities do not go with 3"):
+    with pytest.raises(UsageError, match="2 probabilities do not match 3"):
         rule.reasons(np.full((2, 3), 1 / 3), rows[:3])
     with pytest.raises(ModelError, match=r"shape \(n, 60\)"):
         rule.reasons(np.full((3, 3), 1 / 3), rows[:3, :59])
@@ -132,11 +132,13 @@ def test_an_embedding_of_zeros_is_far_and_signs_count() -> None:
 
 
 def test_kept_and_restored() -> None:
-    rule, rows, judged = fitted()
+    rule, rows, predictions = fitted()
     settings = json.loads(json.dumps(rule.settings()))
     arrays = rule.arrays()
     again = restore_rule(arrays, settings)
-    assert again.reasons(judged.probabilities, rows) == rule.reasons(judged.probabilities, rows)
+    assert again.reasons(predictions.probabilities, rows) == rule.reasons(
+        predictions.probabilities, rows
+    )
     assert sum(array.nbytes for array in arrays.values()) < 200_000
 
 

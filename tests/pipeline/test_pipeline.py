@@ -327,7 +327,7 @@ def test_copies_across_the_users_own_split_are_left_out(
     result = closeup.run(photos, out=tmp_path / "out", test=test, **TINY)
     leak = next(check for check in result.checks if check.code == "CU101")
     assert leak.state == "issue"
-    assert ": 30 photos; the score holds" in leak.detail
+    assert "30 photos left out" in leak.detail
 
 
 def test_near_copies_with_different_labels_are_an_issue_whatever_the_groups(

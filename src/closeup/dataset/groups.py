@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from closeup.core.types import Crop, CropState, Photo
 
 REJECTED = "rejected in review"
-"""Reason of a close-up that a person ruled out."""
+"""The reason of a close-up that a person rejected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +20,8 @@ class Conflict:
 
     def __str__(self) -> str:
         return (
-            f"{len(self.photo_ids)} identical photos carry the labels {', '.join(self.labels)} "
-            f"and are left out: {', '.join(self.photo_ids)}"
+            f"{len(self.photo_ids)} identical photos have different labels "
+            f"({', '.join(self.labels)}) and are left out: {', '.join(self.photo_ids)}"
         )
 
 
@@ -49,8 +49,8 @@ class Grouping:
 def group_photos(photos: Sequence[Photo], *, pairs: Iterable[tuple[str, str]] = ()) -> Grouping:
     """The groups of the photos, independent of their order.
 
-    Joined are byte-identical photos, photos of one non-empty `group`, and the `pairs` of photo
-    ids, each also through others. A photo that belongs to no other is a group of its own.
+    Byte-identical photos, photos of the same non-empty `group`, and the `pairs` of photo ids belong
+    together, directly or through others. Any other photo is a group of its own.
 
     Raises
     ------
@@ -65,25 +65,23 @@ def group_photos(photos: Sequence[Photo], *, pairs: Iterable[tuple[str, str]] = 
             name = parent[name]
         return name
 
-    def join(one: str, other: str) -> None:
+    first: dict[tuple[str, str], str] = {}
+    same = [
+        (photo.id, first.setdefault((kind, value), photo.id))
+        for photo in photos
+        for kind, value in (("bytes", photo.sha256), ("group", photo.group))
+        if value
+    ]
+    for one, other in (*same, *pairs):
         low, high = sorted((find(one), find(other)))
         parent[high] = low
-
-    first: dict[tuple[str, str], str] = {}
-    for photo in photos:
-        for kind, value in (("bytes", photo.sha256), ("group", photo.group)):
-            if value:
-                join(photo.id, first.setdefault((kind, value), photo.id))
-    for one, other in pairs:
-        join(one, other)
-    group_of = {photo.id: find(photo.id) for photo in photos}
-    return Grouping(group_of, tuple(find_conflicts(photos)))
+    return Grouping({name: find(name) for name in parent}, tuple(find_conflicts(photos)))
 
 
 def labelled(photos: Iterable[Photo], crops: Iterable[Crop]) -> list[Photo]:
     """The photos with the labels of their close-ups, which people may have changed.
 
-    A photo of several labels, or whose close-ups were all rejected, has none.
+    A photo with several labels, or whose close-ups were all rejected, has none.
     """
     labels: dict[str, set[str]] = {}
     for crop in crops:
@@ -99,7 +97,7 @@ def labelled(photos: Iterable[Photo], crops: Iterable[Crop]) -> list[Photo]:
 
 
 def find_conflicts(photos: Iterable[Photo]) -> list[Conflict]:
-    """Byte-identical photos that carry different labels, sorted; unlabelled ones do not count."""
+    """Byte-identical photos with different labels, sorted; unlabelled ones do not count."""
     copies: dict[str, list[Photo]] = {}
     for photo in photos:
         if photo.sha256 and photo.label:

@@ -34,9 +34,9 @@ def make_dataset(
 ) -> list[Example]:
     """One row per crop, in the order of `crops`, and one per photo that has no crop.
 
-    With photos of the user's own test folder (``split="test"``) these are the test part;
-    otherwise a share of ``config.test_fraction`` is held out, stratified by label, groups kept
-    whole, each class on both sides. The result does not depend on the order of the rows.
+    Photos of the user's own test folder (``split="test"``), if any, are the test part; otherwise a
+    share of ``config.test_fraction`` is held out, stratified by label, groups kept whole, each
+    class on both sides. The result does not depend on the order of the rows.
 
     Left out (``split=""``, with a reason) are: unreadable photos, photos without a label,
     identical photos under different labels, rejected crops, training photos of a group that
@@ -127,20 +127,20 @@ def _example(
 
 
 def notes_on_rows(rows: Sequence[Example], photos: Sequence[Photo]) -> list[str]:
-    """What to know of the rows: those on neither side that could be read, and odd labels."""
+    """Notes for the user: readable rows that are on neither side, and misleading labels."""
     readable = {p.id: p.path for p in photos if p.state is PhotoState.READABLE}
     out = [row for row in rows if not row.split and row.reason != REJECTED
            and row.photo_id in readable]  # fmt: skip
     notes = []
     if out:
         notes.append(
-            f"{len(out)} photos or close-ups are used neither for training nor for the test, such "
+            f"{len(out)} photos or close-ups are used neither for training nor for testing, such "
             f"as {readable[out[0].photo_id]}: {out[0].reason}; the report lists them"
         )
     if any(row.label == UNKNOWN for row in rows):
         notes.append(
-            f"there are photos of the label {UNKNOWN!r}, which answers that are withheld are "
-            "called too; only these have a `reason`"
+            f"there are photos with the label {UNKNOWN!r}, which withheld answers are called, "
+            "too; only withheld answers have a `reason`"
         )
     return notes
 
@@ -151,7 +151,7 @@ def _own_test(rows: Sequence[Example], photos: Mapping[str, Photo]) -> list[Exam
     def is_test(row: Example) -> bool:
         return photos[row.photo_id].split == "test"
 
-    # Photos that are left out guard their group as well: they may be copies of a test photo.
+    # Photos that are left out reserve their group as well: they may be copies of a test photo.
     reserved: dict[str, Example] = {row.group: row for row in rows if is_test(row)}
     split = []
     for row in rows:
@@ -169,7 +169,7 @@ def _own_test(rows: Sequence[Example], photos: Mapping[str, Photo]) -> list[Exam
     if not tested & set(known):
         raise DatasetError(
             f"the test folder has the labels {_names(tested)}, the training photos have "
-            f"{_names(known)}: none in common; name the test folder's sub-folders alike"
+            f"{_names(known)}: none in common; give the test folder's sub-folders the same names"
         )
     unknown = "the training photos have no photo of this label"
     return [
@@ -210,8 +210,8 @@ def _hold_out(rows: Sequence[Example], config: SplitConfig) -> list[Example]:
 def _both_sides(groups_of: Mapping[str, set[str]], held: set[str]) -> set[str]:
     """`held` with single groups moved over so that each class is in training and in test.
 
-    A class that is missing from one side gives its first group there, unless that would take
-    another class off a side; then it stays as it is. A class of one group stays in training.
+    The first group of a class that is missing from one side moves there, unless another class
+    would then be missing from a side. A class of one group stays in training.
     """
     for label in sorted(groups_of):
         if len(groups_of[label]) == 1 or _on_both(groups_of[label], held):
@@ -244,9 +244,9 @@ def _groups_by_label(rows: Sequence[Example], split: str) -> dict[str, set[str]]
 
 
 def _check_classes(rows: Sequence[Example], groups: Mapping[str, set[str]], where: str) -> None:
-    """Refuse what is no classification problem.
+    """Raise DatasetError where this is not a classification problem.
 
-    All labels of `rows` count, usable or not, but those that a person rejected altogether.
+    All labels of `rows` count, usable or not, except those whose rows were all rejected.
     """
     labels = sorted({row.label for row in rows if row.reason != REJECTED} - {""})
     if len(labels) < 2:

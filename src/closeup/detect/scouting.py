@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from closeup.core.exact import chance_of_so_few
 from closeup.core.text import visible
 from closeup.core.types import (
     Box,
@@ -368,7 +367,9 @@ def _seldom(labels: NDArray[np.str_], hits: NDArray[np.bool_]) -> list[tuple[str
         mine, others = hits[labels == name], hits[labels != name]
         if others.mean() - mine.mean() < _MARGIN:
             continue
-        chance = chance_of_so_few(int(mine.sum()), len(mine), int(others.sum()), len(others))
-        if chance < _SIGNIFICANCE / len(names):
+        from scipy.stats import fisher_exact  # takes a moment to import
+
+        table = [[side.sum(), len(side) - side.sum()] for side in (mine, others)]
+        if fisher_exact(table, alternative="less").pvalue < _SIGNIFICANCE / len(names):
             seldom.append((name, float(mine.mean()), float(others.mean())))
     return seldom

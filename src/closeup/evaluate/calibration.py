@@ -1,45 +1,42 @@
-"""How far the probabilities can be believed: one temperature, and the error that is left.
+"""How reliable the probabilities are: temperature scaling, and the calibration error that remains.
 
 A temperature divides the logits (Guo et al. 2017, "On Calibration of Modern Neural Networks"); it
-changes how sure the answers sound, never which they are. It is fitted on out-of-fold
-probabilities, so that no photo judges a head that has seen it.
+changes the confidence of the answers, never the answers. It is fitted on out-of-fold
+probabilities, so that no photo is used to calibrate a head that has seen it.
 
 The expected calibration error of a few hundred photos is far from 0 even where the probabilities
 are exactly right, because each bin holds few of them (Bröcker and Smith 2007; Kumar et al. 2019).
-It is therefore told beside its *floor*, what perfect calibration would have given on the same
-confidences, and beside an interval that allows for the bias.
+It is therefore given with its *floor*, what perfect calibration would show for the same
+confidences, and with an interval that allows for the bias.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from closeup.core.errors import UsageError
-from closeup.evaluate.predictions import (
-    RESAMPLES,
-    Predictions,
-    Probabilities,
-    resampled_sums,
-)
-from closeup.evaluate.scores import Interval
+from closeup.evaluate.bootstrap import RESAMPLES, Interval, members, resampled_sums
+from closeup.evaluate.predictions import Predictions, Probabilities
+from closeup.learn.heads.head import softmax
+from closeup.learn.heads.likelihood import cross_entropy, least_loss
 
 BINS = 15
 
-_TEMPERATURES = 0.05, 20.0
+TEMPERATURES = 0.05, 20.0
+"""The lowest and the highest temperature that is fitted."""
 _SMALLEST = 1e-12  # probability taken for one that is exactly 0
 
 
 @dataclass(frozen=True, slots=True)
 class Temperature:
-    """What the logits are divided by; above 1 where the head sounds surer than it is.
+    """What the logits are divided by; above 1 where the head is overconfident.
 
-    `n` close-ups decided it. `loss_before` and `loss_after` are their mean negative
-    log-likelihood without and with it; the latter may be the larger by a little, where (nearly)
-    all are right.
+    It was fitted on `n` close-ups. `loss_before` and `loss_after` are their mean negative
+    log-likelihood without and with it; the latter may be slightly larger where (nearly) all are
+    right.
     """
 
     value: float
@@ -47,22 +44,13 @@ class Temperature:
     loss_before: float
     loss_after: float
 
-    def to_json(self) -> dict[str, Any]:
-        """As JSON."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> Temperature:
-        """Read what :meth:`to_json` gave."""
-        return cls(**value)
-
 
 @dataclass(frozen=True, slots=True)
 class Bin:
     """Close-ups whose confidence lies from `low` to `high`.
 
-    `confidence` is their mean confidence and `accuracy` the share answered rightly; both are 0
-    where `count` is.
+    `confidence` is their mean confidence and `accuracy` the share answered correctly; both are 0
+    where `count` is 0.
     """
 
     low: float
@@ -80,19 +68,19 @@ class Calibration:
     ----------
     ece
         Expected calibration error over bins of equal width. The value is the usual, biased one;
-        the interval is for the error that unlimited photos would show, so it may lie below the
+        the interval is for the error on an unlimited number of photos, so it may lie below the
         value.
     ece_equal_mass
         The same over bins of (nearly) equal count.
     floor
         The mean `ece` of perfectly calibrated answers with these confidences.
     chance
-        Share of such answers with an `ece` at least as large: small where miscalibration is
-        certain.
+        The probability that such answers have an `ece` at least as large: small where
+        miscalibration is certain.
     confidence, accuracy
         Means over all.
     loss
-        Mean negative log-likelihood; a true label that the head does not know is left out.
+        Mean negative log-likelihood; true labels that the head does not know are left out.
     bins
         Of equal width, from 0 to 1, for a reliability diagram.
     """
@@ -106,26 +94,6 @@ class Calibration:
     accuracy: float
     loss: float
     bins: tuple[Bin, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        """As JSON."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> Calibration:
-        """Read what :meth:`to_json` gave.
-
-        Raises
-        ------
-        KeyError, TypeError
-            Where it is something else.
-        """
-        changed = {
-            "ece": Interval(**value["ece"]),
-            "ece_equal_mass": Interval(**value["ece_equal_mass"]),
-            "bins": tuple(Bin(**row) for row in value["bins"]),
-        }
-        return cls(**{**value, **changed})
 
 
 def calibrate(probabilities: Probabilities, temperature: float) -> Probabilities:
@@ -141,61 +109,54 @@ def calibrate(probabilities: Probabilities, temperature: float) -> Probabilities
     >>> calibrate(np.array([[0.9, 0.1]]), 2.0).round(3).tolist()
     [[0.75, 0.25]]
     """
-    from closeup.learn.heads.head import softmax
-
     if not (np.isfinite(temperature) and temperature > 0):
         raise UsageError(f"a temperature is a positive number, got {temperature}")
-    scaled: Probabilities = softmax(np.log(np.maximum(probabilities, _SMALLEST)) / temperature)
-    return scaled
+    return softmax(np.log(np.maximum(probabilities, _SMALLEST)) / temperature)
 
 
-def fit_temperature(judged: Predictions) -> Temperature:
+def fit_temperature(predictions: Predictions) -> Temperature:
     """The temperature of least negative log-likelihood, between 0.05 and 20.
 
-    The n rows share one imagined wrong answer, by Laplace's rule of succession (as Platt 1999 does
-    for two classes): where all n are right, that does not prove certainty.
+    The true labels are smoothed by Laplace's rule of succession (as Platt 1999 does for two
+    classes), as if one more answer were wrong: n right answers do not prove certainty.
 
     Parameters
     ----------
-    judged
+    predictions
         Out-of-fold probabilities of the training part. A row whose true label has a probability
-        of exactly 0 is passed over: its fold's head had not seen that class, which no temperature
-        mends. Without any row left, or with one label only, the temperature is 1.
+        of exactly 0 is left out: its fold's head had not seen that class, which no temperature
+        fixes. Without any row left, or with one label only, the temperature is 1.
     """
-    from scipy.optimize import minimize_scalar
-
-    rows = np.flatnonzero(judged.true >= 0)
-    rows = rows[judged.probabilities[rows, judged.true[rows]] > 0]
-    n, k = len(rows), len(judged.labels)
+    rows = np.flatnonzero(predictions.of_truth > 0)
+    n, k = len(rows), len(predictions.labels)
     if not n or k < 2:
         return Temperature(1.0, 0, 0.0, 0.0)
-    probabilities, true = judged.probabilities[rows], judged.true[rows]
-    uncertainty = 1 / (n + 2)
-    shares = np.full((n, k), uncertainty / (k - 1))
-    shares[np.arange(n), true] = 1 - uncertainty
+    probabilities, true = predictions.probabilities[rows], predictions.true[rows]
+    smoothing = 1 / (n + 2)
+    targets = np.full((n, k), smoothing / (k - 1))
+    targets[np.arange(n), true] = 1 - smoothing
 
-    def loss(logarithm: float) -> float:
-        scaled = calibrate(probabilities, float(np.exp(logarithm)))
-        return -float((shares * np.log(np.maximum(scaled, _SMALLEST))).sum() / n)
+    def loss(temperature: float) -> float:
+        scaled = calibrate(probabilities, temperature)
+        return -float((targets * np.log(np.maximum(scaled, _SMALLEST))).sum() / n)
 
-    low, high = np.log(_TEMPERATURES)
-    found = minimize_scalar(loss, bounds=(low, high), method="bounded", options={"xatol": 1e-5})
-    value = float(np.exp(found.x))
-    after = _loss(calibrate(probabilities, value), true)
-    return Temperature(value, n, _loss(probabilities, true), after)
+    value = least_loss(loss, *TEMPERATURES)
+    before, after = (cross_entropy(given, true, _SMALLEST)
+                     for given in (probabilities, calibrate(probabilities, value)))  # fmt: skip
+    return Temperature(value, n, before, after)
 
 
 def measure_calibration(
-    judged: Predictions, *, bins: int = BINS, seed: int = 0, resamples: int = RESAMPLES
+    predictions: Predictions, *, bins: int = BINS, seed: int = 0, resamples: int = RESAMPLES
 ) -> Calibration:
     """Compare the confidence of the answers with their accuracy.
 
     Parameters
     ----------
-    judged
+    predictions
         Calibrated probabilities of the test part (or out-of-fold ones).
     bins
-        Of the expected calibration error, for equal width and for equal count.
+        The number of bins of the expected calibration error, of equal width and of equal count.
     seed, resamples
         Of the bootstrap over whole groups and of the simulated floor.
 
@@ -206,14 +167,17 @@ def measure_calibration(
     """
     if bins < 1:
         raise UsageError(f"a calibration error needs at least 1 bin, got {bins}")
-    confidence, right = judged.confidence, judged.right
+    confidence, right = predictions.confidence, predictions.right
     edges = np.linspace(0, 1, bins + 1)
     width = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
     mass = np.empty(len(right), np.int64)
     mass[np.argsort(confidence, kind="stable")] = np.arange(len(right)) * bins // len(right)
-    by_width, by_mass = _Binned(judged, width, bins), _Binned(judged, mass, bins)
+    by_width, by_mass = (_Binned(predictions, place, bins) for place in (width, mass))
     perfect = by_width.perfect(seed, resamples)
-    known = judged.true >= 0
+    known = predictions.true >= 0
+    loss = 0.0
+    if known.any():
+        loss = cross_entropy(predictions.probabilities[known], predictions.true[known], _SMALLEST)
     count = np.bincount(width, minlength=bins)
     sure, correct = (
         np.bincount(width, values, bins) / np.maximum(count, 1) for values in (confidence, right)
@@ -226,69 +190,63 @@ def measure_calibration(
         chance=_share_above(perfect, by_width.error(right)),
         confidence=float(confidence.mean()),
         accuracy=float(right.mean()),
-        loss=_loss(judged.probabilities[known], judged.true[known]) if known.any() else 0.0,
+        loss=loss,
         bins=tuple(
-            Bin(float(edges[i]), float(edges[i + 1]), int(count[i]),
-                float(sure[i]), float(correct[i]))
-            for i in range(bins)
+            map(Bin, *(column.tolist() for column in (edges[:-1], edges[1:], count, sure, correct)))
         ),
-    )  # fmt: skip
-
-
-def _loss(probabilities: Probabilities, true: NDArray[np.int64]) -> float:
-    chosen = probabilities[np.arange(len(true)), true]
-    return -float(np.log(np.maximum(chosen, _SMALLEST)).mean())
+    )
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class _Binned:
     """Close-ups put into `bins` bins, row i into bin ``place[i]``."""
 
-    judged: Predictions
+    predictions: Predictions
     place: NDArray[np.int64]
     bins: int
 
     def error(self, right: NDArray[np.bool_]) -> float:
-        """The expected calibration error, had just these answers been right."""
-        confidence = self.judged.confidence
+        """The expected calibration error if just these answers had been right."""
+        confidence = self.predictions.confidence
         gaps = np.bincount(self.place, right - confidence, self.bins)
         return float(np.abs(gaps).sum() / len(right))
 
     def perfect(self, seed: int, resamples: int) -> NDArray[np.float64]:
         """The errors of answers that are right as often as they claim, ``(resamples,)``.
 
-        Photos of one group share their luck, as copies do.
+        Photos of one group are right or wrong together, as copies are.
         """
-        names, member = np.unique(np.asarray(self.judged.groups), return_inverse=True)
+        member, count = members(self.predictions.groups)
         rng = np.random.default_rng(seed)
-        confidence = self.judged.confidence
+        confidence = self.predictions.confidence
         return np.array(
-            [self.error(rng.random(len(names))[member] < confidence) for _ in range(resamples)]
+            [self.error(rng.random(count)[member] < confidence) for _ in range(resamples)]
         )
 
     def interval(self, perfect: NDArray[np.float64], seed: int) -> Interval:
-        """The error, with an interval for what unlimited photos would show.
+        """The error, with an interval for the error on an unlimited number of photos.
 
         Each bootstrap draw adds its own noise to the noise that has raised the sample's error
-        already, so percentiles would lie too high. The lower bound takes off what the draws add
+        already, so percentiles would lie too high. The lower bound subtracts what the draws add
         on average, the upper one does not (the sample may have been lucky); where perfect
         calibration explains the error, the lower bound is 0.
         """
-        right = self.judged.right
-        if len(set(self.judged.groups)) == 1:  # one group says nothing of how groups differ
+        right, confidence = self.predictions.right, self.predictions.confidence
+        groups = self.predictions.groups
+        if len(set(groups)) == 1:  # one group says nothing about how groups differ
             return Interval(self.error(right), 0.0, 1.0)
         gaps = np.zeros((len(right), self.bins + 1))
-        gaps[np.arange(len(right)), self.place] = right - self.judged.confidence
+        gaps[np.arange(len(right)), self.place] = right - confidence
         gaps[:, -1] = 1
-        sums = resampled_sums(gaps, self.judged.groups, seed=seed, resamples=len(perfect))
+        sums = resampled_sums(gaps, groups, seed=seed, resamples=len(perfect))
         drawn = np.abs(sums[:, :-1]).sum(axis=1) / sums[:, -1]
         value, spread = self.error(right), 1.96 * float(drawn.std())
         low = 2 * value - float(drawn.mean()) - spread
         explained = _share_above(perfect, value) >= 0.05
         high = value + spread
-        if right.all():  # no draw differs in accuracy, which proves no certainty
-            least = 0.025 ** (1 / len(set(self.judged.groups)))
-            high = max(high, float(self.judged.confidence.mean()) - least)
+        if right.all():  # no draw differs in accuracy, which does not prove certainty
+            least = 0.025 ** (1 / len(set(groups)))
+            high = max(high, float(confidence.mean()) - least)
         return Interval(value, 0.0 if explained else max(0.0, low), min(1.0, high))
 
 

@@ -9,62 +9,86 @@ CU103 too few test photos for a useful interval
 CU104 labels that may be wrong
 CU201 the detector misses the object of some class more often than of others
 CU202 the close-up does not clearly help
-CU301 probabilities that cannot be believed
-CU302 the answer survives when the object is covered: a shortcut
-CU303 pairs of classes taken for each other far more often than for the rest
+CU301 unreliable probabilities
+CU302 the answers stay right when the object is covered: a shortcut
+CU303 pairs of classes confused far more often than others
 ===== ==========================================================================
 
 A verdict is ``issue`` only where chance hardly explains it (at 5 %, corrected by Holm's method
-where several classes are tried) and where it is large enough to matter.
+where several classes are tested) and where it is large enough to matter.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import NamedTuple, TypeVar
 
-from closeup.core.exact import bounds_of_share, chance_of_so_few, chance_of_so_many
+from closeup.evaluate.bootstrap import Interval
 from closeup.evaluate.calibration import Calibration
 from closeup.evaluate.label_issues import LabelIssues
-from closeup.evaluate.scores import Interval
 
 K = TypeVar("K")
 
 LEVEL = 0.05
 UNEVEN = 5.0
-"""From this ratio of the largest to the smallest class on, CU102 is an issue."""
+"""CU102 is an issue from this ratio of the largest to the smallest class on."""
 WIDE = 0.15
-"""From this width of the interval of macro-F1 on, CU103 is an issue."""
+"""CU103 is an issue from this width of the interval of macro-F1 on."""
 FEW = 10
-"""A class with fewer test photos makes CU103 an issue."""
-DOUBTED = 0.01
-"""CU104: from this share of wrong labels on."""
+"""CU103 is an issue where a class has fewer test photos."""
+WRONG_LABELS = 0.01
+"""CU104 is an issue from this share of wrong labels on."""
 MISSED = 0.05
-"""CU201: by so much the rate of detection must lie below that of the rest."""
-MISJUDGED = 0.05
-"""CU301: so large the calibration error must be."""
+"""CU201 is an issue where the detection rate of a class is lower than the others' by this."""
+MISCALIBRATED = 0.05
+"""CU301 is an issue from this calibration error on."""
 CONFUSED = 5
-"""CU303: so many photos of the pair must be confused."""
+"""CU303 is an issue from this number of confused photos of a pair on."""
 
-TITLES: Mapping[str, str] = {
-    "CU101": "Copies across the split",
-    "CU102": "Class sizes",
-    "CU103": "Enough test photos",
-    "CU104": "Labels",
-    "CU201": "Detection by class",
-    "CU202": "Close-up against whole photo",
-    "CU301": "Calibration",
-    "CU302": "Shortcut beside the object",
-    "CU303": "Confused classes",
+
+class Titles(NamedTuple):
+    """What a check is called where it finds an issue, passes, or was not made."""
+
+    issue: str
+    passed: str
+    topic: str
+
+
+TITLES: Mapping[str, Titles] = {
+    "CU101": Titles(
+        "Copies on both sides of the split",
+        "No copies across the split",
+        "Copies across the split",
+    ),
+    "CU102": Titles("Uneven class sizes", "Similar class sizes", "Class sizes"),
+    "CU103": Titles("Too few test photos", "Enough test photos", "Number of test photos"),
+    "CU104": Titles("Labels that may be wrong", "Hardly any doubtful labels", "Labels"),
+    "CU201": Titles(
+        "Objects missed more often in some classes",
+        "Objects found in all classes alike",
+        "Detection by class",
+    ),
+    "CU202": Titles(
+        "Close-ups not clearly better than whole photos",
+        "Close-ups better than whole photos",
+        "Close-ups against whole photos",
+    ),
+    "CU301": Titles("Unreliable probabilities", "Reliable probabilities", "Calibration"),
+    "CU302": Titles(
+        "Surroundings give the class away",
+        "Answers depend on the object",
+        "Answers with the object covered",
+    ),
+    "CU303": Titles("Confused classes", "No pair of confused classes", "Confused classes"),
 }
 
 
 class CheckState(StrEnum):
     """The verdict of a check.
 
-    ``not_applicable`` where the question does not arise, ``skipped`` where it was not measured.
+    ``not_applicable`` where the question does not arise, ``skipped`` where nothing was measured.
     """
 
     ISSUE = "issue"
@@ -75,29 +99,13 @@ class CheckState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One verdict: what was found, and what to do about it (``""`` where there is nothing)."""
+    """One verdict: what was found, and what to do about it (``""`` where nothing is needed)."""
 
     code: str
     title: str
     state: CheckState
     detail: str
     advice: str
-
-    def to_json(self) -> dict[str, Any]:
-        """As JSON."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> Check:
-        """Read what :meth:`to_json` gave.
-
-        Raises
-        ------
-        TypeError, ValueError
-            Where it is something else.
-        """
-        check = cls(**value)
-        return cls(check.code, check.title, CheckState(check.state), check.detail, check.advice)
 
 
 def skipped(code: str, why: str, advice: str = "") -> Check:
@@ -108,34 +116,34 @@ def skipped(code: str, why: str, advice: str = "") -> Check:
     KeyError
         For an unknown code.
     """
-    return Check(code, TITLES[code], CheckState.SKIPPED, why, advice)
+    return Check(code, TITLES[code].topic, CheckState.SKIPPED, why, advice)
 
 
 def check_leak(pairs: Sequence[tuple[str, str]] | None, left_out: int = 0) -> Check:
     """CU101, from the copies ``(training photo, test photo)`` across the user's own split.
 
-    None where there is no such split: the one that Closeup makes keeps copies together. Of the
-    pairs the training photo was trained on. The `left_out` others do the score no harm, but whoever
-    made the split should know of them.
+    None where there is no such split: the one that Closeup makes keeps copies together. The
+    training photo of each pair was trained on. The `left_out` other photos do not affect the
+    score, but whoever made the split should know about them.
     """
     if pairs is None:
-        return _not_applicable("CU101", "the split was made here, copies stay on one side")
+        return _not_applicable("CU101", "Closeup made the split and keeps copies on one side")
     if not pairs and left_out:
         return _issue(
             "CU101",
-            f"left out of training as copies of test photos, or as of one group with them: "
-            f"{_count(left_out, 'photo')}; the score holds, as none was trained on",
-            "take them out of one of the two folders",
+            f"{_count(left_out, 'photo')} left out of training as copies of test photos or for "
+            "sharing a group with them; the score is valid, as none was trained on",
+            "remove them from one of the two folders",
         )
     if not pairs:
-        return _passed("CU101", "no photo of the test folder has a copy among the training photos")
+        return _passed("CU101", "no test photo has a copy among the training photos")
     tests = len({test for _, test in pairs})
     first = ", ".join(f"{test} = {train}" for train, test in list(pairs)[:3])
     return _issue(
         "CU101",
         f"{_count(tests, 'test photo')} with a copy or near copy in training: "
         f"{first}{' …' if len(pairs) > 3 else ''}",
-        "take the copies out of one side; scores of photos that were trained on say nothing",
+        "remove the copies from one side; scores on photos that were trained on mean nothing",
     )
 
 
@@ -152,7 +160,7 @@ def check_sizes(counts: Mapping[str, int]) -> Check:
         return _passed("CU102", detail)
     return _issue(
         "CU102", detail,
-        f"add photos of {small} first; read macro-F1 and the scores by class, not accuracy",
+        f"add photos of {small} first; look at macro-F1 and the scores by class, not at accuracy",
     )  # fmt: skip
 
 
@@ -165,41 +173,43 @@ def check_precision(score: Interval, support: Mapping[str, int]) -> Check:
         return _passed("CU103", detail)
     advice = []
     if width >= WIDE:
-        # The width goes down with the root of the number of photos.
+        # The width shrinks with the square root of the number of photos.
         needed = round(n * (width / WIDE) ** 2)
-        advice.append(f"for an interval narrower than {WIDE} test on about {needed} photos")
+        advice.append(f"for an interval narrower than {WIDE}, test on about {needed} photos")
     if few:
         named = ", ".join(f"{label} ({support[label]})" for label in few)
         detail += f"; fewer than {FEW} test photos of {_short(named)}"
-        advice.append("do not read much into the scores of the smallest classes; add photos")
+        advice.append("do not rely on the scores of the smallest classes; add photos of them")
     return _issue("CU103", detail, "; ".join(advice))
 
 
-def check_labels(suspects: LabelIssues | None, disputed: int = 0) -> Check:
-    """CU104, from the suspects and the number of groups of copies that hold several labels.
+def check_labels(label_issues: LabelIssues | None, disputed: int = 0) -> Check:
+    """CU104, from the label issues and the number of groups of copies with several labels.
 
-    Copies show one picture; photos that the user grouped are none.
+    Copies show the same picture; photos that the user grouped are not copies.
 
     An issue from an estimated share of wrong labels of 0.01 on, and wherever copies contradict
-    each other. None where labels were not doubted.
+    each other. None where labels could not be checked.
     """
-    if suspects is None and not disputed:
-        return skipped("CU104", "labels were not doubted")
+    if label_issues is None and not disputed:
+        return skipped("CU104", "labels were not checked")
     found = []
     if disputed:
         found.append(f"{_count(disputed, 'group')} of copies with different labels")
-    if suspects is not None:
+    if label_issues is not None:
         found.append(
-            f"{len(suspects.rows)} of {suspects.n} labels are worth a look, about "
-            f"{100 * suspects.share:.1f} % seem wrong (fewer, where the classes are hard)"
+            f"{len(label_issues.rows)} of {label_issues.n} labels are worth checking, an estimated "
+            f"{100 * label_issues.share:.1f} % are wrong (fewer if the classes are hard to tell "
+            "apart)"
         )
-    few = suspects is None or suspects.share < DOUBTED or not suspects.rows
+    few = label_issues is None or label_issues.share < WRONG_LABELS or not label_issues.rows
     if few and not disputed:
         return _passed("CU104", "; ".join(found))
     return _issue(
-        "CU104", "; ".join(found),
-        "look at them, the likeliest first, and move photos that lie in the wrong folder",
-    )  # fmt: skip
+        "CU104",
+        "; ".join(found),
+        "check them, the likeliest first, and move photos that are in the wrong folder",
+    )
 
 
 def check_detection(found: Mapping[str, tuple[int, int]] | None) -> Check:
@@ -209,38 +219,50 @@ def check_detection(found: Mapping[str, tuple[int, int]] | None) -> Check:
     stays significant after Holm's correction (1979) and the rate is lower by 0.05 or more.
     """
     if found is None:
-        return _not_applicable("CU201", "the boxes were given, no detector was used")
+        return _not_applicable("CU201", "the boxes were given; no detector was used")
     if len(found) < 2:
         return _not_applicable("CU201", "there are fewer than 2 classes")
     hits, total = (sum(pair[i] for pair in found.values()) for i in (0, 1))
-    chances, gaps = {}, {}
-    for label, (hit, count) in found.items():
-        rest, others = hits - hit, total - count
-        chances[label] = chance_of_so_few(hit, count, rest, others)
-        gaps[label] = rest / max(others, 1) - hit / max(count, 1)
-    worse = [label for label in _holm(chances) if gaps[label] >= MISSED]
+    tables = {
+        label: ((hit, count - hit), (hits - hit, total - count - hits + hit))
+        for label, (hit, count) in found.items()
+    }
+    gaps = {
+        label: there / max(there + not_there, 1) - hit / max(hit + missed, 1)
+        for label, ((hit, missed), (there, not_there)) in tables.items()
+    }
+    worse = []
+    if max(gaps.values()) >= MISSED:
+        from scipy.stats import fisher_exact  # takes a moment to import
+
+        chances = {
+            label: float(fisher_exact(table, alternative="less").pvalue)
+            for label, table in tables.items()
+        }
+        worse = [label for label in _holm(chances) if gaps[label] >= MISSED]
     detail = f"the object was found in {hits} of {total} photos"
     if not worse:
-        return _passed("CU201", f"{detail}, in no class clearly less often than in the rest")
+        return _passed("CU201", f"{detail}, in no class clearly less often than in the others")
     named = ", ".join(f"{label} ({found[label][0]} of {found[label][1]})" for label in worse)
     return _issue(
-        "CU201", f"{detail}, clearly less often for {_short(named)}",
+        "CU201",
+        f"{detail}, clearly less often for {_short(named)}",
         "lower --threshold, name more categories with --parent, or give boxes for these classes "
-        "with --boxes; `closeup scout` shows what fires on them",
-    )  # fmt: skip
+        "with --boxes; `closeup scout` shows what is detected in them",
+    )
 
 
 def check_crop(gain: Interval | None) -> Check:
     """CU202, from the gain in macro-F1 of close-ups over whole photos, paired."""
     if gain is None:
-        return skipped("CU202", "whole photos were not tried", "run with --compare-photo")
-    detail = f"close-ups give {gain.value:+.3f} macro-F1 ({gain.low:+.3f} to {gain.high:+.3f})"
+        return skipped("CU202", "whole photos were not compared", "run with --compare-photo")
+    detail = f"close-ups change macro-F1 by {gain.value:+.3f} ({gain.low:+.3f} to {gain.high:+.3f})"
     if gain.low > 0:
         return _passed("CU202", detail)
     if gain.high < 0:
-        advice = "the whole photo tells more: the background may give the class away (see CU302)"
+        advice = "whole photos do better: the background may give the class away (see CU302)"
     else:
-        advice = "a smaller or larger --pad may help; so may more test photos to tell"
+        advice = "try a smaller or larger --pad, or more test photos for a clear answer"
     return _issue("CU202", detail, advice)
 
 
@@ -250,16 +272,17 @@ def check_calibration(calibration: Calibration | None) -> Check:
         return skipped("CU301", "calibration was not measured")
     ece = calibration.ece
     detail = (
-        f"calibration error {ece} on {calibration.n} photos, where perfect calibration would show "
+        f"calibration error {ece} on {calibration.n} photos; perfect calibration would show "
         f"{calibration.floor:.3f}"
     )
-    if ece.value <= MISJUDGED or calibration.chance >= LEVEL:
+    if ece.value <= MISCALIBRATED or calibration.chance >= LEVEL:
         return _passed("CU301", detail)
-    sounds = "surer" if calibration.confidence > calibration.accuracy else "less sure"
+    over = "over" if calibration.confidence > calibration.accuracy else "under"
     return _issue(
-        "CU301", f"{detail}: the model sounds {sounds} than it is",
-        "do not act on the probabilities alone; test photos may differ from those of training",
-    )  # fmt: skip
+        "CU301",
+        f"{detail}; the model is {over}confident",
+        "do not rely on the probabilities alone; test photos may differ from training photos",
+    )
 
 
 def check_shortcut(covered: tuple[int, int] | None, majority: float, accuracy: float) -> Check:
@@ -268,60 +291,67 @@ def check_shortcut(covered: tuple[int, int] | None, majority: float, accuracy: f
     Parameters
     ----------
     majority
-        The share of the largest class among these photos: what answering always the same gives.
+        The share of the largest class among these photos: the accuracy of always answering it.
     accuracy
-        With the object in sight.
+        With the object visible.
 
     An issue where the exact lower bound (Clopper and Pearson 1934) lies above `majority`.
     """
+    from scipy.special import betaincinv  # scipy.stats, which calls it too, takes long to import
+
     if covered is None:
-        return skipped("CU302", "no photo was answered with its object covered")
+        return skipped("CU302", "the object was covered in no photo")
     right, n = covered
     if n == 0:
-        return _not_applicable("CU302", "there is no photo whose object can be covered")
-    low = bounds_of_share(right, n)[0]
+        return _not_applicable("CU302", "no photo has an object that could be covered")
+    low = betaincinv(right, n - right + 1, LEVEL / 2) if right else 0.0
     detail = (
-        f"with the object covered {right / n:.3f} are right ({accuracy:.3f} in sight, "
-        f"{majority:.3f} by always giving the largest class)"
+        f"accuracy {right / n:.3f} with the object covered ({accuracy:.3f} with it visible, "
+        f"{majority:.3f} by always answering the largest class)"
     )
     if low <= majority:
         return _passed("CU302", detail)
     return _issue(
-        "CU302", detail,
-        "the surroundings give the class away, which new photos will not do; use a smaller --pad, "
-        "or photos of all classes from the same sources",
-    )  # fmt: skip
+        "CU302",
+        detail,
+        "the surroundings reveal the class, which they will not do in new photos; use a smaller "
+        "--pad, or photos of all classes from the same sources",
+    )
 
 
 def check_confusions(labels: Sequence[str], confusion: Sequence[Sequence[int]]) -> Check:
     """CU303, from ``confusion[i][j]`` photos of ``labels[i]`` that were answered ``labels[j]``.
 
-    A pair is named where its share of both classes' errors is larger than errors spread evenly
-    over the other classes would give (binomial test, Holm's correction), from 5 photos on.
+    A pair is named where its share of both classes' errors is larger than if errors were spread
+    evenly over the other classes (binomial test, Holm's correction), from 5 photos on.
     """
+    from scipy.special import bdtrc
+
     k = len(labels)
     if k < 3:
         return _not_applicable("CU303", "there are fewer than 3 classes")
     errors = [sum(row) - row[i] for i, row in enumerate(confusion)]
     between = {(i, j): confusion[i][j] + confusion[j][i] for i in range(k) for j in range(i + 1, k)}
+    # The chance of so many confused photos or more.
     chances = {
-        (i, j): chance_of_so_many(count, errors[i] + errors[j], 1 / (k - 1))
+        (i, j): float(bdtrc(count - 1, errors[i] + errors[j], 1 / (k - 1))) if count else 1.0
         for (i, j), count in between.items()
     }
     pairs = sorted(
         (pair for pair in _holm(chances) if between[pair] >= CONFUSED), key=lambda p: -between[p]
     )
     if not pairs:
-        return _passed("CU303", "errors are spread over the classes")
+        return _passed("CU303", "errors are spread over all classes")
     named = ", ".join(f"{labels[i]} / {labels[j]} ({between[i, j]} photos)" for i, j in pairs)
     return _issue(
-        "CU303", f"taken for each other: {_short(named)}",
-        "check the labels of these classes, add photos that show their difference, or join them",
-    )  # fmt: skip
+        "CU303",
+        f"often confused: {_short(named)}",
+        "check the labels of these classes, add photos that show the difference, or merge them",
+    )
 
 
 def _holm(chances: Mapping[K, float]) -> list[K]:
-    """The keys whose hypotheses are rejected together at the level, the surest first."""
+    """The keys whose hypotheses are rejected together at the level, the least likely first."""
     rejected = []
     for place, key in enumerate(sorted(chances, key=lambda key: chances[key])):
         if chances[key] * (len(chances) - place) > LEVEL:
@@ -339,12 +369,12 @@ def _count(number: int, noun: str) -> str:
 
 
 def _passed(code: str, detail: str) -> Check:
-    return Check(code, TITLES[code], CheckState.PASSED, detail, "")
+    return Check(code, TITLES[code].passed, CheckState.PASSED, detail, "")
 
 
 def _not_applicable(code: str, detail: str) -> Check:
-    return Check(code, TITLES[code], CheckState.NOT_APPLICABLE, detail, "")
+    return Check(code, TITLES[code].topic, CheckState.NOT_APPLICABLE, detail, "")
 
 
 def _issue(code: str, detail: str, advice: str) -> Check:
-    return Check(code, TITLES[code], CheckState.ISSUE, detail, advice)
+    return Check(code, TITLES[code].issue, CheckState.ISSUE, detail, advice)

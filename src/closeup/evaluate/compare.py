@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from closeup.core.config import TrainConfig, View
+from closeup.evaluate.bootstrap import Interval
 from closeup.evaluate.predictions import Predictions
-from closeup.evaluate.scores import Interval, macro_f1_interval
+from closeup.evaluate.scores import macro_f1_interval
 from closeup.learn.heads.problem import macro_f1
 from closeup.networks import Network
 

@@ -1,4 +1,4 @@
-"""Why an answer was given: what is most alike in training, and what the answer hangs on."""
+"""Why an answer was given: the most similar training close-ups, and the region that decided it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from closeup.core.types import Floats, Pixels
+from closeup.evaluate.unknown import unit_rows
 from closeup.learn.heads.head import Standardiser
 
 
@@ -18,7 +19,7 @@ def nearest(
     """The training rows with the largest cosine to each test row.
 
     Both are standardised first as heads do it, by the mean and the blocks' scales of `train`, so
-    that what all close-ups share does not make them alike.
+    that what all close-ups share does not make them similar.
 
     Parameters
     ----------
@@ -32,29 +33,23 @@ def nearest(
     Returns
     -------
     rows, cosines
-        ``(m, min(count, n))`` each, the most alike first, of equal ones the earlier row.
+        ``(m, min(count, n))`` each, the most similar first, of equal ones the earlier row.
     """
     count = min(count, len(train))
     if not count or not len(test):
         empty = (len(test), count)
         return np.zeros(empty, np.int64), np.zeros(empty)
     standardise = Standardiser.of(train, blocks)
-    ours, theirs = _unit(standardise(train)), _unit(standardise(test))
+    ours, theirs = unit_rows(standardise(train)), unit_rows(standardise(test))
     cosines = (theirs @ ours.T).astype(np.float64)
     rows = np.argsort(-cosines, axis=1, kind="stable")[:, :count]
     return rows, np.take_along_axis(cosines, rows, axis=1)
 
 
-def _unit(rows: Floats) -> Floats:
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    unit: Floats = (rows / np.where(lengths > 0, lengths, 1)).astype(np.float32)
-    return unit
-
-
 def occlusion_map(
     answer: Callable[[Iterable[Pixels]], NDArray[np.float64]], closeup: Pixels, grid: int = 8
 ) -> NDArray[np.float64]:
-    """By how much the probability of the answer falls where the close-up is covered.
+    """How far the probability of the answer falls when each part of the close-up is covered.
 
     A grey patch of two cells a side is put over each cell in turn (Zeiler and Fergus 2014).
 
@@ -70,7 +65,7 @@ def occlusion_map(
     Returns
     -------
     drops
-        ``(grid, grid)``, from the top left; below 0 where covering makes the answer surer.
+        ``(grid, grid)``, from the top left; below 0 where covering raises the probability.
     """
     height, width = closeup.shape[:2]
     grey = closeup.reshape(-1, 3).mean(axis=0).round().astype(np.uint8)
@@ -84,9 +79,8 @@ def occlusion_map(
             covered[top:bottom, left:right] = grey
             yield covered
 
-    shares = np.asarray(answer(views()), np.float64)
-    drops: NDArray[np.float64] = (shares[0] - shares[1:]).reshape(grid, grid)
-    return drops
+    probabilities = np.asarray(answer(views()), np.float64)
+    return np.reshape(probabilities[0] - probabilities[1:], (grid, grid))
 
 
 def _reach(cell: int, grid: int, side: int) -> tuple[int, int]:
@@ -97,9 +91,9 @@ def _reach(cell: int, grid: int, side: int) -> tuple[int, int]:
 
 
 def overlay(closeup: Pixels, drops: NDArray[np.float64]) -> Pixels:
-    """The close-up, darkened but for the places that the answer hangs on.
+    """The close-up, darkened except for the region that decided the answer.
 
-    Where no covering lowers the probability by 0.01, all of it is dark.
+    All of it is dark where no covered part lowers the probability by 0.01.
     """
     height, width = closeup.shape[:2]
     top = float(drops.max())

@@ -1,21 +1,20 @@
-"""Would more photos help? The score against the number of photos, and where it is heading.
+"""Would more photos help? The score against the number of photos, extrapolated.
 
-Heads of the settings already chosen are fitted on growing shares of the training part, classes in
-proportion and groups whole, and judged by the photos of the fold that was held out; the test part
-is not touched. Through the macro-F1 at n photos a class goes a power law ``a - b * n ** -c``
-(Cortes et al. 1994; Hestness et al. 2017), which is drawn on a little way beyond what was measured.
+Heads with the settings already chosen are fitted on growing shares of the training part, classes in
+proportion and groups whole, and evaluated on the photos of the fold that was held out; the test
+part is not touched. A power law ``a - b * n ** -c`` (Cortes et al. 1994; Hestness et al. 2017) is
+fitted to the macro-F1 at n photos a class, and extrapolated a little.
 
 The interval comes from drawing repeats, whole groups and the weights of the sizes anew and fitting
-each time. It does not know that new photos may be of another kind, and nothing is claimed beyond
-four times the photos at hand.
+each time. It cannot know that new photos may be of another kind, and nothing is claimed beyond
+four times the number of photos.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,24 +23,23 @@ from closeup.core.errors import UsageError
 from closeup.core.parallel import available_cpus, ordered_map
 from closeup.core.types import Floats
 from closeup.dataset.folds import grouped_folds
-from closeup.evaluate.predictions import resampled_sums
-from closeup.evaluate.scores import Interval
+from closeup.evaluate.bootstrap import PERCENTILES, Interval, members, resampled_sums
+from closeup.evaluate.scores import tally
 from closeup.learn.heads.fitting import KINDS
 from closeup.learn.heads.head import Head, single_threaded
-from closeup.learn.heads.problem import Problem
+from closeup.learn.heads.problem import Problem, mean_f1
 
 SHARES = (0.15, 0.25, 0.4, 0.65, 1.0)
 REPEATS = 4
 MANY = 3000
-"""From so many photos on half the repeats do: chance is smaller and fitting takes longer."""
+"""From this number of photos on, half the repeats are enough: chance is smaller."""
 FOLDS = 5
 GAIN = 0.02
 RESAMPLES = 400
 REACH = 4.0
-"""How many times the photos at hand the curve is followed, at most."""
+"""How far the curve is extrapolated, in multiples of the number of photos."""
 
 _EXPONENTS = np.geomspace(0.1, 2.0, 40)
-_LOW, _HIGH = 2.5, 97.5
 
 Values = NDArray[np.float64]
 Rows = NDArray[np.bool_]
@@ -49,7 +47,7 @@ Rows = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class LearningTask:
-    """The training part, and the head whose settings are to be used.
+    """The training part, and the head whose settings are used.
 
     Attributes
     ----------
@@ -85,7 +83,7 @@ class LearningCurve:
     Attributes
     ----------
     measured
-        In rising number of photos; the last has the share of the folds that are not held out.
+        From few photos to many; the last uses all those that are not held out.
     line
         The fitted curve with its interval, up to `reach` times the photos of the training part.
     a, b, c
@@ -93,11 +91,11 @@ class LearningCurve:
     photos
         A class, on average, in the training part.
     gain
-        What is asked for, in macro-F1, over the fitted score at `photos`.
+        The gain in macro-F1 in question, over the fitted score at `photos`.
     more
-        How many more photos a class that takes; None where it lies beyond the curve's reach.
+        How many more photos a class it takes; None where that lies beyond the curve's reach.
     more_low, more_high
-        Its 95 % interval; None where a bound lies beyond the reach.
+        The 95 % interval of `more`; None where a bound lies beyond the reach.
     rising
         Whether the curve rises from `photos` to its end in all but 2.5 % of the draws.
     """
@@ -116,7 +114,7 @@ class LearningCurve:
 
     @property
     def sentence(self) -> str:
-        """What to tell a person."""
+        """The result in one sentence."""
         points = f"+{100 * self.gain:g} points"
         most = f"more than {_rounded((REACH - 1) * self.photos)}"
         now = self.a - self.b * self.photos**-self.c
@@ -127,34 +125,15 @@ class LearningCurve:
             )
         if not self.rising:
             return (
-                f"how many more photos {points} would take cannot be said: the score does not "
-                f"clearly rise with more than about {_rounded(self.measured[0].photos)} a class"
+                f"it is unclear how many more photos {points} would take: the score does not "
+                f"clearly rise beyond about {_rounded(self.measured[0].photos)} per class"
             )
         if self.more_low is None:
-            return f"{most} more photos a class for {points}"
+            return f"{most} more photos per class for {points}"
         middle = most if self.more is None else f"about {_rounded(self.more)}"
         high = most if self.more_high is None else str(_rounded(self.more_high))
         low = str(_rounded(self.more_low))
-        return f"{middle} more photos a class for {points} (between {low} and {high})"
-
-    def to_json(self) -> dict[str, Any]:
-        """As JSON."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> LearningCurve:
-        """Read what :meth:`to_json` gave.
-
-        Raises
-        ------
-        KeyError, TypeError
-            Where it is something else.
-        """
-        changed = {
-            name: tuple(Point(p["photos"], Interval(**p["score"])) for p in value[name])
-            for name in ("measured", "line")
-        }
-        return cls(**{**value, **changed})
+        return f"{middle} more photos per class for {points} (between {low} and {high})"
 
 
 def learning_curve(
@@ -165,10 +144,10 @@ def learning_curve(
     Parameters
     ----------
     gain
-        The gain in macro-F1 whose price is asked for, above 0.
+        The gain in macro-F1 in question, above 0.
     repeats
-        Each has folds and an order of groups of its own; at least 2, or 0 for 4 (2 from 3,000
-        photos on).
+        Each has its own folds and order of groups; at least 2, or 0 for 4 (2 from 3,000 photos
+        on).
     seed
         The same input gives the same curve.
 
@@ -192,7 +171,7 @@ def learning_curve(
         )
     photos = np.array([used for used, _ in answered]).reshape(repeats, -1).mean(axis=0) / k
     scores, drawn = _scores(problem.classes, [answers for _, answers in answered], task.groups,
-                            (repeats, seed))  # fmt: skip
+                            repeats, seed)  # fmt: skip
     return _extrapolate((photos, scores, drawn), len(task.labels) / k, gain)
 
 
@@ -200,11 +179,11 @@ def _problem(task: LearningTask, gain: float, repeats: int, seed: int) -> Proble
     n, labels = len(task.labels), tuple(sorted(set(task.labels)))
     if task.embeddings.ndim != 2 or len(task.embeddings) != n or len(task.groups) != n:
         raise UsageError(
-            f"embeddings {task.embeddings.shape} and {len(task.groups)} groups do not go with "
+            f"embeddings {task.embeddings.shape} and {len(task.groups)} groups do not match "
             f"{n} labels"
         )
     if labels != task.head.labels:
-        raise UsageError("a learning curve needs the head that was fitted on just these rows")
+        raise UsageError("a learning curve needs the head that was fitted on exactly these rows")
     pairs = set(zip(task.labels, task.groups, strict=True))
     fewest = min(sum(label == name for name, _ in pairs) for label in labels)
     if fewest < 2:
@@ -220,16 +199,15 @@ def _problem(task: LearningTask, gain: float, repeats: int, seed: int) -> Proble
 
 
 def _order(groups: Sequence[str], seed: int) -> Values:
-    """``(n,)`` whose turn it is to take part: the groups in random order, their rows together."""
-    names, member = np.unique(np.asarray(groups), return_inverse=True)
-    turns: Values = np.random.default_rng(seed).permutation(len(names))[member].astype(np.float64)
-    return turns
+    """``(n,)`` the turn of each row: the groups in random order, their rows together."""
+    member, count = members(groups)
+    return np.random.default_rng(seed).permutation(count)[member].astype(np.float64)
 
 
 def _answers(
     head: Head, problem: Problem, job: tuple[float, NDArray[np.int64], Values]
 ) -> tuple[float, NDArray[np.int64]]:
-    """How many rows were learned from (mean over the folds), and the answer for every row."""
+    """The number of training rows (mean over the folds), and the answer for every row."""
     share, numbers, order = job
     answers = np.zeros(len(problem.classes), np.int64)
     used = []
@@ -262,32 +240,19 @@ def _scores(
     classes: NDArray[np.int64],
     answers: Sequence[NDArray[np.int64]],
     groups: Sequence[str],
-    draw: tuple[int, int],
+    repeats: int,
+    seed: int,
 ) -> tuple[Values, Values]:
     """``(sizes,)`` macro-F1, the mean over the repeats, and ``(resamples, sizes)`` drawn ones."""
-    repeats, seed = draw
+    from scipy.sparse import hstack
+
     k = int(classes.max()) + 1
-    rows = np.arange(len(classes))
-    tallies = np.zeros((len(classes), len(answers), 3, k))
-    for place, answer in enumerate(answers):
-        tallies[rows, place, 0, classes] = answer == classes
-        tallies[rows, place, 1, classes] = 1
-        tallies[rows, place, 2, answer] = 1
-    flat = tallies.reshape(len(classes), -1)
-    point = _macro_f1(flat.sum(axis=0).reshape(len(answers), -1)).reshape(repeats, -1)
-    sums = resampled_sums(flat, groups, seed=seed, resamples=RESAMPLES)
-    drawn = _macro_f1(sums.reshape(RESAMPLES * len(answers), -1))
-    every = drawn.reshape(RESAMPLES, repeats, -1)
+    tallies = hstack([tally(classes, answer, k) for answer in answers], format="csr")
+    point = mean_f1(tallies.sum(axis=0).reshape(-1, 3, k)).reshape(repeats, -1)
+    sums = resampled_sums(tallies, groups, seed=seed, resamples=RESAMPLES)
+    every = mean_f1(sums.reshape(-1, 3, k)).reshape(RESAMPLES, repeats, -1)
     picked = np.random.default_rng(seed).integers(0, repeats, (RESAMPLES, repeats))
     return point.mean(axis=0), np.take_along_axis(every, picked[:, :, None], axis=1).mean(axis=1)
-
-
-def _macro_f1(tallies: Values) -> Values:
-    """``(m,)`` of ``(m, 3 k)`` right answers, occurrences and answers of each class."""
-    right, occurs, answered = tallies.reshape(len(tallies), 3, -1).transpose(1, 0, 2)
-    f1 = 2 * right / np.maximum(occurs + answered, 1)
-    means: Values = (f1 * (occurs > 0)).sum(axis=1) / (occurs > 0).sum(axis=1)
-    return means
 
 
 def _extrapolate(data: tuple[Values, Values, Values], photos: float, gain: float) -> LearningCurve:
@@ -298,7 +263,7 @@ def _extrapolate(data: tuple[Values, Values, Values], photos: float, gain: float
     reach = REACH * photos
     ends = _at(fits, np.array([photos, reach]))
     more = _price(fits, ends, photos, gain)
-    low, high = np.percentile(more[1:], [_LOW, _HIGH], method="nearest")
+    low, high = np.percentile(more[1:], PERCENTILES, method="nearest")
     along = np.geomspace(sizes[0], reach, 24)
     a, b, c = fits[0]
     return LearningCurve(
@@ -306,7 +271,7 @@ def _extrapolate(data: tuple[Values, Values, Values], photos: float, gain: float
         line=_points(along, _at(fits[:1], along)[0], _at(fits[1:], along)),
         a=float(a), b=float(b), c=float(c), photos=photos, gain=gain,
         more=_finite(more[0]), more_low=_finite(low), more_high=_finite(high),
-        rising=bool(np.percentile(ends[1:, 1] - ends[1:, 0], _LOW) > 1e-6),
+        rising=bool(np.percentile(ends[1:, 1] - ends[1:, 0], PERCENTILES[0]) > 1e-6),
     )  # fmt: skip
 
 
@@ -366,11 +331,9 @@ def _price(fits: Values, ends: Values, photos: float, gain: float) -> Values:
 
 
 def _points(sizes: Values, scores: Values, drawn: Values) -> tuple[Point, ...]:
-    low, high = np.percentile(drawn, [_LOW, _HIGH], axis=0)
-    return tuple(
-        Point(float(size), Interval(float(score), float(least), float(most)))
-        for size, score, least, most in zip(sizes, scores, low, high, strict=True)
-    )
+    low, high = np.percentile(drawn, PERCENTILES, axis=0)
+    columns = (column.tolist() for column in (sizes, scores, low, high))
+    return tuple(Point(size, Interval(*bounds)) for size, *bounds in zip(*columns, strict=True))
 
 
 def _finite(value: float) -> float | None:
@@ -378,7 +341,7 @@ def _finite(value: float) -> float | None:
 
 
 def _rounded(value: float) -> int:
-    """To two digits, as no more can be claimed.
+    """To two significant digits: more would claim too much.
 
     >>> _rounded(1234.5), _rounded(7.4), _rounded(0.2)
     (1200, 7, 1)

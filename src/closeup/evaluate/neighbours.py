@@ -1,8 +1,8 @@
-"""Which training close-ups an answer's photo is most alike to.
+"""The training close-ups that are most similar to a photo.
 
-A model keeps reduced embeddings of its training part to tell unknown photos
-(:mod:`closeup.evaluate.unknown`). This says which close-up each of them is, so that the nearest
-can be named; their pictures stay in the project.
+A model keeps reduced embeddings of its training part to recognise unknown photos
+(:mod:`closeup.evaluate.unknown`). This records which close-up each of them is, so that the nearest
+can be named; the pictures stay in the project.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from closeup.core.errors import ModelError
+from closeup.core.serialization import from_json, to_json
 from closeup.core.types import Example, Floats, Neighbour
 from closeup.evaluate.unknown import UnknownRule, reference_rows
 
@@ -25,7 +26,7 @@ class Known:
 
     def to_bytes(self) -> bytes:
         """As a JSON file."""
-        return (json.dumps({"crops": self.crops, "labels": self.labels}) + "\n").encode()
+        return (json.dumps(to_json(self)) + "\n").encode()
 
     @classmethod
     def from_bytes(cls, data: bytes, count: int) -> Known:
@@ -37,15 +38,12 @@ class Known:
             Where it is something else, or of another length.
         """
         try:
-            value = json.loads(data)
-            crops, labels = value["crops"], value["labels"]
-            fits = len(crops) == len(labels) == count
-            fits = fits and all(isinstance(name, str) for name in (*crops, *labels))
-        except (ValueError, KeyError, TypeError, RecursionError) as err:
+            known = from_json(cls, json.loads(data))
+        except (ValueError, RecursionError) as err:
             raise ModelError(f"the list of training close-ups is damaged: {err!r}") from err
-        if not fits:
+        if not len(known.crops) == len(known.labels) == count:
             raise ModelError(f"the list of training close-ups is not that of {count} references")
-        return cls(tuple(crops), tuple(labels))
+        return known
 
 
 def known_of(examples: Sequence[Example]) -> Known:
@@ -57,7 +55,7 @@ def known_of(examples: Sequence[Example]) -> Known:
 def neighbours(
     rule: UnknownRule, known: Known, embedding: Floats, count: int
 ) -> tuple[Neighbour, ...]:
-    """The `count` training close-ups most alike to a ``(d,)`` embedding, the nearest first.
+    """The `count` training close-ups most similar to a ``(d,)`` embedding, the nearest first.
 
     Raises
     ------

@@ -1,20 +1,14 @@
-"""Scores with intervals, from the answers on an untouched test part.
+"""Scores with 95 % intervals, from the answers on an untouched test part.
 
-Intervals are 95 % percentile bootstrap intervals (Efron 1979). Whole groups are drawn, not single
-photos, because copies and shots of one scene are right or wrong together. A draw in which a score
-is not defined (no photo of the class) is left out of that score's interval.
-
-Where no draw differs from another, the bootstrap would claim certainty. A score of 0 or 1 then has
-the exact binomial bound of Clopper and Pearson (1934) over its groups, and one measured on a
-single group, which says nothing of how groups differ, any value.
+Intervals come from a bootstrap over whole groups; see :mod:`closeup.evaluate.bootstrap`.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
-from dataclasses import asdict, dataclass
-from itertools import compress
+from collections.abc import Callable, Sequence, Sized
+from dataclasses import dataclass
+from itertools import chain, compress
 from typing import Any
 
 import numpy as np
@@ -22,28 +16,15 @@ from numpy.typing import NDArray
 
 from closeup.core.errors import DatasetError, UsageError
 from closeup.core.types import Result
+from closeup.evaluate.bootstrap import Interval, Values, interval, resampled_sums, share_interval
+from closeup.learn.heads.problem import class_f1, mean_f1
 
 RESAMPLES = 2000
-_LOW, _HIGH = 2.5, 97.5  # percentiles of a 95 % interval
+MAX_MISTAKES = 30
 
-Tallies = NDArray[np.float64]
-Values = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """A score with the bounds of its 95 % interval.
-
-    >>> str(Interval(0.6514, 0.61, 0.69))
-    '0.651 (0.610 to 0.690)'
-    """
-
-    value: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        return f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f})"
+Tallies = tuple[Values, Values]
+"""Right answers, occurrences and answers of each of k classes: ``(1, 3, k)`` of all rows, and
+``(resamples, 3, k)``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,32 +73,6 @@ class Scores:
     labels: tuple[str, ...]
     confusion: tuple[tuple[int, ...], ...]
 
-    def to_json(self) -> dict[str, Any]:
-        """As JSON."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> Scores:
-        """Read what :meth:`to_json` gave.
-
-        Raises
-        ------
-        KeyError, TypeError
-            Where it is something else.
-        """
-        intervals = ("accuracy", "macro_f1", "macro_f1_found", "macro_f1_end_to_end")
-        return cls(
-            n=value["n"],
-            n_found=value["n_found"],
-            n_end_to_end=value["n_end_to_end"],
-            labels=tuple(value["labels"]),
-            confusion=tuple(tuple(row) for row in value["confusion"]),
-            per_class=tuple(
-                ClassScore(**{**row, "f1": Interval(**row["f1"])}) for row in value["per_class"]
-            ),
-            **{name: Interval(**value[name]) for name in intervals},
-        )
-
 
 @dataclass(frozen=True, slots=True)
 class Difference:
@@ -126,15 +81,6 @@ class Difference:
     a: float
     b: float
     delta: Interval
-
-    def to_json(self) -> dict[str, Any]:
-        """As JSON."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> Difference:
-        """Read what :meth:`to_json` gave."""
-        return cls(value["a"], value["b"], Interval(**value["delta"]))
 
 
 def evaluate(
@@ -164,7 +110,7 @@ def evaluate(
     Raises
     ------
     UsageError
-        Where the lengths or the columns do not go together.
+        Where the lengths or the columns do not match.
     DatasetError
         Where there is no close-up to score, or a probability is not finite.
     """
@@ -172,7 +118,7 @@ def evaluate(
         raise DatasetError("the test part is empty; give more photos or another --test folder")
     _check_lengths(truth, probabilities=probabilities, groups=groups, found=found)
     if probabilities.shape[1:] != (len(labels),):
-        raise UsageError(f"probabilities {probabilities.shape} do not go with {len(labels)} labels")
+        raise UsageError(f"probabilities {probabilities.shape} do not match {len(labels)} labels")
     if not np.isfinite(probabilities).all():
         raise DatasetError(
             "a probability of the test part is not finite; check the backbone, or run it with "
@@ -181,36 +127,35 @@ def evaluate(
     unknown = {*truth, *(label for label, _ in missed)} - set(labels)
     labels = (*labels, *sorted(unknown))
     place = {label: number for number, label in enumerate(labels)}
-    k = len(labels)
-    true = np.array([place[label] for label in truth])
-    answer = probabilities.argmax(axis=1)
-    seen = np.asarray(found, bool)
-    resampler = _Resampler([*groups, *(group for _, group in missed)], seed, resamples)
+    n, k = len(truth), len(labels)
+    true = np.array([place[label] for label in (*truth, *(label for label, _ in missed))])
+    every_group = [*groups, *(group for _, group in missed)]
+    answer = np.full(len(true), k)
+    answer[:n] = probabilities.argmax(axis=1)
+    answered = np.arange(len(true)) < n
+    seen = np.zeros(len(true), bool)
+    seen[:n] = found
 
-    everything = np.ones(len(true), bool)
-    plain = resampler.tallies(true, answer, everything, k)
-    on_found = resampler.tallies(true, answer, seen, k)
-    all_true = np.concatenate([true, np.array([place[label] for label, _ in missed], np.int64)])
+    def score(answer: NDArray[np.int64], use: NDArray[np.bool_]) -> Tallies:
+        return _resampled(tally(true, answer, k, use), every_group, seed, resamples)
+
+    plain, on_found = score(answer, answered), score(answer, seen)
     # A stand-in's wrong answer stays what it is; a right one was luck, and becomes no class.
-    with_misses = np.full(len(all_true), k)
-    with_misses[: len(true)] = np.where(~seen & (answer == true), k, answer)
-    end_to_end = resampler.tallies(all_true, with_misses, np.ones(len(all_true), bool), k)
+    end_to_end = score(np.where(~seen & (answer == true), k, answer), np.ones(len(true), bool))
     confusion = np.zeros((k, k), np.int64)
-    np.add.at(confusion, (true, answer), 1)
+    np.add.at(confusion, (true[answered], answer[answered]), 1)
     several = len(set(groups))
     return Scores(
-        n=len(true),
+        n=n,
         accuracy=_interval(plain, _accuracy, several),
-        macro_f1=_interval(plain, _macro_f1, several),
+        macro_f1=_interval(plain, mean_f1, several),
         n_found=int(seen.sum()),
-        macro_f1_found=_interval(on_found, _macro_f1, len(set(compress(groups, seen)))),
-        n_end_to_end=len(all_true),
-        macro_f1_end_to_end=_interval(
-            end_to_end, _macro_f1, len({*groups, *(group for _, group in missed)})
-        ),
-        per_class=_per_class(plain, labels, set(zip(truth, groups, strict=True))),
+        macro_f1_found=_interval(on_found, mean_f1, len(set(compress(groups, found)))),
+        n_end_to_end=len(true),
+        macro_f1_end_to_end=_interval(end_to_end, mean_f1, len(set(every_group))),
+        per_class=_per_class(plain, labels, truth, groups),
         labels=tuple(labels),
-        confusion=tuple(tuple(int(v) for v in row) for row in confusion),
+        confusion=tuple(tuple(row) for row in confusion.tolist()),
     )
 
 
@@ -233,20 +178,18 @@ def paired_difference(
         Where there is no example.
     """
     if not len(truth):
-        raise DatasetError("there is no example to compare on")
+        raise DatasetError("there are no examples to compare on")
     _check_lengths(truth, answers_a=answers_a, answers_b=answers_b, groups=groups)
-    names = sorted({*truth, *answers_a, *answers_b})
-    place = {label: number for number, label in enumerate(names)}
-    true, a, b = (np.array([place[v] for v in values]) for values in (truth, answers_a, answers_b))
-    everything = np.ones(len(true), bool)
-    resampler = _Resampler(groups, seed, resamples)
-    whole_a, drawn_a = resampler.tallies(true, a, everything, len(names))
-    whole_b, drawn_b = resampler.tallies(true, b, everything, len(names))
-    point_a, point_b = float(_macro_f1(whole_a)[0]), float(_macro_f1(whole_b)[0])
-    delta = _bounded(point_b - point_a, _macro_f1(drawn_b) - _macro_f1(drawn_a))
-    if len(set(groups)) == 1 and delta.value != 0:
-        delta = Interval(delta.value, -1.0, 1.0)
-    return Difference(point_a, point_b, delta)
+    k, true, *answers = _positions(truth, answers_a, answers_b)
+    whole, draws = zip(
+        *(_resampled(tally(true, answer, k), groups, seed, resamples) for answer in answers),
+        strict=True,
+    )
+    point_a, point_b = (float(mean_f1(tallies)[0]) for tallies in whole)
+    drawn_a, drawn_b = map(mean_f1, draws)
+    delta, drawn = point_b - point_a, drawn_b - drawn_a
+    widest = (-1.0, 1.0) if delta else (0.0, 0.0)
+    return Difference(point_a, point_b, interval(delta, drawn, len(set(groups)), widest))
 
 
 def macro_f1_interval(
@@ -267,135 +210,85 @@ def macro_f1_interval(
         Where there is no answer.
     """
     if not len(truth):
-        raise DatasetError("there is no answer to score")
+        raise DatasetError("there are no answers to score")
     _check_lengths(truth, answers=answers, groups=groups)
-    names = sorted({*truth, *answers})
-    place = {label: number for number, label in enumerate(names)}
-    true, given = (np.array([place[v] for v in values]) for values in (truth, answers))
-    resampler = _Resampler(groups, seed, resamples)
-    tallies = resampler.tallies(true, given, np.ones(len(true), bool), len(names))
-    return _interval(tallies, _macro_f1, len(set(groups)))
+    k, true, answer = _positions(truth, answers)
+    tallies = _resampled(tally(true, answer, k), groups, seed, resamples)
+    return _interval(tallies, mean_f1, len(set(groups)))
+
+
+def tally(
+    true: NDArray[np.int64],
+    answer: NDArray[np.int64],
+    k: int,
+    use: NDArray[np.bool_] | None = None,
+) -> Any:
+    """``(n, 3 k)`` sparse: of each row and class, whether it is right, occurs, and is answered.
+
+    Parameters
+    ----------
+    true, answer
+        ``(n,)`` positions among k classes; an answer of k is none of them.
+    use
+        ``(n,)`` which rows to count; None for all.
+    """
+    from scipy.sparse import csr_array
+
+    rows = np.arange(len(true)) if use is None else np.flatnonzero(use)
+    right, named = rows[(true == answer)[rows]], rows[answer[rows] < k]
+    places = np.concatenate([right, rows, named])
+    columns = np.concatenate([true[right], k + true[rows], 2 * k + answer[named]])
+    return csr_array((np.ones(len(places)), (places, columns)), (len(true), 3 * k))
+
+
+def _positions(*columns: Sequence[str]) -> tuple[Any, ...]:
+    """The number of different labels, and each column with its labels as numbers."""
+    place = {name: number for number, name in enumerate(sorted({*chain(*columns)}))}
+    return len(place), *(np.array([place[name] for name in column]) for column in columns)
+
+
+def _resampled(table: Any, groups: Sequence[str], seed: int, resamples: int) -> Tallies:
+    """The sums of a :func:`tally`, of all rows and of each draw."""
+    drawn = resampled_sums(table, groups, seed=seed, resamples=resamples)
+    k = table.shape[1] // 3
+    return table.sum(axis=0).reshape(1, 3, k), drawn.reshape(-1, 3, k)
 
 
 def _check_lengths(truth: Sequence[str], **others: Sized) -> None:
     for name, values in others.items():
         if len(values) != len(truth):
-            raise UsageError(f"{len(truth)} true labels do not go with {len(values)} {name}")
+            raise UsageError(f"{len(truth)} true labels do not match {len(values)} {name}")
 
 
-class _Resampler:
-    """Draws groups with replacement, the same draws for every score of one call."""
-
-    def __init__(self, groups: Sequence[str], seed: int, resamples: int) -> None:
-        self._group = np.unique(np.asarray(groups), return_inverse=True)[1]
-        self._seed, self._resamples = seed, resamples
-
-    def tallies(
-        self, true: NDArray[np.int64], answer: NDArray[np.int64], use: NDArray[np.bool_], k: int
-    ) -> tuple[Tallies, Tallies]:
-        """Per class: right answers, occurrences, answers. ``(1, 3, k)`` of all rows, and
-        ``(resamples, 3, k)``.
-
-        An answer of k is none of the classes. `true` and `answer` belong to the first groups;
-        `use` selects rows.
-        """
-        from scipy.sparse import coo_array
-
-        group, true, answer = self._group[: len(true)][use], true[use], answer[use]
-        right, named = true == answer, answer < k
-        rows = np.concatenate([group[right], group, group[named]])
-        columns = np.concatenate([true[right], k + true, 2 * k + answer[named]])
-        count = int(self._group.max()) + 1
-        per_group = coo_array((np.ones(len(rows)), (rows, columns)), (count, 3 * k)).tocsr()
-        drawn = np.concatenate([times @ per_group for times in self._draws(count)])
-        return per_group.sum(axis=0).reshape(1, 3, k), drawn.reshape(-1, 3, k)
-
-    def _draws(self, count: int) -> Iterator[NDArray[np.int64]]:
-        """How often each group is drawn, ``(m, count)`` at a time so that memory stays small."""
-        rng = np.random.default_rng(self._seed)
-        step = max(1, 500_000 // count)
-        for start in range(0, self._resamples, step):
-            size = min(step, self._resamples - start)
-            yield rng.multinomial(count, np.full(count, 1 / count), size=size)
+def _interval(tallies: Tallies, score: Callable[[Values], Values], groups: int) -> Interval:
+    """A score between 0 and 1, from so many independent groups."""
+    return share_interval(float(score(tallies[0])[0]), score(tallies[1]), groups)
 
 
-def _interval(
-    tallies: tuple[Tallies, Tallies], score: Callable[[Tallies], Values], groups: int
-) -> Interval:
-    """The interval of a score that 0 and 1 bound, from `groups` independent groups."""
-    value = float(score(tallies[0])[0])
-    return _certain(_bounded(value, score(tallies[1])), groups)
-
-
-def _certain(interval: Interval, groups: int) -> Interval:
-    """`interval`, or a wider one where the bootstrap saw no variation."""
-    if groups > 0 and interval.low == interval.high == interval.value:
-        least = (_LOW / 100) ** (1 / groups)
-        if interval.value == 1:
-            return Interval(1.0, least, 1.0)
-        if interval.value == 0:
-            return Interval(0.0, 0.0, 1 - least)
-        if groups == 1:
-            return Interval(interval.value, 0.0, 1.0)
-    return interval
-
-
-def _bounded(value: float, drawn: Values) -> Interval:
-    """The interval of one score; `value` is NaN where the score is not defined, which gives 0."""
-    defined = drawn[~np.isnan(drawn)]
-    if np.isnan(value) or not defined.size:
-        value = 0.0 if np.isnan(value) else value
-        return Interval(value, value, value)
-    low, high = np.percentile(defined, [_LOW, _HIGH])
-    return Interval(value, float(low), float(high))
-
-
-def _ratio(top: Values, bottom: Values) -> Values:
-    """``top / bottom``, NaN where `bottom` is 0."""
-    result = np.full(top.shape, np.nan)
-    np.divide(top, bottom, out=result, where=bottom > 0)
-    return result
-
-
-def _accuracy(tallies: Tallies) -> Values:
-    return _ratio(tallies[:, 0].sum(axis=1), tallies[:, 1].sum(axis=1))
-
-
-def _class_f1(tallies: Tallies) -> Values:
-    """``(m, k)`` F1 of each class; NaN where it does not occur."""
-    right, occurs, answered = tallies[:, 0], tallies[:, 1], tallies[:, 2]
-    return _ratio(2 * right, np.where(occurs > 0, occurs + answered, 0))
-
-
-def _macro_f1(tallies: Tallies) -> Values:
-    """``(m,)`` mean F1 over the classes that occur; NaN where none does."""
-    f1 = _class_f1(tallies)
-    return _ratio(np.nansum(f1, axis=1), (~np.isnan(f1)).sum(axis=1).astype(np.float64))
+def _accuracy(tallies: Values) -> Values:
+    right, occurs = tallies[:, 0].sum(axis=1), tallies[:, 1].sum(axis=1)
+    return np.asarray(right / np.where(occurs, occurs, np.nan))
 
 
 def _per_class(
-    tallies: tuple[Tallies, Tallies], labels: Sequence[str], pairs: Iterable[tuple[str, str]]
+    tallies: Tallies, labels: Sequence[str], truth: Sequence[str], groups: Sequence[str]
 ) -> tuple[ClassScore, ...]:
-    """`pairs` are the different pairs of a label and a group that has it."""
-    groups = Counter(label for label, _ in pairs)
+    groups_of = Counter(label for label, _ in set(zip(truth, groups, strict=True)))
     right, support, answered = tallies[0][0]
-    f1, drawn = _class_f1(tallies[0])[0], _class_f1(tallies[1])
+    f1, drawn = class_f1(tallies[0])[0], class_f1(tallies[1])
     return tuple(
         ClassScore(
             label,
             precision=float(right[i] / max(answered[i], 1)),
             recall=float(right[i] / max(support[i], 1)),
-            f1=_certain(_bounded(float(f1[i]), drawn[:, i]), groups[label]),
+            f1=share_interval(float(f1[i]), drawn[:, i], groups_of[label]),
             support=int(support[i]),
         )
         for i, label in enumerate(labels)
     )
 
 
-MAX_MISTAKES = 30
-
-
 def worst_mistakes(results: Sequence[Result], limit: int = MAX_MISTAKES) -> list[Result]:
-    """The wrong answers that were given with the most confidence, at most `limit`, surest first."""
+    """The wrong answers with the highest confidence, at most `limit`, the most confident first."""
     wrong = [result for result in results if result.answer != result.truth]
     return sorted(wrong, key=lambda r: (-r.confidence, r.crop_id))[:limit]

@@ -1,34 +1,35 @@
-"""What is gained by withholding the answers that are least certain: coverage against accuracy.
+"""What is gained by withholding the least confident answers: coverage against accuracy.
 
-The risk-coverage curve of selective classification (Geifman and El-Yaniv 2017): the surest answers
-are given first, and the curve says how many of those given are right.
+The risk-coverage curve of selective classification (Geifman and El-Yaniv 2017): the most confident
+answers are given first, and the curve shows the accuracy of those given.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from closeup.evaluate.predictions import (
+from closeup.evaluate.bootstrap import (
     RESAMPLES,
-    Predictions,
+    Interval,
     drawn_weights,
+    interval,
     share_interval,
 )
-from closeup.evaluate.scores import Interval
+from closeup.evaluate.predictions import Predictions
 
-SHARES = tuple(round(0.05 * step, 2) for step in range(1, 21))
-"""The coverages at which the curve is told."""
+COVERAGES = tuple(round(0.05 * step, 2) for step in range(1, 21))
+"""The points of the curve."""
 
 AT = 0.70
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """The accuracy of the surest answers, `coverage` being their share of all."""
+    """The accuracy of the most confident answers, `coverage` being their share of all."""
 
     coverage: float
     accuracy: Interval
@@ -45,7 +46,7 @@ class Selective:
     area
         The area under risk (1 - accuracy) against coverage; smaller is better.
     at_70, gain_70
-        The accuracy of the surest 70 %, and by how much it exceeds that of all (paired).
+        The accuracy of the most confident 70 %, and by how much it exceeds that of all (paired).
     """
 
     n: int
@@ -54,75 +55,49 @@ class Selective:
     at_70: Interval
     gain_70: Interval
 
-    def to_json(self) -> dict[str, Any]:
-        """As JSON."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> Selective:
-        """Read what :meth:`to_json` gave.
-
-        Raises
-        ------
-        KeyError, TypeError
-            Where it is something else.
-        """
-        return cls(
-            n=value["n"],
-            curve=tuple(
-                Point(point["coverage"], Interval(**point["accuracy"])) for point in value["curve"]
-            ),
-            **{name: Interval(**value[name]) for name in ("area", "at_70", "gain_70")},
-        )
-
 
 def measure_selective(
-    judged: Predictions, *, seed: int = 0, resamples: int = RESAMPLES
+    predictions: Predictions, *, seed: int = 0, resamples: int = RESAMPLES
 ) -> Selective:
-    """Accuracy of the surest answers, for each share answered.
+    """Accuracy of the most confident answers, for each coverage.
 
-    Answers of equal confidence count with their mean accuracy, so the order of rows is of no
-    matter. Intervals come from draws of whole groups, each put in order anew.
+    Answers of equal confidence count with their mean accuracy, so the order of rows does not
+    matter. Intervals come from draws of whole groups, each sorted anew.
     """
-    _, place = np.unique(-judged.confidence, return_inverse=True)
+    _, place = np.unique(-predictions.confidence, return_inverse=True)
     order = np.argsort(place, kind="stable")
-    tied = np.bincount(place, judged.right) / np.bincount(place)
+    tied = np.bincount(place, predictions.right) / np.bincount(place)
     right = tied[place][order]
-    shares = np.array([*SHARES, AT])
+    coverages = np.array([*COVERAGES, AT])
     n = len(right)
-    point, area = _curve(np.ones((1, n)), right, shares)
-    parts = [
-        _curve(weights[:, order], right, shares)
-        for weights in drawn_weights(judged.groups, seed=seed, resamples=resamples)
-    ]
-    drawn = np.concatenate([part[0] for part in parts])
-    areas = np.concatenate([part[1] for part in parts])
-    groups = len(set(judged.groups))
-    accuracy = [share_interval(float(point[0, i]), drawn[:, i], groups) for i in range(len(shares))]
+    point, area = _curve(np.ones((1, n)), right, coverages)
+    weights = drawn_weights(predictions.groups, seed=seed, resamples=resamples)
+    parts = zip(*(_curve(part[:, order], right, coverages) for part in weights), strict=True)
+    drawn, areas = map(np.concatenate, parts)
+    groups = len(set(predictions.groups))
+    *accuracy, at_70 = (
+        share_interval(float(value), column, groups)
+        for value, column in zip(point[0], drawn.T, strict=True)
+    )
+    value, gains = float(point[0, -1] - point[0, -2]), drawn[:, -1] - drawn[:, -2]
+    gain = interval(value, gains, groups, (-1.0, 1.0))
     return Selective(
         n=n,
-        curve=tuple(map(Point, SHARES, accuracy[:-1])),
+        curve=tuple(map(Point, COVERAGES, accuracy)),
         area=share_interval(float(area[0]), areas, groups),
-        at_70=accuracy[-1],
-        gain_70=_gain(float(point[0, -1] - point[0, -2]), drawn[:, -1] - drawn[:, -2], groups),
+        at_70=at_70,
+        # Sums in another order differ in the last bits.
+        gain_70=Interval(*(round(bound, 12) for bound in (gain.value, gain.low, gain.high))),
     )
 
 
-def _gain(value: float, drawn: NDArray[np.float64], groups: int) -> Interval:
-    value = round(value, 12)  # sums in another order differ in the last bits
-    if groups == 1:  # one group says nothing of how groups differ
-        return Interval(value, -1.0, 1.0)
-    low, high = np.percentile(drawn, [2.5, 97.5]).round(12)
-    return Interval(value, float(low), float(high))
-
-
 def _curve(
-    weights: NDArray[Any], right: NDArray[np.float64], shares: NDArray[np.float64]
+    weights: NDArray[Any], right: NDArray[np.float64], coverages: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Of ``(m, n)`` weights of rows in falling confidence: ``(m, shares)`` accuracies of the
-    surest share, and ``(m,)`` areas under the risk.
+    """Of ``(m, n)`` weights of rows in falling confidence: ``(m, coverages)`` accuracies of the
+    most confident rows, and ``(m,)`` areas under the risk.
 
-    The share is rounded up to whole rows, so that there is always one.
+    A coverage is rounded up to whole rows, so that there is always one.
     """
     weights = weights.astype(np.float64)
     given = weights.cumsum(axis=1)
@@ -130,9 +105,9 @@ def _curve(
     correct = (weights * right).cumsum(axis=1)
     risk = 1 - correct / np.maximum(given, 1)
     area = (risk * weights).sum(axis=1) / total[:, 0]
-    accuracy = np.empty((len(weights), len(shares)))
+    accuracy = np.empty((len(weights), len(coverages)))
     rows = np.arange(len(weights))
-    for column, share in enumerate(shares):
-        last = (given < np.ceil(share * total - 1e-9)).sum(axis=1)
+    for column, coverage in enumerate(coverages):
+        last = (given < np.ceil(coverage * total - 1e-9)).sum(axis=1)
         accuracy[:, column] = correct[rows, last] / given[rows, last]
     return accuracy, area

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from closeup.core.types import Floats
+from closeup.evaluate.bootstrap import Interval, resampled_sums, share_interval
 from closeup.evaluate.calibration import (
     Calibration,
     Temperature,
@@ -23,8 +24,7 @@ from closeup.evaluate.conformal import (
     fit_conformal,
     measure_sets,
 )
-from closeup.evaluate.predictions import Predictions, resampled_sums, share_interval
-from closeup.evaluate.scores import Interval
+from closeup.evaluate.predictions import Predictions
 from closeup.evaluate.selective import Selective, measure_selective
 from closeup.evaluate.unknown import (
     NOT_CONFIDENT,

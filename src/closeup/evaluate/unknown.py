@@ -1,16 +1,16 @@
 """When to answer "I don't know", and what is gained by it.
 
-Two things are looked at. The calibrated probability of the answer tells apart what is easy and
-what is hard among the classes. The distance of the embedding from those of the training part tells
-whether the photo shows anything of the kind at all, of which a softmax knows nothing.
+Two figures decide. The calibrated probability of the answer shows how clearly one class stands out
+among the others. The distance of the embedding from those of the training part shows whether the
+photo belongs to any of the classes at all, which a softmax cannot know.
 
-The distance is one less the mean cosine to the nearest training embeddings (Sun et al. 2022,
+The distance is one minus the mean cosine to the nearest training embeddings (Sun et al. 2022,
 "Out-of-Distribution Detection with Deep Nearest Neighbors"), after the signed square root that
-evens out bursts in pooled features (Perronnin et al. 2010). Embeddings are not centred: whatever
-is unlike the training part lies in directions in which that part does not vary. For the same
+evens out bursts in pooled features (Perronnin et al. 2010). Embeddings are not centred: photos out
+of the distribution differ in directions in which the training part does not vary. For the same
 reason the Mahalanobis distance, the relative one of Ren et al. (2021) and cosines about the mean
 do worse (``python -m bench.distances`` compares them). Only the training embeddings are reduced to
-their principal directions; the length of a new one is that before reduction.
+their principal directions; a new embedding is divided by its length before reduction.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ from closeup.core.parallel import ordered_map
 from closeup.core.types import Floats
 from closeup.evaluate.predictions import Predictions, Probabilities
 from closeup.learn.heads.head import single_threaded
+from closeup.learn.heads.spectrum import leading
 
+SETTINGS = ("min_confidence", "max_distance", "coverage", "answered")
 ANSWERED = ""
 NOT_CONFIDENT = "not confident"
 OUT_OF_DISTRIBUTION = "unlike anything trained on"
@@ -42,18 +44,18 @@ _STEP = 1_000  # rows compared at a time, which bounds memory
 
 @dataclass(frozen=True, eq=False)
 class UnknownRule:
-    """Which answers to withhold.
+    """Which answers to withhold: those that are uncertain or out of distribution.
 
     Attributes
     ----------
     min_confidence
         An answer of a lower probability is withheld.
     max_distance
-        An answer on an embedding farther than this is withheld.
+        An answer for an embedding farther away than this is withheld.
     coverage
         The share of the training part that was to be answered.
     answered
-        The share that is, out of fold.
+        The share that is answered, out of fold.
     basis
         ``(r, d)`` float32, orthonormal rows.
     references
@@ -81,9 +83,9 @@ class UnknownRule:
     def nearest(
         self, embedding: Floats, count: int
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """The `count` references (or all) most alike to a ``(d,)`` embedding, and their cosines.
+        """The `count` references (or all) most similar to a ``(d,)`` embedding, and their cosines.
 
-        The most alike come first, of equal ones the earlier.
+        The most similar come first, of equally similar ones the earlier.
 
         Raises
         ------
@@ -109,7 +111,7 @@ class UnknownRule:
         Parameters
         ----------
         probabilities
-            ``(n, k)``, calibrated as those that the rule was fitted on.
+            ``(n, k)``, calibrated like those that the rule was fitted on.
         embeddings
             ``(n, d)``.
 
@@ -122,13 +124,13 @@ class UnknownRule:
         """
         if len(probabilities) != len(embeddings):
             raise UsageError(
-                f"{len(probabilities)} probabilities do not go with {len(embeddings)} embeddings"
+                f"{len(probabilities)} probabilities do not match {len(embeddings)} embeddings"
             )
         far = self.distances(embeddings) > self.max_distance
-        unsure = probabilities.max(axis=1, initial=0) < self.min_confidence
+        uncertain = probabilities.max(axis=1, initial=0) < self.min_confidence
         return [
-            OUT_OF_DISTRIBUTION if strange else NOT_CONFIDENT if weak else ANSWERED
-            for strange, weak in zip(far, unsure, strict=True)
+            OUT_OF_DISTRIBUTION if outside else NOT_CONFIDENT if weak else ANSWERED
+            for outside, weak in zip(far, uncertain, strict=True)
         ]
 
     def arrays(self) -> dict[str, NDArray[Any]]:
@@ -137,12 +139,7 @@ class UnknownRule:
 
     def settings(self) -> dict[str, float]:
         """What is not an array, as JSON values."""
-        return {
-            "min_confidence": self.min_confidence,
-            "max_distance": self.max_distance,
-            "coverage": self.coverage,
-            "answered": self.answered,
-        }
+        return {name: getattr(self, name) for name in SETTINGS}
 
 
 def restore_rule(arrays: Mapping[str, NDArray[Any]], settings: Mapping[str, float]) -> UnknownRule:
@@ -153,11 +150,10 @@ def restore_rule(arrays: Mapping[str, NDArray[Any]], settings: Mapping[str, floa
     ModelError
         Where they are not those of a rule.
     """
-    expected = {"min_confidence", "max_distance", "coverage", "answered"}
-    if set(arrays) != {"basis", "references"} or set(settings) != expected:
+    if set(arrays) != {"basis", "references"} or set(settings) != set(SETTINGS):
         raise ModelError(
             f"the rule for unknown photos has arrays {sorted(arrays)} and settings "
-            f"{sorted(settings)}, expected basis, references and {sorted(expected)}; "
+            f"{sorted(settings)}, expected basis, references and {sorted(SETTINGS)}; "
             "train the model again"
         )
     basis, references = arrays["basis"], arrays["references"]
@@ -172,25 +168,28 @@ def restore_rule(arrays: Mapping[str, NDArray[Any]], settings: Mapping[str, floa
     if not fits or not all(np.isfinite(value) for value in settings.values()):
         raise ModelError(
             f"the rule for unknown photos has basis {basis.dtype} {basis.shape} and references "
-            f"{references.dtype} {references.shape}, which do not fit, or numbers that are not "
+            f"{references.dtype} {references.shape}, which do not match, or numbers that are not "
             "finite; train the model again"
         )
     return UnknownRule(basis=basis, references=references, **settings)
 
 
 def fit_unknown(
-    embeddings: Floats, judged: Predictions, folds: NDArray[np.int64], coverage: float = COVERAGE
+    embeddings: Floats,
+    predictions: Predictions,
+    folds: NDArray[np.int64],
+    coverage: float = COVERAGE,
 ) -> UnknownRule:
     """Choose both thresholds so that about `coverage` of the training part is answered.
 
-    Half of what is withheld goes to the distance, the rest to the confidence. Distances are
+    Half of the withheld answers are left to the distance, the rest to the confidence. Distances are
     measured to the other folds, so that no photo, and no copy of it, is its own neighbour.
 
     Parameters
     ----------
     embeddings
         ``(n, d)`` of the training part.
-    judged
+    predictions
         Its calibrated out-of-fold probabilities.
     folds
         ``(n,)`` fold number of each row, at least two different ones.
@@ -202,16 +201,16 @@ def fit_unknown(
     UsageError
         Where the lengths differ, there is one fold only, or `coverage` is out of range.
     """
-    n = len(judged.truth)
+    n = len(predictions.truth)
     if embeddings.ndim != 2 or len(embeddings) != n or folds.shape != (n,):
         raise UsageError(
-            f"embeddings {embeddings.shape} and folds {folds.shape} do not go with {n} labels"
+            f"embeddings {embeddings.shape} and folds {folds.shape} do not match {n} labels"
         )
     if not 0 < coverage <= 1:
         raise UsageError(f"coverage is a share above 0 and up to 1, got {coverage}")
     numbers = np.unique(folds)
     if len(numbers) < 2:
-        raise UsageError("a distance out of fold needs at least 2 folds; add photos")
+        raise UsageError("out-of-fold distances need at least 2 folds; add photos")
     own = np.empty(n, np.float32)
 
     def one(number: int) -> None:
@@ -224,53 +223,44 @@ def fit_unknown(
         basis, references = _reference(embeddings)
     farthest = float(np.quantile(own, (1 + coverage) / 2))
     near = own <= farthest
-    least = _least_confidence(judged.confidence[near], int(np.ceil(coverage * n - 1e-9)))
-    answered = float((near & (judged.confidence >= least)).mean())
+    wanted = int(np.ceil(coverage * n - 1e-9))  # how many to answer, if there are as many
+    confidence = np.sort(predictions.confidence[near])
+    least = float(confidence[max(0, len(confidence) - wanted)])
+    answered = float((near & (predictions.confidence >= least)).mean())
     return UnknownRule(least, farthest, coverage, answered, basis, references.astype(np.float16))
-
-
-def _least_confidence(confidence: Probabilities, wanted: int) -> float:
-    """The threshold at which `wanted` of the confidences (at most all) are answered."""
-    place = max(0, len(confidence) - wanted)
-    return float(np.sort(confidence)[place])
 
 
 def _reference(embeddings: Floats) -> tuple[Floats, Floats]:
     """The principal directions ``(r, d)`` about the origin, and the rows in them ``(m, r)``."""
-    from scipy.linalg import eigh
-
-    rows = _unit(_spread(embeddings, MAX_REFERENCES))
-    some = _spread(rows, _BASIS_ROWS)
+    rows = _normalised(embeddings[reference_rows(len(embeddings))])
+    some = rows[reference_rows(len(rows), _BASIS_ROWS)]
     n, d = some.shape
     # The smaller of the two products of the rows with themselves: much quicker than an SVD.
     product = (some @ some.T if n < d else some.T @ some).astype(np.float64)
-    last = [max(0, len(product) - DIRECTIONS), len(product) - 1]
-    squares, vectors = eigh(product, subset_by_index=last, overwrite_a=True, check_finite=False)
-    kept = np.flatnonzero(squares > max(squares[-1], 0.0) * 1e-9)[::-1][:DIRECTIONS]
-    kept = kept if kept.size else np.array([len(squares) - 1])
-    directions = vectors[:, kept]
-    if n < d:
-        directions = some.T @ directions / np.sqrt(np.maximum(squares[kept], 1e-30))
+    squares, vectors = leading(product, 1e-9, DIRECTIONS)
+    squares, directions = squares[::-1], vectors[:, ::-1]
+    if not squares.size:  # all rows are 0
+        directions = np.eye(d, 1)
+    elif n < d:
+        directions = some.T @ directions / np.sqrt(np.maximum(squares, 1e-30))
     basis = np.ascontiguousarray(directions.T, np.float32)
     return basis, rows @ basis.T
 
 
 def reference_rows(count: int, most: int = MAX_REFERENCES) -> NDArray[np.int64]:
-    """Which of `count` rows of the training part become references, at least one row."""
+    """Which of `count` rows of the training part become references, evenly spread; at least one."""
     return np.linspace(0, count - 1, min(count, most)).round().astype(np.int64)
 
 
-def _spread(rows: Floats, most: int) -> Floats:
-    """At most so many of the rows, evenly spread over them."""
-    return rows[reference_rows(len(rows), most)]
+def unit_rows(rows: Floats) -> Floats:
+    """``(n, d)`` rows, each divided by its length; 0 stays 0."""
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.asarray(rows / np.where(lengths > 0, lengths, 1), np.float32)
 
 
-def _unit(embeddings: Floats) -> Floats:
-    """The signed square root of each number, each row divided by its length (0 stays 0)."""
-    roots = np.sign(embeddings) * np.sqrt(np.abs(embeddings))
-    lengths = np.linalg.norm(roots, axis=1, keepdims=True)
-    unit: Floats = (roots / np.where(lengths > 0, lengths, 1)).astype(np.float32)
-    return unit
+def _normalised(embeddings: Floats) -> Floats:
+    """The signed square root of each number, each row divided by its length."""
+    return unit_rows(np.sign(embeddings) * np.sqrt(np.abs(embeddings)))
 
 
 def _distances(basis: Floats, references: Floats, embeddings: Floats) -> Floats:
@@ -284,5 +274,4 @@ def _distances(basis: Floats, references: Floats, embeddings: Floats) -> Floats:
 
 
 def _cosines(basis: Floats, references: Floats, embeddings: Floats) -> Floats:
-    found = (_unit(embeddings) @ basis.T) @ references.T
-    return np.asarray(found, np.float32)
+    return np.asarray((_normalised(embeddings) @ basis.T) @ references.T, np.float32)

@@ -31,6 +31,7 @@ from closeup.core.config import EngineConfig
 from closeup.core.errors import ModelError, NetworkError, PhotoError
 from closeup.core.parallel import one_blas_thread, ordered_map
 from closeup.core.project import write_together
+from closeup.core.serialization import from_json
 from closeup.core.types import (
     UNKNOWN,
     Answer,
@@ -139,7 +140,7 @@ class Model:
         self.card = card
         self._head = parts.head
         self._rule, self._known = parts.rule, parts.known
-        self._likely = None if card.likely is None else Conformal.from_json(card.likely)
+        self._likely = None if card.likely is None else from_json(Conformal, card.likely)
         self._embedder = Embedder(parts.backbone, engine, many=many)
         self._spec, self._views = parts.backbone.card.input, views_of(card.view)
         self._detector = (

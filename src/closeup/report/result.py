@@ -19,9 +19,10 @@ from closeup.core.types import (
     Result,
 )
 from closeup.decisions import Kind
+from closeup.evaluate.bootstrap import Interval
 from closeup.evaluate.checks import Check
 from closeup.evaluate.findings import Evaluation
-from closeup.evaluate.scores import Interval, Scores
+from closeup.evaluate.scores import Scores
 from closeup.evaluate.trust import Trust
 from closeup.networks import Network
 

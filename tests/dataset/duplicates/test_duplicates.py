@@ -23,10 +23,10 @@ from closeup.dataset.duplicates import (
     signatures,
 )
 from closeup.dataset.duplicates.align import (
-    lay,
-    level,
+    normalise_contrast,
     refine,
-    start,
+    unmoved,
+    warp,
 )
 from closeup.dataset.duplicates.compare import agreement
 from closeup.dataset.duplicates.layout import LENGTH, layouts
@@ -312,15 +312,15 @@ def test_the_layout_of_nothing_is_nothing() -> None:
 def test_a_shift_and_a_scale_are_found() -> None:
     whole = np.asarray(scene(0).convert("L").resize((128, 128))).astype(np.float32)[None]
     truth = np.array([[0.9, 0.05, 0.95, -0.03]], np.float32)
-    part, inside = lay(whole, truth)
+    part, inside = warp(whole, truth)
     assert inside.all()
-    placed = refine(level(part), level(whole), start(1), 30)
+    placed = refine(normalise_contrast(part), normalise_contrast(whole), unmoved(1), 30)
     assert placed == pytest.approx(truth, abs=0.005)
     assert agreement(part, whole, placed).agreeing > 0.98
-    assert agreement(part, whole, start(1)).agreeing < 0.5
+    assert agreement(part, whole, unmoved(1)).agreeing < 0.5
 
 
 def test_outside_there_is_nothing() -> None:
     white = np.full((1, 8, 8), 255, np.float32)
-    _, inside = lay(white, np.array([[1, 0.5, 1, 0]], np.float32))
+    _, inside = warp(white, np.array([[1, 0.5, 1, 0]], np.float32))
     assert inside[0, 0].tolist() == [True] * 6 + [False] * 2

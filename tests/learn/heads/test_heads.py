@@ -115,19 +115,21 @@ def test_two_labels(kind: str, names: tuple[str, ...]) -> None:
 def test_equal_embeddings_give_the_most_frequent_label(kind: str) -> None:
     rows = np.full((40, 3), 7, np.float32)
     labels = ["often"] * 30 + ["rare"] * 10
-    shares = heads.fit(kind, rows, labels, np.arange(40) % 4, seed=0).head.probabilities(rows[:1])
+    probabilities = heads.fit(kind, rows, labels, np.arange(40) % 4, seed=0).head.probabilities(
+        rows[:1]
+    )
     if kind == "prototype":  # a class mean knows nothing of how many photos it is made of
-        assert shares[0, 0] == pytest.approx(0.5)
+        assert probabilities[0, 0] == pytest.approx(0.5)
     else:
-        assert 0.5 < shares[0, 0] < 0.8
+        assert 0.5 < probabilities[0, 0] < 0.8
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_differences_too_small_for_float32_count_as_none(kind: str) -> None:
     rows, labels, folds = clouds(40, 6, ("a", "b"))
     tiny = (rows - 100) * np.float32(1e-41)
-    shares = heads.fit(kind, tiny, labels, folds, seed=0).head.probabilities(tiny)
-    assert np.allclose(shares, 0.5, atol=0.01)
+    probabilities = heads.fit(kind, tiny, labels, folds, seed=0).head.probabilities(tiny)
+    assert np.allclose(probabilities, 0.5, atol=0.01)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -179,11 +181,11 @@ def test_more_dimensions_than_rows() -> None:
     ("change", "error", "message"),
     [
         ({"kind": "forest"}, UsageError, "unknown head 'forest'"),
-        ({"labels": ["a"] * 89}, UsageError, "89 labels do not go with embeddings"),
+        ({"labels": ["a"] * 89}, UsageError, "89 labels do not match embeddings"),
         ({"folds": np.zeros(3, np.int64)}, UsageError, r"folds \(3,\)"),
         ({"embeddings": np.zeros((90, 0), np.float32)}, UsageError, r"embeddings \(90, 0\)"),
         ({"labels": ["a"] * 90}, DatasetError, "at least 2 labels"),
-        ({"blocks": (5, 6)}, UsageError, r"blocks \[5, 6\] do not make up 12"),
+        ({"blocks": (5, 6)}, UsageError, r"blocks \[5, 6\] do not add up to 12"),
         ({"embeddings": np.full((90, 12), np.nan, np.float32)}, DatasetError, "90 of 90"),
     ],
 )
@@ -260,10 +262,10 @@ def test_out_of_fold_answers_do_not_know_the_row(kind: str) -> None:
     labels = [("a", "b")[i] for i in rng.integers(0, 2, 60)]
     folds = np.arange(60) % 5
     head = heads.fit(kind, rows, labels, folds, seed=0).head
-    shares = heads.cross_probabilities(head, rows, labels, folds, seed=0)
-    assert np.allclose(shares.sum(axis=1), 1)
+    probabilities = heads.cross_probabilities(head, rows, labels, folds, seed=0)
+    assert np.allclose(probabilities.sum(axis=1), 1)
     truth = np.array([head.labels.index(label) for label in labels])
-    assert (shares.argmax(axis=1) == truth).mean() < 0.75
+    assert (probabilities.argmax(axis=1) == truth).mean() < 0.75
     assert (head.probabilities(rows).argmax(axis=1) == truth).mean() > 0.9
 
 
@@ -277,7 +279,7 @@ def test_out_of_fold_answers_need_folds() -> None:
 def test_out_of_fold_answers_are_those_of_a_head_without_the_fold() -> None:
     rows, labels, folds = clouds(spread=5)
     head = heads.fit("ridge", rows, labels, folds, seed=0).head
-    shares = heads.cross_probabilities(head, rows, labels, folds, seed=0)
+    probabilities = heads.cross_probabilities(head, rows, labels, folds, seed=0)
     held = folds == 2
     # By the normal equations, step by step.
     standardise = Standardiser.of(rows[~held])
@@ -290,7 +292,7 @@ def test_out_of_fold_answers_are_those_of_a_head_without_the_fold() -> None:
     )
     scores = (standardise(rows[held]) - x.mean(axis=0)) @ weights + y.mean(axis=0)
     expected = softmax(head.settings()["temperature"] * scores)
-    assert np.allclose(shares[held], expected, atol=1e-4)
+    assert np.allclose(probabilities[held], expected, atol=1e-4)
 
 
 def stored() -> tuple[str, tuple[str, ...], dict[str, NDArray[Any]], dict[str, Any]]:
@@ -304,10 +306,10 @@ def stored() -> tuple[str, tuple[str, ...], dict[str, NDArray[Any]], dict[str, A
     [
         ({"layer0.bias": None}, "has the arrays"),
         ({"extra": np.zeros(1, np.float32)}, "has the arrays"),
-        ({"layer0.bias": np.zeros(3, np.float32)}, "do not fit"),
-        ({"layer0.weights": np.ones(5, np.float32)}, "do not fit"),
-        ({"layer0.weights": np.ones((2, 0), np.float32)}, "do not fit"),
-        ({"layer0.weights": np.ones((2, 5), np.float64)}, "do not fit"),
+        ({"layer0.bias": np.zeros(3, np.float32)}, "do not match"),
+        ({"layer0.weights": np.ones(5, np.float32)}, "do not match"),
+        ({"layer0.weights": np.ones((2, 0), np.float32)}, "do not match"),
+        ({"layer0.weights": np.ones((2, 5), np.float64)}, "do not match"),
         ({"layer0.weights": np.full((2, 5), np.inf, np.float32)}, "not finite"),
         ({"layer0.bias": np.array([0, np.nan], np.float32)}, "not finite"),
     ],
@@ -401,5 +403,5 @@ def test_the_out_of_fold_answers_that_ridge_gives_for_nothing_are_the_real_ones(
     rows, labels, folds = clouds(spread=5)
     fitted = heads.fit("ridge", rows, labels, folds, seed=0)
     assert fitted.out_of_fold is not None
-    shares = heads.cross_probabilities(fitted.head, rows, labels, folds, seed=0)
-    assert np.allclose(fitted.out_of_fold, shares, atol=1e-4)
+    probabilities = heads.cross_probabilities(fitted.head, rows, labels, folds, seed=0)
+    assert np.allclose(fitted.out_of_fold, probabilities, atol=1e-4)

@@ -1,32 +1,32 @@
-"""Pairs of photos that show one and the same picture, verified pixel by pixel.
+"""Pairs of photos that show the same picture, verified pixel by pixel.
 
 Crawled sets hold the same picture many times: encoded again, resized, cropped, watermarked,
 recoloured. Such copies must not straddle a split. Two photos of one watch model, or two watches in
-one shop's layout, are *not* copies of one picture, however alike they look.
+one shop's layout, are *not* copies of one picture, however similar they look.
 
-For each photo the nearest others by layout are laid over it and compared; what is found is a list
-of verified pairs with their similarities, never a chain of lookalikes. Nothing is deleted.
-Mirrored pictures are not looked for.
+Each photo is aligned and compared with the nearest others by layout; the result is a list of
+verified pairs with their similarities, never a chain of lookalikes. Nothing is deleted. Mirrored
+copies are not searched for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from closeup.core.parallel import ordered_map
+from closeup.core.parallel import one_blas_thread, ordered_map
 from closeup.core.progress import Progress, silent, track
 from closeup.core.types import Floats, Photo
 from closeup.dataset.duplicates.align import (
-    level,
+    downsample,
+    inverse,
+    normalise_contrast,
     refine,
-    shrink,
-    start,
-    turned_round,
+    unmoved,
 )
 from closeup.dataset.duplicates.colours import Pictures, odd_colours
 from closeup.dataset.duplicates.compare import agreement
@@ -55,22 +55,21 @@ SIMILAR = 0.72
 
 _NEIGHBOURS = 8
 _LAYOUT = 0.85  # inner product of layouts below which nothing is compared
-_ROWS = 512  # photos looked at together
+_ROWS = 512  # photos processed together
 _PRODUCTS = 4_000_000  # of photos with all others, at a time: bounds memory
-_CHUNK = 64  # pairs laid over each other at a time
+_CHUNK = 64  # pairs aligned at a time
 _CONTRADICTION_WEIGHT = 1.5
 _COLOUR_FREE, _COLOUR_WEIGHT = 0.06, 4.0
 _SMALL = 32
 _THREADS = 2
-"""More only wait for the interpreter: the arrays are small."""
+"""More would only wait for the interpreter: the arrays are small."""
 
 Places = NDArray[np.int64]
-_Seen = tuple[Floats, Floats]
 
 
 @dataclass(frozen=True, slots=True)
-class _Look:
-    """Lay pairs over each other at one size; go on where the share that agrees is large enough."""
+class _Level:
+    """Align pairs at one size; those of which at least a share agrees go on to the next."""
 
     side: int
     steps: int
@@ -78,12 +77,12 @@ class _Look:
 
 
 # One copy in a thousand agrees less than 0.62, 0.72 and 0.74.
-_LOOKS = (_Look(16, 8, 0.4), _Look(32, 4, 0.6), _Look(64, 4, 0.55))
+_LEVELS = (_Level(16, 8, 0.4), _Level(32, 4, 0.6), _Level(64, 4, 0.55))
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Two photos (ids, ``a < b``) of one picture; `similarity` is 1 for identical bytes."""
+    """Two photos (ids, ``a < b``) of the same picture; `similarity` is 1 for identical bytes."""
 
     a: str
     b: str
@@ -99,17 +98,17 @@ def near_duplicates(
 ) -> tuple[Pair, ...]:
     """Verified pairs of `photos` that show the same picture, sorted, whatever the photos' order.
 
-    Of byte-identical photos the one with the smallest id stands for all: the others are each
-    paired with it, and it alone is compared with different photos. A photo is compared with the
-    8 nearest by layout, so among many copies of one picture not all pairs are listed.
+    The smallest id represents all byte-identical photos: the others are each paired with it, and it
+    alone is compared with different photos. A photo is compared with the 8 nearest by layout, so
+    not all pairs are listed among many copies of one picture.
 
     Parameters
     ----------
     known
-        The signatures of all readable photos among `photos`; others are left alone.
+        The signatures of all readable photos among `photos`; other signatures are ignored.
     similar
-        The least similarity, 0 to 1: the share of the texture that is the same in both, less what
-        contradicts in the middle and what colours no single recolouring explains.
+        The least similarity, 0 to 1: the share of the texture that is the same in both, minus
+        contradictions in the middle and colours that no single recolouring explains.
     """
     copies: dict[str, list[str]] = {}
     for photo in photos:
@@ -146,65 +145,63 @@ def _candidates(layout: NDArray[np.float16]) -> Places:
 
 
 def similarities(known: Signatures, pairs: Places, progress: Progress = silent) -> Floats:
-    """Measured similarity of each of the ``(m, 2)`` rows, 0 to 1, 0 where a coarse look sufficed.
+    """Measured similarity of each of the ``(m, 2)`` rows, 0 to 1; 0 where a coarse level sufficed.
 
     Runs on threads, linear algebra on one thread in each: batches of small matrices.
     """
-    from threadpoolctl import threadpool_limits
-
     threads = partial(ordered_map, workers=_THREADS)
     found = np.zeros(len(pairs), np.float32)
-    placed, kept = start(len(pairs)), np.arange(len(pairs))
-    with threadpool_limits(limits=1, user_api="blas"):
+    placed, kept = unmoved(len(pairs)), np.arange(len(pairs))
+    with one_blas_thread():
         small = _small(known.luma) if len(pairs) else known.luma
-        for look in _LOOKS:
-            pictures = small if look.side <= _SMALL else known.luma
-
-            def closer(part: Places, look: _Look = look, pictures: Bytes = pictures) -> _Seen:
-                return _look(pictures, pairs[part], placed[part], look)
-
-            chunks = list(_chunks(kept))
-            stage = f"compare at {look.side}"
-            seen = list(track(threads(closer, chunks), stage, len(chunks), progress))
-            if seen:
-                placed[kept] = np.concatenate([there for there, _ in seen])
-                kept = kept[np.concatenate([share for _, share in seen]) >= look.least]
+        for level in _LEVELS:
+            pictures = small if level.side <= _SMALL else known.luma
+            chunks = _chunks(kept)
+            work = partial(_align, pictures, pairs, placed, level)
+            stage = f"compare at {level.side}"
+            aligned = list(track(threads(work, chunks), stage, len(chunks), progress))
+            if aligned:
+                placed[kept] = np.concatenate([part for part, _ in aligned])
+                kept = kept[np.concatenate([agreeing for _, agreeing in aligned]) >= level.least]
         fine = threads(lambda part: _fine(known, pairs[part], placed[part]), _chunks(kept))
         found[kept] = np.concatenate([np.zeros(0, np.float32), *fine])
     return found
 
 
-def _chunks(of: Places) -> Iterator[Places]:
-    return (of[i : i + _CHUNK] for i in range(0, len(of), _CHUNK))
+def _chunks(of: Places) -> list[Places]:
+    return [of[i : i + _CHUNK] for i in range(0, len(of), _CHUNK)]
 
 
 def _small(luma: Bytes) -> Bytes:
-    """Brightness ``(n, 32, 32)``, for first looks."""
-    parts = (shrink(luma[i : i + _ROWS], _SMALL) for i in range(0, len(luma), _ROWS))
+    """Brightness ``(n, 32, 32)``, for the coarse levels."""
+    parts = (downsample(luma[i : i + _ROWS], _SMALL) for i in range(0, len(luma), _ROWS))
     return np.concatenate([np.rint(part).astype(np.uint8) for part in parts])
 
 
-def _look(pictures: Bytes, pairs: Places, placed: Floats, look: _Look) -> _Seen:
-    still, moved = (shrink(pictures[pairs[:, side]], look.side) for side in (0, 1))
-    placed = refine(level(still), level(moved), placed, look.steps)
+def _align(
+    pictures: Bytes, pairs: Places, placements: Floats, level: _Level, rows: Places
+) -> tuple[Floats, Floats]:
+    """Better placements of these rows of the pairs, and the share of each pair that agrees."""
+    pairs, placed = pairs[rows], placements[rows]
+    still, moved = (downsample(pictures[pairs[:, side]], level.side) for side in (0, 1))
+    placed = refine(normalise_contrast(still), normalise_contrast(moved), placed, level.steps)
     return placed, agreement(still, moved, placed).agreeing
 
 
 def _fine(known: Signatures, pairs: Places, placed: Floats) -> Floats:
     """Similarities ``(m,)`` at full size.
 
-    The picture that shows less is laid over the one that shows more: enlarging blurs.
+    The picture that shows less is warped onto the one that shows more: enlarging blurs.
     """
     more = placed[:, 0] * placed[:, 2] >= 1
     pairs = np.where(more[:, None], pairs, pairs[:, ::-1])
-    placed = np.where(more[:, None], placed, turned_round(placed))
+    placed = np.where(more[:, None], placed, inverse(placed))
     still, moved = (_pictures(known, pairs[:, side]) for side in (0, 1))
-    placed = refine(level(still.luma), level(moved.luma), placed, 3)
+    placed = refine(normalise_contrast(still.luma), normalise_contrast(moved.luma), placed, 3)
     agreed = agreement(still.luma, moved.luma, placed)
     odd = np.maximum(0, odd_colours(still, moved, placed, agreed) - _COLOUR_FREE)
     lost = _CONTRADICTION_WEIGHT * agreed.contradicting + _COLOUR_WEIGHT * odd
-    similar: Floats = np.clip(agreed.agreeing - lost, 0, 1).astype(np.float32)
-    return similar
+    return np.asarray(np.clip(agreed.agreeing - lost, 0, 1), np.float32)
 
 
 def _pictures(known: Signatures, rows: Places) -> Pictures:

@@ -1,8 +1,8 @@
-"""Lay one picture over another that may be a cut-out of it.
+"""Align a picture with another one that may be a cut-out of it.
 
 The pictures are squeezed into squares, so cutting off margins, resizing and stretching all become
 one scale and one shift along each axis. Both are found by Gauss-Newton steps on pictures of
-levelled contrast, from coarse to fine (Lucas and Kanade 1981; Baker and Matthews 2004).
+normalised contrast, from coarse to fine (Lucas and Kanade 1981; Baker and Matthews 2004).
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from closeup.core.types import Floats
 
 LARGEST_SCALE = 1.2
 LARGEST_SHIFT = 0.2
-"""In half sides; more is no cut-out that is looked for, and lets different things fall together."""
+"""In half sides; larger ones are not searched for and would align different things."""
 
 Mask = NDArray[np.bool_]
 
 
-def start(count: int) -> Floats:
+def unmoved(count: int) -> Floats:
     """``(count, 4)`` placements that change nothing: scale and shift in x, then in y."""
     return np.tile(np.array([1, 0, 1, 0], np.float32), (count, 1))
 
 
-def turned_round(placed: Floats) -> Floats:
+def inverse(placed: Floats) -> Floats:
     """The placements ``(m, 4)`` of the still pictures over the moved ones."""
     back = np.empty_like(placed)
     back[:, 0::2] = 1 / placed[:, 0::2]
@@ -32,7 +32,7 @@ def turned_round(placed: Floats) -> Floats:
     return back
 
 
-def shrink(pictures: Floats | NDArray[np.uint8], side: int) -> Floats:
+def downsample(pictures: Floats | NDArray[np.uint8], side: int) -> Floats:
     """``(m, s, s)`` or ``(m, s, s, c)`` averaged down to `side`, which divides s."""
     step = pictures.shape[1] // side
     # Whole slices one after the other: many times as fast as a mean over axes of a few numbers.
@@ -46,32 +46,31 @@ def shrink(pictures: Floats | NDArray[np.uint8], side: int) -> Floats:
     return small
 
 
-def level(pictures: Floats) -> Floats:
-    """``(m, s, s)`` less the mean nearby, over the spread nearby: without light and contrast."""
+def normalise_contrast(pictures: Floats) -> Floats:
+    """``(m, s, s)`` minus the local mean, divided by the local spread."""
     from scipy import ndimage
 
     near = (0, pictures.shape[1] // 4 + 1, pictures.shape[1] // 4 + 1)
     centred = pictures - ndimage.uniform_filter(pictures, near)
     spread = ndimage.uniform_filter(centred * centred, near)
-    levelled: Floats = centred / np.sqrt(np.maximum(spread, 0) + 16)
-    return levelled
+    return np.asarray(centred / np.sqrt(np.maximum(spread, 0) + 16))
 
 
 def refine(still: Floats, moved: Floats, placed: Floats, steps: int) -> Floats:
-    """Better placements of the levelled pictures `moved` over `still`.
+    """Better placements of the pictures `moved` over `still`, both of normalised contrast.
 
     Parameters
     ----------
     still, moved
-        ``(m, s, s)``, as :func:`level` gives.
+        ``(m, s, s)``, as :func:`normalise_contrast` gives.
     placed
-        ``(m, 4)``: where to begin. ``(a, t)`` says that the point x of `still`, from -1 to 1
-        across the picture, shows what `moved` shows at ``a * x + t``.
+        ``(m, 4)``: the initial placements. ``(a, t)`` says that the point x of `still`, from -1
+        to 1 across the picture, shows what `moved` shows at ``a * x + t``.
     """
     side = still.shape[1]
     grid = _grid(side)
     for _ in range(steps):
-        over, inside = lay(moved, placed)
+        over, inside = warp(moved, placed)
         both: Floats = np.mean((over, still), axis=0)
         across, down = _slopes(both, inside)
         terms = (across * grid, across, down * grid[:, None], down)
@@ -90,8 +89,8 @@ def refine(still: Floats, moved: Floats, placed: Floats, steps: int) -> Floats:
     return placed
 
 
-def lay(pictures: Floats, placed: Floats) -> tuple[Floats, Mask]:
-    """The pictures ``(m, s, s)`` or ``(m, s, s, c)`` as placed, and where there is any of them."""
+def warp(pictures: Floats, placed: Floats) -> tuple[Floats, Mask]:
+    """The pictures ``(m, s, s)`` or ``(m, s, s, c)`` as placed, and which pixels they cover."""
     side = pictures.shape[1]
     across, in_x = _sampling(placed[:, 0], placed[:, 1], side)
     down, in_y = _sampling(placed[:, 2], placed[:, 3], side)
@@ -121,7 +120,7 @@ def _grid(side: int) -> Floats:
 
 
 def _slopes(pictures: Floats, inside: Mask) -> tuple[Floats, Floats]:
-    """Slopes across and down, by half a side; 0 at the rim and outside."""
+    """Gradients across and down, by half a side; 0 at the border and outside."""
     quarter = np.float32(pictures.shape[1] / 4)
     across, down = np.zeros_like(pictures), np.zeros_like(pictures)
     across[:, :, 1:-1] = (pictures[:, :, 2:] - pictures[:, :, :-2]) * quarter

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from closeup.core.types import Floats
-from closeup.dataset.duplicates.align import Mask, lay, shrink
+from closeup.dataset.duplicates.align import Mask, downsample, warp
 from closeup.dataset.duplicates.compare import Agreement
 
 # Brightness as most tools take it, and two axes across it.
@@ -50,8 +50,8 @@ def odd_colours(still: Pictures, moved: Pictures, placed: Floats, agreed: Agreem
     """Share of the texture, 0 to 1, whose colour no single recolouring explains, ``(m,)``.
 
     A recolouring is fitted from the one picture to the other and back. Mostly the better of the
-    two counts, as clipping and loss of colour have no way back; a picture that is truly grey is
-    only fitted to. Where brightness contradicts (a watermark) or is blown out nothing is compared.
+    two counts, as clipping and loss of colour cannot be undone; a picture that is truly grey is
+    only fitted to. Nothing is compared where brightness contradicts (a watermark) or is blown out.
 
     Parameters
     ----------
@@ -59,23 +59,22 @@ def odd_colours(still: Pictures, moved: Pictures, placed: Floats, agreed: Agreem
         ``(m, 4)``, see :func:`closeup.dataset.duplicates.align.refine`.
     """
     colour = still.colour
-    over, inside = lay(moved.colour, placed)
-    blown = _blown(still) | (lay(_blown(moved).astype(np.float32), placed)[0] > 0.5)
+    over, inside = warp(moved.colour, placed)
+    blown = _blown(still) | (warp(_blown(moved).astype(np.float32), placed)[0] > 0.5)
     contradicted = (agreed.correlation < _CONTRADICTED) & (agreed.texture > 0)
     flat = (len(colour), -1)
     usable = (inside & (_spread(contradicted.astype(np.float32)) == 0)).reshape(flat)
     usable = usable.astype(np.float32)
     weight = usable * (_spread(agreed.texture) * ~blown).reshape(flat)
     grey_still, grey_moved = _is_grey(colour, weight), _is_grey(over, weight)
-    there = _unexplained(_Look(colour, over, usable, weight, grey_moved))
-    back = _unexplained(_Look(over, colour, usable, weight, grey_still))
+    there = _unexplained(_Recolouring(colour, over, usable, weight, grey_moved))
+    back = _unexplained(_Recolouring(over, colour, usable, weight, grey_still))
     odd = 0.75 * np.minimum(there, back) + 0.25 * np.maximum(there, back)
-    found: Floats = np.where(grey_moved, there, np.where(grey_still, back, odd)).astype(np.float32)
-    return found
+    return np.asarray(np.where(grey_moved, there, np.where(grey_still, back, odd)), np.float32)
 
 
 @dataclass(frozen=True, eq=False)
-class _Look:
+class _Recolouring:
     """Fit `target` from `source`, ``(m, c, c, 3)``; weights are ``(m, c * c)``, `grey` ``(m,)``."""
 
     source: Floats
@@ -89,50 +88,45 @@ def _spread(windows: Floats) -> Floats:
     """``(m, k, k)`` as ``(m, k + 1, k + 1)``: overlapping windows, each over 2 x 2 cells."""
     padded = np.pad(windows, ((0, 0), (1, 1), (1, 1)))
     rows = np.maximum(padded[:, 1:], padded[:, :-1])
-    cells: Floats = np.maximum(rows[:, :, 1:], rows[:, :, :-1])
-    return cells
+    return np.asarray(np.maximum(rows[:, :, 1:], rows[:, :, :-1]))
 
 
 def _blown(pictures: Pictures) -> Mask:
     """Cells in which more than a tenth is nearly white, as after too much light or contrast."""
     bright = (pictures.luma >= _WHITE).astype(np.float32)
-    blown: Mask = shrink(bright, pictures.colour.shape[1]) > 0.1
-    return blown
+    return downsample(bright, pictures.colour.shape[1]) > 0.1
 
 
 def _is_grey(pictures: Floats, weight: Floats) -> Mask:
-    """Which pictures hold no colour where they are compared (a coloured watermark is not)."""
+    """Which pictures have no colour where they are compared (a coloured watermark is not)."""
     colour = np.linalg.norm(pictures @ _AXES[1:].T, axis=3).reshape(weight.shape)
     share = ((colour > _COLOURED) * weight).sum(1) / np.maximum(weight.sum(1), 1)
-    grey: Mask = share < _GREY
-    return grey
+    return np.asarray(share < _GREY)
 
 
-def _unexplained(look: _Look) -> Floats:
+def _unexplained(fit: _Recolouring) -> Floats:
     """Weighted share of pixels off by more than the recolouring and edges nearby explain."""
     from scipy import ndimage
 
-    weight, target = look.weight, look.target
-    off = _misfit(look)
-    off = np.where(_turned(look.source, target).reshape(weight.shape), np.inf, off)
+    weight, target = fit.weight, fit.target
+    off = _misfit(fit)
+    off = np.where(_turned(fit.source, target).reshape(weight.shape), np.inf, off)
     near = (1, 3, 3, 1)
     span = ndimage.maximum_filter(target, near) - ndimage.minimum_filter(target, near)
-    free = np.where(look.grey, _FREE_GREY, _FREE)[:, None]
+    free = np.where(fit.grey, _FREE_GREY, _FREE)[:, None]
     allowed = free + _SLOPE * span.max(axis=3).reshape(weight.shape)
-    share: Floats = ((off > allowed) * weight).sum(1) / np.maximum(weight.sum(1), 1)
-    return share
+    return np.asarray(((off > allowed) * weight).sum(1) / np.maximum(weight.sum(1), 1))
 
 
 def _turned(source: Floats, target: Floats) -> Mask:
-    """Where a strong colour has become another: blue green, say, rather than another blue."""
+    """Where a strong colour has become another one: blue has become green, say, not paler."""
     one, other = source @ _AXES[1:].T, target @ _AXES[1:].T
     strength, other_strength = (np.linalg.norm(c, axis=3) for c in (one, other))
-    alike = (one * other).sum(axis=3) / np.maximum(strength * other_strength, 1)
-    turned: Mask = (alike < _TURN) & (np.minimum(strength, other_strength) > _STRONG)
-    return turned
+    cosine = (one * other).sum(axis=3) / np.maximum(strength * other_strength, 1)
+    return np.asarray((cosine < _TURN) & (np.minimum(strength, other_strength) > _STRONG))
 
 
-def _misfit(look: _Look) -> Floats:
+def _misfit(fit: _Recolouring) -> Floats:
     """Distances ``(m, c * c)`` in RGB after a robust fit, by reweighting.
 
     Brightness may follow any rising or falling line with bends, as clipping and gamma bend it.
@@ -140,16 +134,16 @@ def _misfit(look: _Look) -> Floats:
     black: else a black dial would pass for a blue one. What is clipped in the target may lie
     beyond.
     """
-    usable = look.usable
+    usable = fit.usable
     shape = (*usable.shape, 3)
-    source, target = look.source.reshape(shape), look.target.reshape(shape)
+    source, target = fit.source.reshape(shape), fit.target.reshape(shape)
     known = source @ _AXES.T
     light = known[:, :, :1]
     constant = np.full_like(light, 128)
     bends = [np.maximum(0, light - knee) for knee in _KNEES]
     bent = np.concatenate([known, constant, *bends], axis=2)
     ridge = np.full((len(usable), bent.shape[2]), _RIDGE)
-    ridge[:, 1:3] += np.where(look.grey, _HUE_RIDGE_GREY, _HUE_RIDGE)[:, None]
+    ridge[:, 1:3] += np.where(fit.grey, _HUE_RIDGE_GREY, _HUE_RIDGE)[:, None]
     ridge *= usable.shape[1]
     bent_ridge = (np.eye(bent.shape[2]) * ridge[:, None]).astype(np.float32)
     known_ridge = np.eye(3, dtype=np.float32) * (_RIDGE * usable.shape[1])
@@ -169,5 +163,4 @@ def _misfit(look: _Look) -> Floats:
 
 def _fit(known: Floats, aim: Floats, weight: Floats, ridge: Floats) -> Floats:
     turned = (known * weight[:, :, None]).transpose(0, 2, 1)
-    fitted: Floats = known @ np.linalg.solve(turned @ known + ridge, turned @ aim)
-    return fitted
+    return np.asarray(known @ np.linalg.solve(turned @ known + ridge, turned @ aim))

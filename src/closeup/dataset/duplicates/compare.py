@@ -1,4 +1,4 @@
-"""How far two pictures, laid over each other, are the same picture."""
+"""How far two aligned pictures are the same."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from closeup.core.types import Floats
-from closeup.dataset.duplicates.align import lay
+from closeup.dataset.duplicates.align import warp
 
 WINDOW = 8
 STEP = 4
@@ -16,7 +16,7 @@ CONTRADICTS = 0.3
 
 _BLUR = 0.6  # pixels; without it the grid of a resized JPEG counts as texture
 _FLAT, _FULL = 4.0, 20.0  # spread of brightness where texture begins to count, and counts fully
-_LEAST = 0.004  # texture of the whole below which a picture is too blank to be told from another
+_LEAST = 0.004  # texture of the whole below which a picture is too blank to compare
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,9 +44,9 @@ class Agreement:
 
     @property
     def contradicting(self) -> Floats:
-        """``(m,)`` share of the texture in the middle that is another in the two.
+        """``(m,)`` share of the texture in the middle that differs between the two.
 
-        A watermark leaves much of what lies beneath; a box that always shows another watch does
+        A watermark leaves much of what is beneath it visible; another watch in the same box does
         not.
         """
         count = self.texture.shape[1]
@@ -55,24 +55,22 @@ class Agreement:
         texture, correlation = self.texture[:, middle, middle], self.correlation[:, middle, middle]
         other = (texture * (correlation < CONTRADICTS)).sum((1, 2))
         least = _LEAST * self.texture[0].size
-        share: Floats = other / np.maximum(texture.sum((1, 2)), least)
-        return share
+        return np.asarray(other / np.maximum(texture.sum((1, 2)), least))
 
 
 def agreement(still: Floats, moved: Floats, placed: Floats) -> Agreement:
-    """Compare brightness ``(m, s, s)``, 0 to 255, after ``align.lay``."""
+    """Compare brightness ``(m, s, s)``, 0 to 255, after ``align.warp``."""
     from scipy import ndimage
 
     still, moved = (ndimage.gaussian_filter(p, (0, _BLUR, _BLUR)) for p in (still, moved))
-    over, inside = lay(moved, placed)
+    over, inside = warp(moved, placed)
     mask = inside.astype(np.float32)
     pool = _windows(still.shape[1])
     covered = pool @ mask @ pool.T
 
     def mean(values: Floats) -> Floats:
         pooled = np.matmul(np.matmul(pool, values * mask), pool.T)
-        averaged: Floats = pooled / np.maximum(covered, 1e-6)
-        return averaged
+        return np.asarray(pooled / np.maximum(covered, 1e-6))
 
     first, second = mean(still), mean(over)
     spread = np.maximum(mean(still * still) - first * first, 0)

@@ -1,4 +1,4 @@
-"""Where edges of which direction lie in a picture: what near duplicates are looked up by."""
+"""The layout of edges in a picture, by which candidates for near duplicates are found."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from closeup.core.types import Floats
-from closeup.dataset.duplicates.align import shrink
+from closeup.dataset.duplicates.align import downsample
 
 CELLS = 8
 BINS = 8
@@ -17,13 +17,13 @@ LENGTH = CELLS * CELLS * BINS
 def layouts(luma: NDArray[np.uint8]) -> NDArray[np.float16]:
     """Histograms of edge directions in 8 x 8 soft cells (Dalal and Triggs 2005).
 
-    Edges are weighed against those nearby, and directions taken without sign, so that contrast
-    and a recoloured background hardly matter.
+    Edges are weighted relative to those nearby and directions have no sign, so that contrast and a
+    recoloured background hardly matter.
 
     Parameters
     ----------
     luma
-        ``(n, s, s)`` brightness, `s` even. The others among the n do not matter to any of them.
+        ``(n, s, s)`` brightness, `s` even. Each result is independent of the other pictures.
 
     Returns
     -------
@@ -33,7 +33,7 @@ def layouts(luma: NDArray[np.uint8]) -> NDArray[np.float16]:
     from scipy import ndimage
 
     n, side = len(luma), luma.shape[1] // 2
-    small = shrink(luma, side)
+    small = downsample(luma, side)
     down, right = np.gradient(ndimage.gaussian_filter(small, (0, 1.0, 1.0)), axis=(1, 2))
     size = np.hypot(right, down)
     size /= ndimage.uniform_filter(size, (1, 17, 17)) + 2.0
@@ -47,8 +47,7 @@ def layouts(luma: NDArray[np.uint8]) -> NDArray[np.float16]:
     pool = _pool(side)
     cells = np.sqrt(pool @ spread @ pool.T).reshape(n, LENGTH)
     lengths = np.sqrt((cells * cells).sum(axis=1, keepdims=True))
-    found: NDArray[np.float16] = (cells / np.where(lengths > 1e-6, lengths, 1)).astype(np.float16)
-    return found
+    return np.asarray(cells / np.where(lengths > 1e-6, lengths, 1), np.float16)
 
 
 def _pool(side: int) -> Floats:

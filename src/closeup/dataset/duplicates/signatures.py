@@ -1,4 +1,4 @@
-"""What is kept of each photo to tell whether another shows the same picture."""
+"""What is kept of each photo to recognise others that show the same picture."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from closeup.photos.reading import read_picture_again
 
 VERSION = 4
 LUMA = 128
-"""Side of the brightness picture: finer tells different watches in one layout apart."""
+"""Side of the brightness picture, fine enough to distinguish watches in one layout."""
 COLOUR = 32
 _AT_ONCE = 32
-"""Photos whose layouts are found together."""
+"""Photos whose layouts are computed together."""
 
 _STAGE = "duplicates"
 
@@ -48,7 +48,7 @@ class Signatures:
     colour
         ``(n, 32, 32, 3)`` uint8 RGB.
     layout
-        ``(n, 512)`` float16: where edges of which direction lie, unit length, zeros for a blank
+        ``(n, 512)`` float16: directions of edges by place, of unit length, zeros for a blank
         photo; the inner product of two is 1 for the same layout.
     """
 
@@ -109,7 +109,7 @@ def signatures(
 ) -> Signatures:
     """The signatures of all readable `photos`, reusing the `known` ones and the `fresh` by hash.
 
-    What is taken from `fresh` is removed there, so that it need not be held twice.
+    Those taken from `fresh` are removed there, so that none is held twice.
 
     Raises
     ------
@@ -157,6 +157,6 @@ def signature_of(photo: Pixels | Picture) -> Signature:
 
 
 def _squeeze(photo: Image.Image, side: int) -> Image.Image:
-    """Averaged down, interpolated up. A large photo is first shrunk by a whole number: faster."""
+    """Averaged down, interpolated up. A large photo is first reduced by an integer: faster."""
     gap = 2.0 if min(photo.size) > 4 * side else None
     return photo.resize((side, side), Image.Resampling.BILINEAR, reducing_gap=gap)

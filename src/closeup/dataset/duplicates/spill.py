@@ -1,10 +1,11 @@
-"""Signatures that wait on the disk for their table: 20 kB each, of which memory would fill."""
+"""Signatures on disk until their table is built: at 20 kB each they would fill the memory."""
 
 from __future__ import annotations
 
 import tempfile
 import weakref
 from collections.abc import Iterator, MutableMapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -18,17 +19,17 @@ _SLOT = _LUMA + COLOUR * COLOUR * 3
 
 
 class Spilled(MutableMapping[str, Signature]):
-    """By sha256, in the order in which they came; the file goes with the object, or the process.
+    """Signatures by sha256, in the order of insertion; the file ends with the object or process.
 
     Parameters
     ----------
     folder
-        Where the file lies, without a name where the system allows that.
+        Where the file is put, without a name where the system allows that.
 
     Raises
     ------
     ProjectError
-        From whatever reads or writes: where the file cannot be written, for want of space perhaps.
+        From whatever reads or writes: where the file cannot be written, perhaps for lack of space.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -42,34 +43,32 @@ class Spilled(MutableMapping[str, Signature]):
         if len(data) != _SLOT:
             raise ValueError(f"a signature takes {_SLOT} bytes, not {len(data)}")
         place = self._places.get(key, self._end)
-        try:
-            stream = self._opened()
-            stream.seek(place * _SLOT)
+        with self._at(place) as stream:
             while data:
                 data = data[stream.write(data) :]
-        except OSError as err:
-            raise self._wrong(err) from err
         self._places[key] = place
         self._end = max(self._end, place + 1)
 
     def __getitem__(self, key: str) -> Signature:
-        place = self._places[key]
-        try:
-            stream = self._opened()
-            stream.seek(place * _SLOT)
-            data = stream.read(_SLOT)
-        except OSError as err:
-            raise self._wrong(err) from err
-        values = np.frombuffer(data, np.uint8)
+        with self._at(self._places[key]) as stream:
+            values = np.frombuffer(stream.read(_SLOT), np.uint8)
         return values[:_LUMA].reshape(LUMA, LUMA), values[_LUMA:].reshape(COLOUR, COLOUR, 3)
 
-    def _opened(self) -> IO[bytes]:
-        """The file, made by the first write: where there is nothing to keep none is needed."""
-        if self._file is None:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            self._file = tempfile.TemporaryFile(dir=self._folder, buffering=0)  # noqa: SIM115 - closed below
-            weakref.finalize(self, self._file.close)
-        return self._file
+    @contextmanager
+    def _at(self, place: int) -> Iterator[IO[bytes]]:
+        """The file, at the place of a signature; made by the first write."""
+        try:
+            if self._file is None:
+                self._folder.mkdir(parents=True, exist_ok=True)
+                self._file = tempfile.TemporaryFile(dir=self._folder, buffering=0)  # noqa: SIM115 - closed below
+                weakref.finalize(self, self._file.close)
+            self._file.seek(place * _SLOT)
+            yield self._file
+        except OSError as err:
+            raise ProjectError(
+                f"cannot write a temporary file in {self._folder}: {err.strerror or err}; free the "
+                "space or rights it needs and run again"
+            ) from err
 
     def __delitem__(self, key: str) -> None:
         del self._places[key]
@@ -79,9 +78,3 @@ class Spilled(MutableMapping[str, Signature]):
 
     def __len__(self) -> int:
         return len(self._places)
-
-    def _wrong(self, err: OSError) -> ProjectError:
-        return ProjectError(
-            f"cannot write a temporary file in {self._folder}: {err.strerror or err}; free the "
-            "space or rights it needs and run again"
-        )

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from closeup.core.errors import DatasetError, UsageError
-from closeup.core.parallel import ordered_map
 from closeup.core.types import Floats
 from closeup.learn.heads.head import Fitted, Head, single_threaded
 from closeup.learn.heads.logistic import fit_logistic, refit_logistic
@@ -59,9 +58,9 @@ def fit(
         n class names; the head's labels are the different ones, sorted.
     folds
         ``(n,)`` fold number of each row; no group may straddle two. All the same where there is
-        too little to hold out: then nothing is chosen, and fixed settings are taken.
+        too little to hold out: then fixed settings are used instead of chosen ones.
     seed
-        Decides the ``mlp``'s start and order of batches; the others have no use for it.
+        Of the ``mlp``'s initial weights and order of batches; the others do not use it.
     blocks
         Lengths of the parts that an embedding is put together from; empty for one part.
 
@@ -72,7 +71,9 @@ def fit(
     DatasetError
         Where there are fewer than two labels, or an embedding is not finite.
     """
-    return _kind(kind).fit(_problem(embeddings, labels, folds, seed, blocks))
+    problem = _problem(embeddings, labels, folds, seed, blocks)
+    with single_threaded():
+        return _kind(kind).fit(problem)
 
 
 def cross_probabilities(
@@ -83,7 +84,7 @@ def cross_probabilities(
     seed: int,
     blocks: Sequence[int] = (),
 ) -> NDArray[np.float64]:
-    """What heads of the same settings say of each row when its fold took no part in their fitting.
+    """Out-of-fold probabilities: for each row from a head fitted without its fold.
 
     Parameters
     ----------
@@ -102,7 +103,7 @@ def cross_probabilities(
     """
     problem = _problem(embeddings, labels, folds, seed, blocks)
     if not problem.can_hold_out or problem.labels != head.labels:
-        raise UsageError("out-of-fold answers need the head's own labels and at least 2 folds")
+        raise UsageError("out-of-fold predictions need the head's own labels and at least 2 folds")
     probabilities = np.zeros((len(labels), len(head.labels)))
     refit = _kind(head.kind).refit
 
@@ -110,10 +111,8 @@ def cross_probabilities(
         part = refit(problem.only(~held), dict(head.chosen))
         probabilities[held] = part.probabilities(problem.embeddings[held])
 
-    masks = list(problem.held_out())
     with single_threaded():
-        for _ in ordered_map(one, masks, workers=min(8, len(masks))):
-            pass
+        problem.for_each_fold(one)
     return probabilities
 
 
@@ -133,9 +132,9 @@ def _problem(
     n = len(labels)
     shape = embeddings.shape
     if len(shape) != 2 or shape[0] != n or shape[1] == 0 or folds.shape != (n,):
-        raise UsageError(f"{n} labels do not go with embeddings {shape} and folds {folds.shape}")
+        raise UsageError(f"{n} labels do not match embeddings {shape} and folds {folds.shape}")
     if blocks and (sum(blocks) != shape[1] or min(blocks) < 1):
-        raise UsageError(f"blocks {list(blocks)} do not make up {shape[1]} numbers")
+        raise UsageError(f"blocks {list(blocks)} do not add up to {shape[1]} dimensions")
     names, classes = np.unique(np.array(labels, dtype=object), return_inverse=True)
     if len(names) < 2:
         raise DatasetError(
@@ -145,7 +144,7 @@ def _problem(
     broken = np.flatnonzero(~np.isfinite(embeddings).all(axis=1))
     if broken.size:
         raise DatasetError(
-            f"{broken.size} of {n} embeddings hold numbers that are not finite (the first is row "
+            f"{broken.size} of {n} embeddings have values that are not finite (the first is row "
             f"{broken[0]}); check the backbone, or run it with `--precision fp32`"
         )
     return Problem(

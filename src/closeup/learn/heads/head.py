@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from closeup.core.errors import ModelError
+from closeup.core.parallel import one_blas_thread
 from closeup.core.types import Floats
 
 LAYERS = {"logistic": 1, "mlp": 2, "prototype": 1, "ridge": 1}
@@ -83,7 +84,7 @@ class Head:
     layers
         The first takes raw embeddings, the last gives k logits.
     chosen
-        What fitting chose, for people to read; it does not change the answers.
+        The settings that fitting chose, for information; they do not affect the answers.
     """
 
     kind: str
@@ -122,8 +123,11 @@ class Head:
         return softmax(values)
 
     def calibrated(self, temperature: float) -> Head:
-        """The same head with its logits divided by `temperature`: the answers stay, how sure they
-        sound changes."""
+        """The same head with its logits divided by `temperature`.
+
+        Only the confidence of the answers changes, by what
+        :func:`closeup.evaluate.calibration.calibrate` does to probabilities.
+        """
         *inner, last = self.layers
         t = np.float32(temperature)
         layers = (*inner, Dense(last.weights / t, last.bias / t))
@@ -150,9 +154,8 @@ def single_threaded() -> Iterator[None]:
     process's, and whichever thread left first would lift it for all.
     """
     import scipy.linalg  # noqa: F401  (it brings a BLAS of its own; the limit holds for loaded ones)
-    from threadpoolctl import threadpool_limits
 
-    with threadpool_limits(limits=1, user_api="blas"):
+    with one_blas_thread():
         yield
 
 
@@ -166,10 +169,10 @@ class Fitted:
     ``logistic`` also ``iterations`` and ``converged``. For ``mlp`` there are ``best_epoch``,
     ``train``, ``validation`` (numbers of rows), and rows with ``epoch``, ``loss``,
     ``validation_loss``, ``validation_accuracy``, ``rate``. ``table`` is empty where there were too
-    few photos to try anything.
+    few photos to choose by.
 
     `out_of_fold` holds the ``(n, k)`` probabilities of each row from heads of the chosen settings
-    that its fold took no part in, where fitting gives them for nothing.
+    fitted without its fold, where fitting computes them anyway.
     """
 
     head: Head
@@ -184,8 +187,7 @@ def softmax(logits: NDArray[Any]) -> NDArray[Any]:
     [[0.5, 0.5], [1.0, 0.0]]
     """
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    shares: NDArray[Any] = powers / powers.sum(axis=1, keepdims=True)
-    return shares
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
 
 def restore(
@@ -242,7 +244,7 @@ def _check(layer: Dense, place: int, inputs: int | None) -> None:
     if not fits:
         raise ModelError(
             f"layer {place} of the head has weights {weights.dtype} {weights.shape} and bias "
-            f"{bias.dtype} {bias.shape}, which do not fit each other or the layer before; "
+            f"{bias.dtype} {bias.shape}, which do not match each other or the layer before; "
             "train the model again"
         )
     if not (np.isfinite(weights).all() and np.isfinite(bias).all()):

@@ -5,20 +5,16 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from closeup.core.parallel import ordered_map
 from closeup.core.types import Floats
-from closeup.learn.heads.head import (
-    Dense,
-    Fitted,
-    Head,
-    single_threaded,
-)
-from closeup.learn.heads.problem import Problem, macro_f1
+from closeup.learn.heads.head import Dense, Fitted, Head
+from closeup.learn.heads.problem import Problem, choose, macro_f1
+from closeup.learn.heads.spectrum import leading
 
 GRID: tuple[float, ...] = tuple(float(f"{10 ** (e / 2):.2g}") for e in range(-7, 2))
 """The C to choose from: 0.00032 to 3.2 in half decades, ascending."""
@@ -35,15 +31,18 @@ def fit_logistic(problem: Problem) -> Fitted:
     See :func:`closeup.learn.heads.fit`. The solver is deterministic.
     """
     chosen: dict[str, Any] = {"c": DEFAULT_C, "class_weight": "none"}
-    table: list[dict[str, Any]] = []
-    with single_threaded():
-        if problem.can_hold_out:
-            chosen, table = _choose(problem)
-        head, iterations = _fit(problem, chosen)
+    table: list[dict[str, float]] = []
+    if problem.can_hold_out:
+        with _quiet():
+            scores = partial(_scores_along_grid, problem)
+            best = choose(problem, ("c", GRID), scores, prefer_last=False)
+        chosen = {"c": best.value, "class_weight": "balanced" if best.balanced else "none"}
+        table = best.table
+    head, iterations = _fit(problem, chosen)
     log = {
         "kind": "logistic",
         **chosen,
-        "folds": len(np.unique(problem.folds)) if problem.can_hold_out else 0,
+        "folds": problem.fold_count,
         "iterations": iterations,
         "converged": iterations < MAX_ITERATIONS,
         "table": table,
@@ -62,7 +61,7 @@ def _fit(problem: Problem, chosen: dict[str, Any]) -> tuple[Head, int]:
     weights = problem.row_weights(chosen["class_weight"] == "balanced")
     present = np.unique(problem.classes)
     k = len(problem.labels)
-    if len(present) == 1:  # the solver refuses to learn that
+    if len(present) == 1:  # the solver refuses a single class
         bias = np.where(np.arange(k) == present[0], 0.0, -1e4)
         layer = standardise.fold_into(np.zeros((k, problem.embeddings.shape[1])), bias)
         return Head("logistic", problem.labels, (layer,), chosen), 0
@@ -73,31 +72,6 @@ def _fit(problem: Problem, chosen: dict[str, Any]) -> tuple[Head, int]:
     full[present], full_bias[present] = found, bias
     layer = standardise.fold_into(full if back is None else full @ back, full_bias)
     return Head("logistic", problem.labels, (layer,), chosen), int(model.n_iter_.max())
-
-
-def _choose(problem: Problem) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    masks = list(problem.held_out())
-    best: tuple[float, dict[str, Any], list[dict[str, Any]]] | None = None
-    for balanced in problem.weightings:
-
-        def score(held: NDArray[np.bool_], balanced: bool = balanced) -> list[float]:
-            return _scores_along_grid(problem, held, balanced)
-
-        with _quiet():
-            by_fold = np.array(list(ordered_map(score, masks, workers=min(8, len(masks)))))
-        # Sums of floats differ in the last bit where the scores are the same.
-        means = by_fold.mean(axis=0).round(12)
-        errors = by_fold.std(axis=0, ddof=1) / np.sqrt(len(masks))
-        place = int(np.argmax(means))
-        if best is None or means[place] > best[0]:
-            chosen = {"c": GRID[place], "class_weight": "balanced" if balanced else "none"}
-            table = [
-                {"c": C, "macro_f1": float(mean), "error": float(error)}
-                for C, mean, error in zip(GRID, means, errors, strict=True)
-            ]
-            best = means[place], chosen, table
-    assert best is not None
-    return best[1], best[2]
 
 
 def _model(C: float) -> Any:
@@ -117,7 +91,7 @@ def _scores_along_grid(problem: Problem, held: NDArray[np.bool_], balanced: bool
     test = standardise(problem.embeddings[held])
     test = test if back is None else test @ back.T
     weights, truth = rest.row_weights(balanced), problem.classes[held]
-    if np.ptp(rest.classes) == 0:  # one class is left, and the solver refuses to learn that
+    if np.ptp(rest.classes) == 0:  # the solver refuses a single class
         return [macro_f1(truth, np.full(len(truth), rest.classes[0]))] * len(GRID)
     model = _model(GRID[0])
     scores = []
@@ -128,21 +102,20 @@ def _scores_along_grid(problem: Problem, held: NDArray[np.bool_], balanced: bool
 
 
 def _row_space(values: Floats) -> tuple[Floats, Floats | None]:
-    """``(n, r)`` coordinates of the rows and the ``(r, d)`` orthonormal directions they go by.
+    """``(n, r)`` coordinates of the rows, and the ``(r, d)`` orthonormal directions they refer to.
 
-    The regression's weights lie in the space of the rows, so nothing is lost; with more numbers
-    than photos, there is much less to do. None where there are not.
+    The regression's weights lie in the space of the rows, so nothing is lost, and with more
+    dimensions than rows there is much less to do. Without, the values themselves and None.
     """
     n, d = values.shape
     if n >= d:
         return values, None
-    spectrum, vectors = np.linalg.eigh((values @ values.T).astype(np.float64))
-    kept = spectrum > max(spectrum[-1], 0.0) * 1e-7
-    root = np.sqrt(spectrum[kept])
-    if not root.size:  # all rows are equal
+    spectrum, vectors = leading((values @ values.T).astype(np.float64), 1e-7)
+    if not spectrum.size:  # all rows are equal
         return np.zeros((n, 1), np.float32), np.eye(1, d, dtype=np.float32)
-    directions = ((vectors[:, kept] / root).T @ values).astype(np.float32)
-    return (vectors[:, kept] * root).astype(np.float32), directions
+    root = np.sqrt(spectrum)
+    directions = ((vectors / root).T @ values).astype(np.float32)
+    return (vectors * root).astype(np.float32), directions
 
 
 def _layer(model: Any) -> Dense:
@@ -155,10 +128,10 @@ def _layer(model: Any) -> Dense:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """No warning where a fit is stopped by the bound on iterations: the log says so.
+    """No warning where a fit reaches the bound on iterations: the log says so.
 
-    It is used as it is: stopping early only regularises further, and cross-validation has judged
-    just that.
+    The fit is used as it is: stopping early only regularises further, and that is what
+    cross-validation has measured.
     """
     from sklearn.exceptions import ConvergenceWarning
 

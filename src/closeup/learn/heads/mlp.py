@@ -1,7 +1,7 @@
 """A small network on the embeddings: Dense 128, ReLU, softmax; Adam on the cross-entropy.
 
-A few lines of NumPy, so that no PyTorch is needed. (scikit-learn's MLPClassifier takes no
-validation rows, which grouped photos need, and cannot lower its rate by them.)
+Plain NumPy, so that PyTorch is not needed. (scikit-learn's MLPClassifier accepts no validation
+rows, which grouped photos need, and cannot lower its learning rate by them.)
 """
 
 from __future__ import annotations
@@ -13,20 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from closeup.core.types import Floats
-from closeup.learn.heads.head import (
-    Dense,
-    Fitted,
-    Head,
-    single_threaded,
-    softmax,
-)
+from closeup.learn.heads.head import Dense, Fitted, Head, softmax
+from closeup.learn.heads.likelihood import cross_entropy
 from closeup.learn.heads.problem import Problem
 
 HIDDEN = 128
 BATCH = 32
 MAX_EPOCHS = 50
 BLIND_EPOCHS = 20
-"""How long to train where there is no validation row to choose by."""
+"""The number of epochs where there are no validation rows to choose by."""
 LEARNING_RATE = 1e-3
 LOWER_BY, LOWER_AFTER = 0.5, 3
 """The learning rate is halved after this many epochs in a row without a lower validation loss."""
@@ -46,17 +41,6 @@ def fit_mlp(problem: Problem) -> Fitted:
     Where nothing can be held out, it trains on all rows for a fixed number of epochs. See
     :func:`closeup.learn.heads.fit`.
     """
-    with single_threaded():
-        return _fit(problem)
-
-
-def refit_mlp(problem: Problem, chosen: dict[str, Any]) -> Head:
-    """A head trained anew; what an earlier fit chose does not carry over."""
-    del chosen
-    return _fit(problem).head
-
-
-def _fit(problem: Problem) -> Fitted:
     held = problem.folds == problem.folds.min()
     if not problem.can_hold_out:
         held = np.zeros(len(held), bool)
@@ -71,6 +55,12 @@ def _fit(problem: Problem) -> Fitted:
     log = {"kind": "mlp", "best_epoch": best_epoch, "train": len(train[1]),
            "validation": len(validation[1]), "table": table}  # fmt: skip
     return Fitted(Head("mlp", problem.labels, layers, {"best_epoch": best_epoch}), log)
+
+
+def refit_mlp(problem: Problem, chosen: dict[str, Any]) -> Head:
+    """A head trained anew; what an earlier fit chose does not carry over."""
+    del chosen
+    return fit_mlp(problem).head
 
 
 def _train(
@@ -133,7 +123,7 @@ def loss_and_gradients(
     hidden = np.maximum(embeddings @ weights1.T + bias1, 0)
     error = softmax(hidden @ weights2.T + bias2)
     rows = np.arange(len(classes))
-    loss = -float(np.log(np.maximum(error[rows, classes], 1e-30)).mean())
+    loss = cross_entropy(error, classes)
     error[rows, classes] -= 1
     error /= len(classes)
     back = (error @ weights2) * (hidden > 0)
@@ -157,7 +147,7 @@ def _epoch(
     rows: Rows,
     rng: np.random.Generator,
 ) -> float:
-    """Every row once, in random batches; the mean loss as it was met on the way."""
+    """Every row once, in random batches; the mean loss along the way."""
     embeddings, classes = rows
     order = rng.permutation(len(classes))
     total = 0.0
@@ -174,6 +164,5 @@ def _validate(parameters: Parameters, rows: Rows) -> tuple[float, float]:
     embeddings, classes = rows
     weights1, bias1, weights2, bias2 = parameters
     logits = np.maximum(embeddings @ weights1.T + bias1, 0) @ weights2.T + bias2
-    chosen = softmax(logits)[np.arange(len(classes)), classes]
-    loss = -float(np.log(np.maximum(chosen, 1e-30)).mean())
-    return loss, float((logits.argmax(axis=1) == classes).mean())
+    accuracy = float((logits.argmax(axis=1) == classes).mean())
+    return cross_entropy(softmax(logits), classes), accuracy

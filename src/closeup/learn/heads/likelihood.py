@@ -1,0 +1,44 @@
+"""Cross-entropy, and the one number that minimises it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from closeup.learn.heads.head import softmax
+
+DEFAULT_SCALE = 5.0
+"""Of scores from about 0 (not the class) to 1 (the class), where there is too little to fit it."""
+
+
+def cross_entropy(
+    probabilities: NDArray[Any], classes: NDArray[np.int64], least: float = 1e-30
+) -> float:
+    """Mean negative log-likelihood of ``(n,)`` classes by ``(n, k)`` probabilities, n at least 1.
+
+    A probability below `least` counts as that.
+    """
+    chosen = probabilities[np.arange(len(classes)), classes]
+    return -float(np.log(np.maximum(chosen, least)).mean())
+
+
+def least_loss(loss: Callable[[float], float], low: float, high: float) -> float:
+    """The number between `low` and `high`, searched on a logarithmic scale, of least loss."""
+    from scipy.optimize import minimize_scalar
+
+    found = minimize_scalar(
+        lambda log: loss(float(np.exp(log))), bounds=(np.log(low), np.log(high)), method="bounded"
+    )
+    return float(np.exp(found.x))
+
+
+def fit_scale(scores: NDArray[Any], classes: NDArray[np.int64]) -> float:
+    """The factor on ``(n, k)`` scores whose softmax makes the `classes` likeliest; 0.01 to 1000.
+
+    Heads keep it under the name ``temperature``, though it multiplies: it turns scores into
+    logits, which :func:`closeup.evaluate.calibration.fit_temperature` then divides.
+    """
+    return least_loss(lambda scale: cross_entropy(softmax(scale * scores), classes), 0.01, 1000)
