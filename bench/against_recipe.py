@@ -138,7 +138,6 @@ def embed_and_fit(crops: str, backbone: str, precision: Any) -> None:
     import numpy as np
 
     from closeup.core.config import EngineConfig
-    from closeup.core.memory import keep_memory
     from closeup.core.parallel import ordered_map
     from closeup.dataset.folds import grouped_folds
     from closeup.learn import heads
@@ -150,11 +149,8 @@ def embed_and_fit(crops: str, backbone: str, precision: Any) -> None:
     files = sorted(file for file in Path(crops).rglob("*") if file.is_file())
     labels = [file.parent.name for file in files]
     embedder = Embedder(find(backbone, "backbone"), EngineConfig(precision=precision))
-    with keep_memory():
-        inputs = ordered_map(
-            lambda file: prepare(read_picture(file), embedder.card.input)[0], files
-        )
-        vectors = np.stack(list(embedder.run(inputs)))
+    inputs = ordered_map(lambda file: prepare(read_picture(file), embedder.card.input)[0], files)
+    vectors = np.stack(list(embedder.run(inputs)))
     folds = grouped_folds(labels, [str(file) for file in files], 5, 0)
     heads.fit("ridge", vectors, labels, folds, 0, (vectors.shape[1],))
 

@@ -18,7 +18,6 @@ import numpy as np
 from PIL import Image
 
 from bench.machine import describe
-from closeup.core.memory import keep_memory
 from closeup.photos.picture import Picture
 
 FRACTIONS = (1, 2, 4, 8)
@@ -67,8 +66,7 @@ def main() -> None:
         files = sorted(folder.rglob("*.jpg"))[: given.limit]
         if not files:
             raise SystemExit(f"{folder} holds no .jpg")
-        with keep_memory():
-            rows = [costs(file) for file in files]
+        rows = [costs(file) for file in files]
         if number == 0:
             print(f"| photos | {' | '.join(rows[0])} |\n|{' --- |' * (1 + len(rows[0]))}")
         cells = [f"{median(row[name] for row in rows):.1f}" for name in rows[0]]

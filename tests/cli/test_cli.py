@@ -134,7 +134,7 @@ def test_review_listens_where_reports_link_to() -> None:
         (["run", "nowhere", "--out", "x"], 1, "nowhere"),
         (["run", "nowhere", "--out", "x", "--pad", "-1"], 2, "crop.pad"),
         (["predict", "nowhere", "a.jpg"], 1, "not a model folder"),
-        (["train", "nowhere"], 1, "no Closeup project"),
+        (["train", "nowhere"], 1, "not a Closeup project"),
         (["run", "--out", "x"], 2, "PHOTOS"),
     ],
 )

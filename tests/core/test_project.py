@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from closeup.core.errors import ProjectError
 from closeup.core.project import (
     Project,
     Table,
+    file_hash,
     key_of,
     read_table,
     write_atomically,
@@ -102,7 +104,7 @@ def test_config_round_trips(tmp_path: Path) -> None:
 
 
 def test_an_empty_folder_has_no_config(tmp_path: Path) -> None:
-    with pytest.raises(ProjectError, match="no Closeup project"):
+    with pytest.raises(ProjectError, match="not a Closeup project"):
         Project(tmp_path).config()
 
 
@@ -123,3 +125,13 @@ def test_key_depends_on_every_part_and_nothing_else() -> None:
 def test_key_refuses_what_has_no_value() -> None:
     with pytest.raises(TypeError, match="object"):
         key_of("s", 1, object())
+
+
+def test_a_file_hash_is_that_of_its_bytes(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"abc")
+    known = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert file_hash(tmp_path / "a") == file_hash(io.BytesIO(b"abc")) == known
+    with (tmp_path / "a").open("rb") as stream:
+        assert file_hash(stream) == known
+    with pytest.raises(OSError, match="No such file"):
+        file_hash(tmp_path / "none")

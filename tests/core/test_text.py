@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markupsafe import Markup
 
-from closeup.core.text import readable, visible, visible_json
+from closeup.core.text import first_of, readable, visible, visible_json
 
 
 @pytest.mark.parametrize("text", ["", "a", "Granny Smith", "é ü 🍎 漢字", "back\\slash", "👩‍👩‍👧"])
@@ -38,3 +38,9 @@ def test_nothing_shown_acts_on_a_terminal(text: str) -> None:
         assert not {unicodedata.category(c) for c in shown} & {"Cc", "Cs", "Zl", "Zp"}
         assert "\u202e" not in shown
     assert json.loads(visible_json(json.dumps(text, ensure_ascii=False))) == text
+
+
+def test_long_lists_of_names_are_shortened() -> None:
+    assert first_of([]) == ""
+    assert first_of("edcba") == "a, b, c, d, e"
+    assert first_of("fedcba") == "a, b, c, d, e and 1 more"

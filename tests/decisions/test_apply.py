@@ -87,14 +87,14 @@ def test_a_persons_boxes_all_count_whatever_was_asked_for() -> None:
     ]  # fmt: skip
     assert now["a"].state is CropState.NOT_FOUND
     assert now["a"].stand_in
-    assert "a person said" in now["a"].reason
+    assert "marked in review" in now["a"].reason
 
 
 def test_an_unreadable_photo_stays_unreadable_and_that_is_said() -> None:
     current = Current({"bad": {"bad": Verdict("oak", True)}}, {"bad": (Box(0, 0, 9, 9),)})
     assert decided(current) == decided(NOTHING)
     (note,) = notes_on(current, PHOTOS, [])[-1:]
-    assert "1 photo unreadable now were ignored: bad" in note
+    assert "1 photo now unreadable were ignored: bad" in note
 
 
 def test_what_is_gone_is_named() -> None:
@@ -203,7 +203,7 @@ def test_a_round_of_review_and_back(done: Path) -> None:
     pair = [examples[names[path]] for path in ("ash/3.png", "birch/3.png")]
     assert pair[0].group == pair[1].group
     assert pair[0].split == pair[1].split
-    assert any("1 photo no longer there" in note for note in result.notes)
+    assert any("1 photo no longer in the collection" in note for note in result.notes)
     review = result.to_json()["review"]
     assert review["decisions"] == {"accept": 1, "reject": 1, "relabel": 1, "not_found": 2,
                                    "boxes": 1, "same": 1, "different": 0}  # fmt: skip

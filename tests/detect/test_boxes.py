@@ -253,5 +253,5 @@ def test_names_that_grow_without_end_are_refused(tmp_path: Path) -> None:
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 10)]
     (tmp_path / "data.yaml").write_text("\n".join([*lines, "names: [*a9]"]))
     (tmp_path / "1.txt").write_text("0 0.5 0.5 0.2 0.2")
-    with pytest.raises(PhotosError, match="a name is no text"):
+    with pytest.raises(PhotosError, match="a name is not text"):
         read_boxes(tmp_path, [])

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from closeup.core.errors import NetworkDamaged
 from closeup.detect import picodet, ranked, yolox
-from closeup.detect.candidates import MOST, best_cells, best_first
+from closeup.detect.candidates import MOST, STRIDES, best_cells, best_first
 from closeup.networks import Card
 from closeup.networks.preprocess import InputSpec
 
@@ -46,7 +46,7 @@ def test_best_cells_is_bounded_and_stable() -> None:
 
 
 def yolox_raw(width: int, height: int, levels: int = 3) -> NDArray[np.float32]:
-    cells = sum(-(-width // s) * -(-height // s) for s in yolox.STRIDES[:levels])
+    cells = sum(-(-width // s) * -(-height // s) for s in STRIDES[:levels])
     return np.zeros((1, cells, 5 + len(CLASSES)), np.float32)
 
 
@@ -58,7 +58,7 @@ def test_yolox_finds_nothing_in_zeros() -> None:
 @pytest.mark.parametrize(("width", "height", "levels"), [(64, 64, 3), (96, 64, 4), (40, 72, 3)])
 def test_yolox_decodes_every_stride(width: int, height: int, levels: int) -> None:
     raw, start = yolox_raw(width, height, levels), 0
-    for stride in yolox.STRIDES[:levels]:
+    for stride in STRIDES[:levels]:
         columns, rows = -(-width // stride), -(-height // stride)
         column, row = columns - 1, rows - 1
         values = raw.copy()
@@ -103,7 +103,7 @@ def test_yolox_refuses_another_class_list() -> None:
 def picodet_maps(
     width: int, height: int, levels: int = 4, bins: int = 8
 ) -> dict[str, NDArray[np.float32]]:
-    cells = [-(-width // s) * -(-height // s) for s in picodet.STRIDES[:levels]]
+    cells = [-(-width // s) * -(-height // s) for s in STRIDES[:levels]]
     maps = {f"score{i}": np.zeros((1, n, 3), np.float32) for i, n in enumerate(cells)}
     return maps | {f"box{i}": np.zeros((1, n, 4 * bins), np.float32) for i, n in enumerate(cells)}
 
@@ -114,7 +114,7 @@ def test_picodet_finds_nothing_in_zeros() -> None:
 
 @pytest.mark.parametrize(("width", "height", "levels"), [(64, 64, 4), (104, 72, 4), (64, 96, 3)])
 def test_picodet_decodes_every_stride(width: int, height: int, levels: int) -> None:
-    for level, stride in enumerate(picodet.STRIDES[:levels]):
+    for level, stride in enumerate(STRIDES[:levels]):
         maps = picodet_maps(width, height, levels)
         columns, rows = -(-width // stride), -(-height // stride)
         cell = (rows - 1) * columns + columns - 1

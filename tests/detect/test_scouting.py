@@ -40,7 +40,7 @@ def test_nothing_seen() -> None:
     photos = some(a=3)
     result = scout(photos, seen(photos, "clock", 0.1))
     assert result.recommended == ()
-    assert "no category was seen" in result.warnings[0]
+    assert "no category was detected" in result.warnings[0]
     assert result.threshold == THRESHOLDS[0]
 
 

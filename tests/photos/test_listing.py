@@ -63,7 +63,7 @@ def test_a_path_that_is_not_text_is_named(tmp_path: Path) -> None:
 
 def test_photos_without_sub_folders(tmp_path: Path) -> None:
     save_photo(tmp_path / "a.jpg")
-    refused(tmp_path, "1 photos but no label; give a folder with one sub-folder per label")
+    refused(tmp_path, "1 photos but no label; use a folder with one sub-folder per label")
 
 
 def test_a_project_folder_is_no_source(tmp_path: Path) -> None:

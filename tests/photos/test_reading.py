@@ -380,7 +380,7 @@ def test_read_again(tmp_path: Path) -> None:
                   1, 1, hash_file(file))  # fmt: skip
     assert read_picture_again(photo).size == (20, 10)  # the time may be another, the bytes not
     Image.new("RGB", (20, 10), (1, 2, 3)).save(file)
-    with pytest.raises(ProjectError, match="another one of 20 x 10"):
+    with pytest.raises(ProjectError, match="a different photo of 20 x 10"):
         read_picture_again(photo)
     for size in ((10, 20), (10, 10), (40, 40)):
         save_photo(tmp_path / "a.png", size)

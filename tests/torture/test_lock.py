@@ -1,4 +1,4 @@
-"""One writer at a time; a lock needs no mending, whatever became of its holder."""
+"""One writer at a time; a lock never needs fixing, whatever became of its holder."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_the_folder_is_as_before(tmp_path: Path) -> None:
 
 def test_who_holds_it_is_named(tmp_path: Path, holder, tried: Tried) -> None:  # type: ignore[no-untyped-def]
     process, _ = holder
-    with pytest.raises(ProjectError, match=f"process {process.pid} on .*wait until it ends"), \
+    with pytest.raises(ProjectError, match=f"process {process.pid} on .*wait until"), \
             only_writer(tmp_path / "held"):  # fmt: skip
         pass
     with only_writer(tmp_path / "other"), pytest.raises(ProjectError, match=str(os.getpid())), \

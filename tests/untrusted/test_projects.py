@@ -201,7 +201,7 @@ def test_a_decision_that_nobody_can_have_made(project: Path, kind: str, value: A
             "VALUES (9, '', '', ?, 'p', ?, '', ?)",
             (kind, crop, json.dumps(value).replace("NaN", "1e999")),
         )
-    with pytest.raises(ProjectError, match=r"holds what is no decision \(row 2"):
+    with pytest.raises(ProjectError, match=r"holds a row that is not a decision \(row 2"):
         closeup.run(out=project)
 
 

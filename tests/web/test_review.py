@@ -64,7 +64,7 @@ def send(client: TestClient, decision: dict[str, Any], seen: dict[str, int] | No
 
 
 def test_a_folder_without_close_ups_is_refused_with_the_command(tmp_path: Path) -> None:
-    with pytest.raises(ProjectError, match=r"closeup\.toml|no Closeup project"):
+    with pytest.raises(ProjectError, match=r"closeup\.toml|not a Closeup project"):
         make_review_app(config_of(tmp_path))
     project = Project(tmp_path / "new")
     project.write_config(RunConfig.model_validate({"photos": {"source": "photos"}}))

@@ -2,13 +2,13 @@
 
 ::
 
-    CloseupError                 something the user can mend; the CLI prints it and exits 1
-    ├── UsageError               the call itself is off (CLI: exit 2)
+    CloseupError                 something the user can fix; the CLI prints it and exits 1
+    ├── UsageError               the call itself is wrong (CLI: exit 2)
     ├── PhotoError               one photo cannot be used; carries a stable `code`
     ├── PhotosError              the collection as a whole cannot be used
-    ├── NetworkError             a network (detector, backbone) cannot be had or used
-    │   ├── NetworkMissing       not in the cache and not to be fetched or converted
-    │   └── NetworkDamaged       a file whose hash, header or outputs are not what its card says
+    ├── NetworkError             a network (detector, backbone) cannot be obtained or used
+    │   ├── NetworkMissing       not in the cache, and cannot be downloaded or converted
+    │   └── NetworkDamaged       a file whose hash, header or outputs do not match its card
     ├── DatasetError             labels or splits do not make a classification problem
     ├── ProjectError             a project folder or table cannot be read or written
     └── ModelError               a model folder cannot be loaded
@@ -20,11 +20,11 @@ from __future__ import annotations
 
 
 class CloseupError(Exception):
-    """Base class: a fault in the input or surroundings that the user can mend."""
+    """Base class: a problem with the input or environment that the user can fix."""
 
 
 class UsageError(CloseupError):
-    """An argument is missing, unknown or contradicts another."""
+    """An argument is missing, unknown or contradicts another one."""
 
 
 class PhotoError(CloseupError):
@@ -36,7 +36,7 @@ class PhotoError(CloseupError):
         Stable machine-readable reason, e.g. ``"truncated"``; see
         :data:`closeup.photos.reading.CODES`.
     message
-        One sentence for a person, naming what was found.
+        One sentence for people that says what was found.
     """
 
     def __init__(self, code: str, message: str) -> None:
@@ -46,19 +46,19 @@ class PhotoError(CloseupError):
 
 
 class PhotosError(CloseupError):
-    """The folder or list of photos cannot be read, or holds no photo."""
+    """The folder or list of photos cannot be read, or contains no photo."""
 
 
 class NetworkError(CloseupError):
-    """A detector or backbone cannot be had or used."""
+    """A detector or backbone cannot be obtained or used."""
 
 
 class NetworkMissing(NetworkError):
-    """The network is not in the cache and cannot be fetched or converted here."""
+    """The network is not in the cache and cannot be downloaded or converted here."""
 
 
 class NetworkDamaged(NetworkError):
-    """A network file is not what its card says (hash, size, header, outputs)."""
+    """A network file does not match its card (hash, size, header, outputs)."""
 
 
 class DatasetError(CloseupError):

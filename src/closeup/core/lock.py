@@ -1,8 +1,8 @@
-"""One writer at a time, and nothing left behind by those that were killed.
+"""One writer at a time, and nothing left behind by processes that were killed.
 
-Locks are advisory ones of the system (``flock``): whatever ends a process, a reboot too, frees
-them, so none has ever to be removed by hand. Where the system or the file system knows none
-(Windows, some network shares) nothing is locked.
+The locks are the operating system's own, by `filelock`: whatever ends a process, even a power cut,
+frees them, so none ever has to be removed by hand. On a file system without locks (some network
+shares) nothing is locked.
 """
 
 from __future__ import annotations
@@ -16,18 +16,21 @@ import shutil
 import socket
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from closeup.core.errors import ProjectError
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 LOCK_FILE = ".closeup-lock"
 HALF_FILE = ".writing-"
 HALF_FOLDERS = (".making-", ".new-")
-"""What half-written files and folders are called, until they are renamed."""
+"""Prefixes of half-written files and folders, which are renamed once they are complete."""
 
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 _NO_RIGHTS = {errno.EACCES, errno.EPERM, errno.EROFS}
@@ -35,119 +38,95 @@ _NO_RIGHTS = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 @contextmanager
 def only_writer(folder: Path) -> Iterator[None]:
-    """Let nobody else write into `folder` until the block ends; it is made if need be.
+    """Let nobody else write into `folder` until the block ends; it is created if need be.
 
-    Where nothing may be written there at all, nothing is locked: whoever tries is told so then. A
-    folder that was made for the lock and stayed empty is removed again.
+    Where nothing may be written at all, nothing is locked: the attempt to write will say so. A
+    folder that was created for the lock and is still empty at the end is removed again.
 
     Raises
     ------
     ProjectError
-        Where another process, or another thread of this one, is writing there: it is named.
+        Where another process, or another thread of this one, is writing there; the message names
+        it.
     """
     fresh = [path for path in (folder, *folder.parents) if not path.exists()]
-    handle = _taken(folder / LOCK_FILE)
+    file = folder / LOCK_FILE
+    lock = _taken(file)
     try:
         yield
     finally:
-        if handle is not None:
-            with contextlib.suppress(OSError):
-                (folder / LOCK_FILE).unlink()
-            os.close(handle)
+        if lock is not None:
+            with contextlib.suppress(OSError):  # Windows removes it as it is released
+                file.unlink()  # not later, when it may be the next writer's
+            lock.release()
             for path in fresh:
                 with contextlib.suppress(OSError):
                     path.rmdir()
 
 
-def _taken(file: Path) -> int | None:
-    """The open and locked lock file; None where there are no locks to be had."""
+def _file_lock(file: Path, on_acquired: Callable[[int], None] | None = None) -> BaseFileLock:
+    """A lock that is tried once, whose holder may be another thread of this process."""
+    from filelock import FileLock
+
+    return FileLock(
+        file, blocking=False, thread_local=False, fallback_to_soft=False, on_acquired=on_acquired
+    )
+
+
+def _taken(file: Path) -> BaseFileLock | None:
+    """The lock of `file`, held; None where there are no locks to be had."""
+    from filelock import Timeout
+
     while True:
+        lock = _file_lock(file, _sign)
         try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            # Never through a link, which may lead to a file of somebody else's.
-            how = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0)
-            handle = os.open(file, how | getattr(os, "O_NOFOLLOW", 0), 0o644)
+            lock.acquire()  # creates the folder, too
+            return lock
+        except Timeout:
+            # Where it is gone, its holder ended just now.
+            if file.exists():
+                raise ProjectError(_held(file)) from None
         except OSError as err:
-            if err.errno in _NO_RIGHTS:
+            if err.errno in _NO_LOCKS | _NO_RIGHTS:
                 return None
             raise ProjectError(
-                f"cannot write {file}: {err.strerror or err}; free the space or rights it needs "
-                "and run again"
+                f"cannot write {file}: {err.strerror or err}; free up space or fix the "
+                "permissions, then run again"
             ) from err
-        try:
-            if not _lock(handle):
-                os.close(handle)
-                return None
-        except BlockingIOError:
-            os.close(handle)
-            raise ProjectError(_held(file)) from None
-        # Whoever held it before may have removed the file between opening and locking it.
-        if _is(handle, file):
-            _sign(handle)
-            return handle
-        os.close(handle)
-
-
-def _lock(handle: int) -> bool:
-    """Lock an open file or folder; False where the system cannot.
-
-    Raises
-    ------
-    BlockingIOError
-        Where somebody else holds it.
-    """
-    if sys.platform == "win32":
-        return False
-    import fcntl
-
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise
-    except OSError as err:
-        if err.errno in _NO_LOCKS:
-            return False
-        raise
-    return True
-
-
-def _is(handle: int, path: Path) -> bool:
-    """Whether an open file or folder is still what lies at `path`."""
-    try:
-        return os.path.samestat(os.fstat(handle), path.stat())
-    except FileNotFoundError:
-        return False
 
 
 def _sign(handle: int) -> None:
-    """Say in the lock file who holds it; a full disk is no reason to stop here."""
+    """Write into the lock file who holds it; a full disk is no reason to stop here.
+
+    It begins with a space, for the first byte is what Windows locks, and then nobody can read it.
+    """
     about = {
         "process": os.getpid(), "host": socket.gethostname(),
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "since": datetime.now().astimezone().isoformat(timespec="seconds"),
     }  # fmt: skip
     with contextlib.suppress(OSError):
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, json.dumps(about).encode(), 0)
+        os.ftruncate(handle, os.write(handle, f" {json.dumps(about)}".encode()))
 
 
 def _held(file: Path) -> str:
-    about: dict[str, Any] = {}
-    with contextlib.suppress(OSError, ValueError):  # it may not have signed yet
-        read = json.loads(file.read_text(encoding="utf8"))
-        about = read if isinstance(read, dict) else {}
-    who = "another process"
-    if about:
-        who = "process {process} on {host} ({command}), since {since}".format_map(
-            {key: about.get(key, "?") for key in ("process", "host", "command", "since")}
+    about: Any = None
+    # It may not be signed yet.
+    with contextlib.suppress(OSError, ValueError), file.open("rb", buffering=0) as stream:
+        stream.seek(1)
+        about = json.loads(stream.read())
+    who = "another process is writing to it"
+    if isinstance(about, dict):
+        who = "process {process} on {host} ({command}) has been writing to it since {since}".format(
+            **{key: about.get(key, "?") for key in ("process", "host", "command", "since")}
         )
-    return f"{file.parent} is being written by {who}; wait until it ends, or give another folder"
+    return f"{file.parent} is in use: {who}; wait until it has finished, or use another folder"
 
 
 def sweep(folder: Path, *, deep: bool = True) -> None:
     """Remove what killed processes left half-written in `folder`, and below it if `deep`.
 
-    Only for who holds its lock: what a living process is writing looks no different.
+    Only for the holder of its lock: files that a running process is writing look no different.
     """
     for base, folders, files in os.walk(folder):
         for name in files:
@@ -163,39 +142,36 @@ def sweep(folder: Path, *, deep: bool = True) -> None:
 
 @contextmanager
 def work_folder(parent: Path, prefix: str) -> Iterator[Path]:
-    """A folder of one's own in `parent` to make something in, gone when the block ends.
+    """A temporary folder in `parent` to build something in, removed when the block ends.
 
-    It is locked, so that :func:`sweep_dead` can tell it from one whose process was killed. `prefix`
-    is one of :data:`HALF_FOLDERS`.
+    A lock file in it lets :func:`sweep_dead` tell it from one whose process was killed. `prefix` is
+    one of :data:`HALF_FOLDERS`.
     """
+    from filelock import Timeout
+
     parent.mkdir(parents=True, exist_ok=True)
     sweep_dead(parent)
     with contextlib.ExitStack() as stack:
         while True:
             folder = Path(tempfile.mkdtemp(dir=parent, prefix=prefix))
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
-            if sys.platform == "win32":
+            try:
+                stack.enter_context(_file_lock(folder / LOCK_FILE))
                 break
-            # Between making and locking it, somebody may have swept it away.
-            with contextlib.suppress(BlockingIOError, FileNotFoundError):
-                handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-                stack.callback(os.close, handle)
-                _lock(handle)
-                if _is(handle, folder):
-                    break
+            except (Timeout, FileNotFoundError, FileExistsError):
+                continue  # somebody swept it away before it was locked
+            except OSError as err:
+                if err.errno not in _NO_LOCKS:
+                    raise
+                break
         yield folder
 
 
 def sweep_dead(parent: Path) -> None:
-    """Remove the work folders in `parent` whose processes are gone."""
-    if sys.platform == "win32" or not parent.is_dir():
-        return
+    """Remove the work folders in `parent` whose processes have ended."""
     for prefix in HALF_FOLDERS:
         for folder in parent.glob(f"{prefix}*"):
             with contextlib.suppress(OSError):
-                handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-                try:
-                    if _lock(handle):
-                        shutil.rmtree(folder, ignore_errors=True)
-                finally:
-                    os.close(handle)
+                with _file_lock(folder / LOCK_FILE):
+                    shutil.rmtree(folder, ignore_errors=True)
+                folder.rmdir()  # on Windows the lock file has kept it until now

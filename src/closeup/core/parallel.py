@@ -1,19 +1,18 @@
-"""Map a function over many items with threads: in order, and never far ahead of the consumer.
+"""Map a function over many items with threads, in order and never far ahead of the consumer.
 
-And how many processors there are, for us and for linear algebra.
+Also: how many processors there are, for us and for linear algebra.
 """
 
 from __future__ import annotations
 
 import math
 import os
-import threading
-import time
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -23,10 +22,6 @@ if TYPE_CHECKING:
 A = TypeVar("A")
 B = TypeVar("B")
 
-WORTH_A_THREAD = 0.006
-"""Seconds of an item for which one more thread pays."""
-MANY = 16
-"""Results that may wait where each takes less than that: such items are small, too."""
 _CGROUP = Path("/sys/fs/cgroup")
 
 
@@ -35,136 +30,54 @@ def ordered_map(
 ) -> Iterator[B]:
     """Yield ``function(item)`` for every item, in order, computed by threads.
 
-    Worth it for work that releases the interpreter lock: reading, decoding, resizing.
+    Worth it for work that releases the interpreter lock: reading, decoding, resizing. Unlike
+    ``Executor.map`` it takes an item only when it is about to be needed (as that does with
+    `buffersize`, from Python 3.14 on).
 
     Parameters
     ----------
     workers
-        Threads; 0 for as many as the work keeps busy: one for items of a few milliseconds, whose
-        threads would spend their time handing the lock to each other, up to one per available
-        processor, at most 8.
+        Threads; 0 for one per available processor, at most 8.
     ahead
-        Results held at most while the consumer is busy, which bounds memory whatever the length
-        of `items`; 0 for twice the workers, and for :data:`MANY` of items that are quick, so
-        that the consumer need not wait whenever the thread does not get its turn. Once a slow one
-        comes, which may be large, none that was handed over before is begun too early either.
+        Items taken at most before the consumer has had their results, which bounds memory whatever
+        the length of `items`; 0 for twice the workers.
 
     Raises
     ------
     Whatever `function` or `items` raise, at the place of the item concerned.
     """
+    workers = workers or min(8, available_cpus())
+    ahead = ahead or 2 * workers
     waiting: deque[Future[B]] = deque()
-    # A pool for each thread (which starts with its first item), so that any number can be used.
-    pools = [
-        ThreadPoolExecutor(1, thread_name_prefix="closeup")
-        for _ in range(workers or min(8, available_cpus()))
-    ]
-    width = _Width(len(pools), fixed=bool(workers))
-    gate = _Gate(lambda: ahead or width.ahead)
-    work = gate.before(function if workers else width.watching(function))
-    try:
-        for number, item in enumerate(items):
-            waiting.append(pools[number % width.value].submit(work, number, item))
-            while len(waiting) >= (ahead or width.ahead):
-                yield gate.take(waiting.popleft())
-        while waiting:
-            yield gate.take(waiting.popleft())
-    finally:
-        gate.close()
-        for pool in pools:
-            pool.shutdown(wait=False, cancel_futures=True)
-        for pool in pools:
-            pool.shutdown(wait=True)
-
-
-class _Gate:
-    """Lets an item begin once it is less than `limit()` ahead of those that were taken."""
-
-    def __init__(self, limit: Callable[[], int]) -> None:
-        self._limit = limit
-        self._taken = 0
-        self._closed = False
-        self._changed = threading.Condition()
-
-    def before(self, function: Callable[[A], B]) -> Callable[[int, A], B]:
-        """`function` of the item of a number, not begun too early, nor after the gate is closed."""
-
-        def work(number: int, item: A) -> B:
-            with self._changed:
-                self._changed.wait_for(lambda: self._closed or number - self._taken < self._limit())
-                if self._closed:
-                    raise CancelledError
-            return function(item)
-
-        return work
-
-    def take(self, future: Future[B]) -> B:
-        """The result of the next item."""
-        result = future.result()
-        with self._changed:
-            self._taken += 1
-            self._changed.notify_all()
-        return result
-
-    def close(self) -> None:
-        """Nothing more is wanted."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
-
-
-class _Width:
-    """How many threads to use, by the processor time that the last items took."""
-
-    def __init__(self, most: int, *, fixed: bool) -> None:
-        self._most = most
-        self._fixed = fixed
-        self._mean = 0.0
-        self._last = 0.0
-        self._seen = 0
-
-    @property
-    def value(self) -> int:
-        """At least 1."""
-        return self._most if self._fixed else min(self._most, 1 + int(self._mean / WORTH_A_THREAD))
-
-    @property
-    def ahead(self) -> int:
-        """How many results may wait."""
-        quick = not self._fixed and self._seen and max(self._mean, self._last) < WORTH_A_THREAD
-        return MANY if quick else 2 * self.value
-
-    def watching(self, function: Callable[[A], B]) -> Callable[[A], B]:
-        """`function`, watched. Two threads may write at once: then one of two means is lost."""
-
-        def watched(item: A) -> B:
-            start = time.thread_time()
-            result = function(item)
-            taken = time.thread_time() - start
-            self._last = taken
-            self._seen += 1
-            # The mean of all at first, then ever more of the last hundred or so.
-            self._mean += (taken - self._mean) / min(self._seen, 100)
-            return result
-
-        return watched
+    with ThreadPoolExecutor(workers, thread_name_prefix="closeup") as pool:
+        try:
+            for item in items:
+                waiting.append(pool.submit(function, item))
+                if len(waiting) >= ahead:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
-    """Let NumPy's linear algebra run on one thread, for small products among other threads' work.
+    """Run linear algebra on one thread, for small products or where other threads work as well.
 
-    OpenBLAS has each of its threads wait busily for the next product, so a few small ones a second
-    take the processors from everything else. The setting is the whole process's, and the first
-    thread's that asks for it: while its block lasts those of others change nothing.
+    OpenBLAS lets each of its threads wait busily for the next product, so a few small ones a second
+    take the processors from everything else. And sums then come out the same on any number of
+    processors. The limit holds for the whole process and for the libraries that are loaded by now
+    (SciPy brings one of its own). The first thread to ask sets and lifts it: while its block lasts,
+    those of other threads change nothing.
     """
-    with _blas().limit(limits=1, user_api="blas"):
+    with _blas(len(sys.modules)).limit(limits=1, user_api="blas"):
         yield
 
 
-@cache
-def _blas() -> ThreadpoolController:
-    """Made once: it looks through all libraries that are loaded."""
+@lru_cache(1)
+def _blas(modules: int) -> ThreadpoolController:
+    """Searches all loaded libraries, so only again when more `modules` are imported."""
     import numpy as np  # noqa: F401 - whose library it is to find
     from threadpoolctl import ThreadpoolController
 

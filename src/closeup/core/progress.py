@@ -1,4 +1,4 @@
-"""How long work reports itself: a callback, silent unless the caller passes one."""
+"""Progress reports of long work: a callback that does nothing unless the caller passes one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def silent(stage: str, done: int, total: int) -> None:
 
 
 def track(items: Iterable[T], stage: str, total: int, progress: Progress = silent) -> Iterator[T]:
-    """Yield `items` unchanged, reporting after each one that the consumer has finished with."""
+    """Yield `items` unchanged, and report each one once the consumer is done with it."""
     progress(stage, 0, total)
     for done, item in enumerate(items, 1):
         yield item

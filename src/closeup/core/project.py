@@ -1,9 +1,9 @@
 """The project folder: the only module that writes into one.
 
 Tables are Parquet files whose schema metadata holds the format version, the key of the stage that
-made them, and a small JSON of further facts. A file is written beside its place and renamed, so a
-reader sees the old one or the new one, never half. The key of a stage is the hash of what went
-in; where it is unchanged there is nothing to do.
+made them, and a small JSON of further facts. A file is written under another name and renamed, so a
+reader sees the old one or the new one, never half of one. The key of a stage is the hash of its
+inputs; where it is unchanged there is nothing to do.
 """
 
 from __future__ import annotations
@@ -17,30 +17,12 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
-from closeup.core.config import (
-    CONFIG_FILE,
-    RunConfig,
-    resolve,
-    to_toml,
-)
-from closeup.core.errors import (
-    ProjectError,
-    UsageError,
-)
-from closeup.core.lock import (
-    HALF_FILE,
-    LOCK_FILE,
-    only_writer,
-    sweep,
-)
-from closeup.core.tables import (
-    FORMAT,
-    Table,
-    encode_table,
-    read_table,
-)
+from closeup.core.config import CONFIG_FILE, RunConfig, resolve, to_toml
+from closeup.core.errors import ProjectError, UsageError
+from closeup.core.lock import HALF_FILE, LOCK_FILE, only_writer, sweep
+from closeup.core.tables import FORMAT, Table, encode_table, read_table
 from closeup.core.types import values_of
 
 __all__ = [
@@ -48,6 +30,7 @@ __all__ = [
     "Project",
     "Table",
     "encode_table",
+    "file_hash",
     "key_of",
     "place_in",
     "read_table",
@@ -62,9 +45,10 @@ T = TypeVar("T")
 
 
 def key_of(stage: str, version: int, *parts: object) -> str:
-    """The hash of what goes into a stage: its name, its version, and any JSON-able parts.
+    """The hash of a stage's inputs: its name, its version, and any parts that JSON can hold.
 
-    Dataclass rows, tuples, enums and paths count by value; the order of mapping keys does not.
+    Dataclass rows, tuples, enums and paths count by value; the order of a mapping's keys does not
+    matter.
 
     >>> key_of("crop", 1, {"a": 1, "b": 2}) == key_of("crop", 1, {"b": 2, "a": 1})
     True
@@ -81,6 +65,20 @@ def _plain(value: object) -> object:
     raise TypeError(f"{type(value).__name__} cannot be part of a stage key")
 
 
+def file_hash(file: Path | IO[bytes]) -> str:
+    """SHA-256 of a file's bytes, or of the rest of an open one's, as 64 hex digits.
+
+    Raises
+    ------
+    OSError
+        Where it cannot be read.
+    """
+    if isinstance(file, Path):
+        with file.open("rb") as stream:
+            return file_hash(stream)
+    return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+
+
 def write_atomically(
     file: Path, data: bytes | Iterable[bytes | memoryview], *, durable: bool = True
 ) -> None:
@@ -91,23 +89,23 @@ def write_atomically(
     data
         The file's bytes, whole or in parts.
     durable
-        Also wait until the bytes are on the disk, which guards against a power cut.
+        Also wait until the bytes are on the disk, to survive a power cut.
 
     Raises
     ------
     ProjectError
-        Where the folder cannot be written (full, read-only), naming the file.
+        Where the folder cannot be written to (full, read-only); the message names the file.
     """
     with _cannot_write(file), _written_beside(file, data, durable) as temporary:
         temporary.replace(file)
 
 
 def write_together(files: Mapping[Path, bytes], card: Path, about: bytes) -> None:
-    """Replace `files` and the `card` that names them, the old or the new ones all together.
+    """Replace `files` and the `card` that names them, all of them or none.
 
-    Everything is written beside its place first, so a full disk leaves the old ones as they were.
-    Then all are renamed. A process that is killed in that moment leaves no card, never one that
-    names other files than those beside it.
+    Everything is first written under other names, so a full disk leaves the old files as they were.
+    Then all are renamed. A process that is killed at that moment leaves no card, never one that
+    names files other than those next to it.
 
     Raises
     ------
@@ -129,7 +127,7 @@ def write_together(files: Mapping[Path, bytes], card: Path, about: bytes) -> Non
 def _written_beside(
     file: Path, data: bytes | Iterable[bytes | memoryview], durable: bool
 ) -> Iterator[Path]:
-    """`data` in a file beside `file`, to be renamed in the block; gone after it where it is not."""
+    """`data` in a file next to `file`, to be renamed in the block; otherwise removed after it."""
     file.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=file.parent, prefix=HALF_FILE)
     temporary = Path(name)
@@ -153,12 +151,12 @@ def _cannot_write(file: Path) -> Iterator[None]:
     except OSError as err:
         reason = err.strerror or str(err)
         raise ProjectError(
-            f"cannot write {file}: {reason}; free the space or rights it needs and run again"
+            f"cannot write {file}: {reason}; free up space or fix the permissions, then run again"
         ) from err
 
 
 def place_in(folder: Path, name: str) -> Path:
-    """As :meth:`Project.place`, for whoever knows no more than the project's folder."""
+    """As :meth:`Project.place`, given only the project's folder."""
     file = folder / name
     inside = os.path.realpath(folder)
     if os.path.commonpath([inside, os.path.realpath(file)]) != inside:
@@ -169,50 +167,50 @@ def place_in(folder: Path, name: str) -> Path:
 
 
 class Project:
-    """A project folder, made by ``closeup run … --out FOLDER``.
+    """A project folder, created by ``closeup run … --out FOLDER``.
 
     Parameters
     ----------
     folder
-        A project, or a path where there is none yet (it is made by the first write).
+        A project, or a path where there is none yet (the first write creates it).
 
     Raises
     ------
     ProjectError
-        Where `folder` is a file, or a folder that holds something but is no project: nothing of
-        the user's is ever mixed with ours.
+        Where `folder` is a file, or a folder that holds something but is not a project: the user's
+        files are never mixed with ours.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         if folder.exists() and not folder.is_dir():
-            raise ProjectError(f"{folder} is a file; give a folder to --out")
-        strange = folder.is_dir() and any(map(_is_foreign, folder.iterdir()))
-        if strange and not self.config_file.exists():
+            raise ProjectError(f"{folder} is a file; --out takes a folder")
+        foreign = folder.is_dir() and any(map(_is_foreign, folder.iterdir()))
+        if foreign and not self.config_file.exists():
             raise ProjectError(
-                f"{folder} holds files but no {CONFIG_FILE}, so it is no Closeup project; "
+                f"{folder} holds files but no {CONFIG_FILE}, so it is not a Closeup project; "
                 "give --out a new folder"
             )
 
     def place(self, name: str) -> Path:
-        """Where the file `name` of the project lies, whether it is there or not.
+        """The path of the file `name` of the project, whether it exists or not.
 
         Raises
         ------
         ProjectError
             Where that is outside the folder: by the name itself, or through a link. A project may
-            be a stranger's, and nothing outside it is ever written, removed or taken for its own.
+            come from a stranger, so nothing outside it is ever written, removed or trusted.
         """
         return place_in(self.folder, name)
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """Write alone until the block ends; what killed processes left half-written is removed.
+        """Be the only writer until the block ends; what killed processes left is removed.
 
         Raises
         ------
         ProjectError
-            Where somebody else is writing: who is named.
+            Where somebody else is writing; the message names them.
         """
         with only_writer(self.folder):
             sweep(self.folder)
@@ -220,11 +218,11 @@ class Project:
 
     @property
     def config_file(self) -> Path:
-        """Where the resolved configuration lies."""
+        """The path of the resolved configuration."""
         return self.place(CONFIG_FILE)
 
     def write_config(self, config: RunConfig) -> None:
-        """Write ``closeup.toml`` where it differs from what is there."""
+        """Write ``closeup.toml`` unless it is the same already."""
         text = to_toml(config).encode()
         if not self.config_file.exists() or self.config_file.read_bytes() != text:
             write_atomically(self.config_file, text)
@@ -235,12 +233,12 @@ class Project:
         Raises
         ------
         ProjectError
-            Where there is none (the folder is no project) or it cannot be used.
+            Where there is none (the folder is not a project) or it cannot be used.
         """
         if not self.config_file.exists():
             raise ProjectError(
-                f"{self.folder} is no Closeup project (no {CONFIG_FILE}); "
-                "make one with `closeup run PHOTOS --out FOLDER`"
+                f"{self.folder} is not a Closeup project (no {CONFIG_FILE}); "
+                "create one with `closeup run PHOTOS --out FOLDER`"
             )
         try:
             return resolve({}, self.config_file)
@@ -273,11 +271,11 @@ class Project:
         compute: Callable[[Table[R] | None], Iterable[R]],
         fits: Callable[[Sequence[R]], bool] = lambda _: True,
     ) -> Table[R]:
-        """The table of a stage: read where its key is `key`, computed and written where not.
+        """The table of a stage: read if its key is `key`, otherwise computed and written.
 
-        `compute` gets the old table (or None) and may reuse rows of it. Whoever looks its rows up
-        elsewhere says by `fits` whether they are there: a table of the right key may still be a
-        stranger's. One that does not fit is computed.
+        `compute` gets the old table (or None) and may reuse its rows. `fits` checks them where they
+        refer to other tables: even a table with the right key may come from a stranger. One that
+        does not fit is computed again.
         """
         old = self.read(name, row)
         if old is not None and old.key == key and fits(old.rows):
@@ -299,34 +297,34 @@ class Project:
     def write_bytes(
         self, name: str, data: bytes | Iterable[bytes | memoryview], *, durable: bool = True
     ) -> Path:
-        """Write a file below the project, in one step; returns where it lies.
+        """Write a file below the project, in one step; returns its path.
 
         Raises
         ------
         ProjectError
-            Where it cannot be written, or the name leads outside the project.
+            Where it cannot be written, or leads outside the project.
         """
         file = self.place(name)
         write_atomically(file, data, durable=durable)
         return file
 
     def remove(self, names: Iterable[str]) -> None:
-        """Remove files that an earlier run of ours wrote below the project, if still there.
+        """Remove files that an earlier run wrote below the project, if they still exist.
 
-        Folders that are empty then go with them: in an ImageFolder each stands for a label.
+        Folders left empty are removed too: in an ImageFolder each stands for a label.
         """
         for name in names:
             file = self.place(name)
             file.unlink(missing_ok=True)
-            with contextlib.suppress(OSError):  # not empty, or not there
+            with contextlib.suppress(OSError):  # not empty, or already gone
                 for folder in file.relative_to(self.folder).parents[:-1]:
                     (self.folder / folder).rmdir()
 
     def remove_folder(self, name: str) -> None:
-        """Remove a folder of ours below the project with all it holds, if it is there."""
+        """Remove one of our folders below the project with everything in it, if it exists."""
         shutil.rmtree(self.place(name), ignore_errors=True)
 
 
 def _is_foreign(path: Path) -> bool:
-    """Whether something in a folder is not of ours, as a process killed at once leaves it."""
+    """Whether something in a folder is not ours, not even left by a process that was killed."""
     return path.name != LOCK_FILE and not path.name.startswith(HALF_FILE)

@@ -1,6 +1,6 @@
 """Tables: rows of one dataclass in a Parquet file, with the key of the stage that made them.
 
-A table may be a stranger's, so it is checked column by column when it is read.
+A table may come from a stranger, so it is checked column by column when it is read.
 """
 
 from __future__ import annotations
@@ -17,12 +17,11 @@ from closeup.core.errors import ProjectError
 from closeup.core.types import Box
 
 FORMAT = 1
-_BOX_FIELDS = ("x1", "y1", "x2", "y2")
 _ROWS_PER_BYTE = 8
 _UNPACKED = 1000
 _LITTLE = 10_000_000
 _BATCH = 4_096
-# What reading a file that is no table may raise beside Arrow's own.
+# What reading a file that is not a table may raise, apart from Arrow's own errors.
 _NO_TABLE = (OSError, LookupError, ValueError, TypeError, ArithmeticError, RuntimeError)
 
 R = TypeVar("R")
@@ -47,23 +46,18 @@ def encode_table(row: type[R], rows: Sequence[R], key: str, meta: Mapping[str, A
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    kinds: dict[type, Any] = {str: pa.string(), int: pa.int64(), float: pa.float64()}
-    kinds[bool] = pa.bool_()
-    columns: dict[str, Any] = {}
+    columns: dict[str, list[Any]] = {}
     for name, kind in _fields(row).items():
         values = [getattr(item, name) for item in rows]
         if kind is Box:
-            for place, corner in enumerate(_BOX_FIELDS):
-                column = pa.array([float(box[place]) for box in values], pa.float64())
-                columns[f"{name}_{corner}"] = column
-        elif issubclass(kind, StrEnum):
-            columns[name] = pa.array([str(value) for value in values], pa.string())
+            for place, corner in enumerate(Box._fields):
+                columns[f"{name}_{corner}"] = [float(box[place]) for box in values]
         else:
-            columns[name] = pa.array(values, kinds[kind])
+            columns[name] = values
     facts = {"format": FORMAT, "row": row.__name__, "key": key, "meta": dict(meta)}
-    table = pa.table(columns).replace_schema_metadata({"closeup": json.dumps(facts)})
+    schema = pa.schema(_columns(row), metadata={"closeup": json.dumps(facts)})
     sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd")
+    pq.write_table(pa.table(columns, schema=schema), sink, compression="zstd")
     return bytes(sink.getvalue())
 
 
@@ -77,7 +71,7 @@ def read_table(file: Path, row: type[R]) -> Table[R]:
     """
     import pyarrow as pa
 
-    again = "delete it and run again: it will be made anew"
+    again = "delete it and run again to recreate it"
     try:
         table = read_parquet(file)
         facts = json.loads((table.schema.metadata or {})[b"closeup"])
@@ -88,7 +82,7 @@ def read_table(file: Path, row: type[R]) -> Table[R]:
     if found > FORMAT:
         raise ProjectError(f"{file} has format {found}, this version reads {FORMAT}; upgrade")
     if found < FORMAT:
-        raise ProjectError(f"{file} has format {found}, which was never in use; {again}")
+        raise ProjectError(f"{file} has format {found}, which never existed; {again}")
     try:
         if kind != row.__name__:
             raise KeyError(f"rows are {kind}, expected {row.__name__}")
@@ -121,17 +115,17 @@ def _columns(row: type) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, kind in _fields(row).items():
         if kind is Box:
-            found |= {f"{name}_{corner}": pa.float64() for corner in _BOX_FIELDS}
+            found |= {f"{name}_{corner}": pa.float64() for corner in Box._fields}
         else:
             found[name] = pa.string() if issubclass(kind, StrEnum) else kinds[kind]
     return found
 
 
 def read_parquet(file: Path) -> Any:
-    """All of a Parquet file, read by this thread alone and refused where it unpacks enormously.
+    """A whole Parquet file, read by this thread alone; one that unpacks to too much is refused.
 
     ``pyarrow.parquet.read_table`` scans with threads that may still hold the file's Python bytes
-    when the interpreter ends; letting go of them then aborts the process. A column of one value
+    when the interpreter exits; releasing them then aborts the process. A column of one value
     packs so well that a few kilobytes may hold billions of rows: no table of ours or of photos
     has more than eight rows for each byte of its file, or unpacks to a thousand times its size.
 
@@ -148,24 +142,22 @@ def read_parquet(file: Path) -> Any:
     data = file.read_bytes()
     parquet = pq.ParquetFile(pa.BufferReader(data), pre_buffer=False)
     if parquet.metadata.num_rows > _ROWS_PER_BYTE * len(data):
-        raise ValueError(
-            f"it says it has {parquet.metadata.num_rows:,} rows, too many for its size"
-        )
+        raise ValueError(f"it claims {parquet.metadata.num_rows:,} rows, too many for its size")
     groups = (parquet.metadata.row_group(n) for n in range(parquet.metadata.num_row_groups))
     batches, room = [], _UNPACKED * len(data) + _LITTLE
     if sum(group.total_byte_size for group in groups) > room:
-        raise ValueError("it unpacks to more than a table of its size can hold")
+        raise ValueError("it unpacks to more than a table of its size can contain")
     for batch in parquet.iter_batches(_BATCH, use_threads=False):
         room -= batch.nbytes
         if room < 0:
-            raise ValueError("it unpacks to more than a table of its size can hold")
+            raise ValueError("it unpacks to more than a table of its size can contain")
         batches.append(batch)
     return pa.Table.from_batches(batches, parquet.schema_arrow)
 
 
 def _decode(columns: dict[str, list[Any]], name: str, kind: type) -> list[Any]:
     if kind is Box:
-        corners = [columns[f"{name}_{corner}"] for corner in _BOX_FIELDS]
+        corners = [columns[f"{name}_{corner}"] for corner in Box._fields]
         return [Box(*values) for values in zip(*corners, strict=True)]
     if issubclass(kind, StrEnum):
         return [kind(value) for value in columns[name]]

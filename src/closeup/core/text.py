@@ -1,12 +1,13 @@
-"""Names from elsewhere as text that is safe to show.
+"""Text from elsewhere, made safe to display.
 
 A file name, a label or a network's card may hold line breaks, terminal codes or characters that
-turn the reading direction: shown as they are, they could fake a line of output, or do worse.
+change the reading direction. Displayed as they are, they could fake a line of output, or worse.
 """
 
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterable
 
 # Control characters, halves of a pair (how Python keeps bytes that are not UTF-8), line ends.
 _UNSAFE = frozenset({"Cc", "Cs", "Zl", "Zp"})
@@ -14,7 +15,7 @@ _TURNING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u20
 
 
 def visible(text: str, keep: str = "") -> str:
-    """`text` on one line, what a terminal would act on written as an escape, but for `keep`.
+    """`text` on one line, with escapes for everything a terminal would act on, except `keep`.
 
     >>> visible("a\\nb \\x1b[31m"), visible("é 🍎")
     ('a\\\\nb \\\\x1b[31m', 'é 🍎')
@@ -28,15 +29,26 @@ def visible(text: str, keep: str = "") -> str:
 
 
 def visible_json(text: str) -> str:
-    """JSON of the same value without characters that a terminal would act on."""
+    """The same JSON with escapes for characters that a terminal would act on."""
     if text.isascii() and text.isprintable():
         return text
     return "".join(f"\\u{ord(char):04x}" if _is_unsafe(char) else char for char in text)
 
 
 def readable(value: object) -> object:
-    """For pages: a text as :func:`visible` but for line ends; anything else as it is."""
+    """For pages: a string as by :func:`visible`, with its line breaks; anything else unchanged."""
     return type(value)(visible(value, keep="\n\t")) if isinstance(value, str) else value
+
+
+def first_of(names: Iterable[str], most: int = 5) -> str:
+    """The first names in order, at most `most`, and how many more there are.
+
+    >>> first_of(["c", "a", "b"], 2), first_of(["a"], 2)
+    ('a, b and 1 more', 'a')
+    """
+    ordered = sorted(names)
+    more = len(ordered) - most
+    return ", ".join(ordered[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def _is_unsafe(char: str) -> bool:

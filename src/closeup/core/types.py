@@ -1,4 +1,4 @@
-"""The words of Closeup: one frozen dataclass per kind of row.
+"""The types of Closeup: one frozen dataclass per kind of row.
 
 Coordinates are float ``(x1, y1, x2, y2)`` in pixels of the **EXIF-upright** photo, everywhere:
 x to the right, y down, the origin at the outer corner of the top-left pixel, so a box over the
@@ -73,9 +73,9 @@ class Box(NamedTuple):
 
 
 def values_of(row: Any) -> tuple[Any, ...]:
-    """The values of a dataclass's fields, in order; those that are dataclasses stay what they are.
+    """The values of a dataclass's fields, in order; nested dataclasses are left as they are.
 
-    ``dataclasses.astuple`` copies all that it meets, which takes many times as long.
+    ``dataclasses.astuple`` copies everything recursively, which takes many times as long.
     """
     return tuple(getattr(row, name) for name in _names(type(row)))  # type: ignore[arg-type, unused-ignore]
 
@@ -93,7 +93,7 @@ class PhotoState(StrEnum):
 
 
 class CropState(StrEnum):
-    """What became of a photo when its object was looked for."""
+    """What became of a photo in the search for its object."""
 
     CROPPED = "cropped"
     NOT_FOUND = "not_found"
@@ -143,15 +143,15 @@ class Photo:
 
     @property
     def file(self) -> Path:
-        """Where the photo lies on disk."""
+        """Path of the photo on disk."""
         return Path(self.root) / self.path
 
 
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """One box that a detector (or the user's own boxes file) gives for a photo.
+    """One box in a photo, from a detector or the user's own boxes file.
 
-    `rank` counts from 0 in order of falling `score` within the photo; `score` is 0 to 1.
+    `rank` counts from 0 in order of decreasing `score` within the photo; `score` is 0 to 1.
     """
 
     photo_id: str
@@ -172,7 +172,7 @@ class Crop:
     state, reason
         A photo without a found object has exactly one row, ``not_found`` or ``unreadable``.
     stand_in
-        The whole photo stands in for an object that was not found.
+        Whether the whole photo stands in for an object that was not found.
     box
         The object, in pixels of the upright photo; the whole photo for a stand-in; zeros where
         there are no pixels.
@@ -206,7 +206,7 @@ class Example:
     """One row of the dataset: a crop with its label, group and side of the split.
 
     `split` is ``"train"``, ``"test"`` or ``""`` for a row that is left out, with its `reason`.
-    `group` is never empty: what shares one never straddles a split or a fold.
+    `group` is never empty, and no group is ever divided between splits or folds.
     """
 
     crop_id: str
@@ -231,12 +231,12 @@ class Result:
 
 
 UNKNOWN = "unknown"
-"""In place of a label where a model withholds its answer."""
+"""The label of an answer that a model withholds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Neighbour:
-    """A training close-up that is like an answer's photo: its id, label, and cosine (-1 to 1)."""
+    """A training close-up similar to an answer's: its id, label, and cosine (-1 to 1)."""
 
     crop: str
     label: str
@@ -256,10 +256,10 @@ class Answer:
     reason
         Why the answer is withheld, ``""`` where it is given.
     likely
-        Labels among which the true one is with the chance that the model was made for (0.9);
-        empty where the model was made from too few photos to say.
+        Labels that include the true one with the probability the model was made for (0.9); empty
+        where the model was made from too few photos to know.
     alike
-        The training close-ups most alike, the nearest first; empty unless they were asked for.
+        The most similar training close-ups, the nearest first; empty unless requested.
     """
 
     box: Box

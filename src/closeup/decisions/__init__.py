@@ -1,37 +1,18 @@
-"""What people decided in review: a log in the project folder that only ever grows.
+"""What people decided in review: an append-only log in the project folder.
 
 ``decisions.sqlite`` has one row per decision. Nothing in it is changed or deleted (the database
-itself refuses it); undoing is a further row that names the one undone. What holds now is a pure
-function of the rows, :func:`current`. Several processes may write at once: each append is one
-transaction, and it has reached the disk when it is acknowledged.
+itself refuses that); undoing adds a row that names the one undone. Which decisions are active is a
+pure function of the rows, :func:`current`. Several processes may write at once: each append is one
+transaction, and it has reached the disk by the time it is acknowledged.
 """
 
-from closeup.decisions.fold import (
-    NOTHING,
-    Current,
-    Verdict,
-    current,
-    last_batch,
-    live,
-)
-from closeup.decisions.kinds import (
-    LONGEST_LABEL,
-    MOST_BOXES,
-    Decision,
-    Kind,
-    Row,
-    checked,
-)
-from closeup.decisions.log import (
-    DECISIONS_FILE,
-    Appended,
-    Decisions,
-    read_decisions,
-)
+from closeup.decisions.fold import NOTHING, Current, Verdict, current, last_batch, live
+from closeup.decisions.kinds import LONGEST_LABEL, MOST_BOXES, Decision, Kind, Row, checked
+from closeup.decisions.log import DECISIONS_FILE, Appended, Decisions, read_decisions
 
 REVIEW_PORT = 8100
 REVIEW_URL = f"http://127.0.0.1:{REVIEW_PORT}"
-"""Where ``closeup review`` is found unless told otherwise; reports link to it."""
+"""Default address of ``closeup review``; reports link to it."""
 
 __all__ = [
     "DECISIONS_FILE",

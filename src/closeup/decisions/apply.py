@@ -6,19 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from closeup.core.config import CropConfig, DetectConfig
-from closeup.core.types import (
-    Box,
-    Crop,
-    CropState,
-    Detection,
-    Photo,
-    PhotoState,
-)
+from closeup.core.text import first_of
+from closeup.core.types import Box, Crop, CropState, Detection, Photo, PhotoState
 from closeup.crops.cut import find_crops, saved_at
 from closeup.dataset.groups import REJECTED
 from closeup.decisions import Current
 
-NONE_THERE = "in review a person said that the photo shows none"
+NONE_THERE = "marked in review as showing no object"
 MOST_NAMED = 3
 
 
@@ -29,11 +23,11 @@ def decided_crops(
     detect: DetectConfig,
     current: Current,
 ) -> list[Crop]:
-    """The close-ups of every photo, as :func:`crops.find_crops`, and as people decided.
+    """The close-ups of every photo, as in :func:`crops.find_crops`, after people's decisions.
 
-    A person's boxes all become close-ups, whatever `config.which`, with no category and a score of
-    1. What was rejected keeps its box and has no file. Decisions about unreadable photos and about
-    close-ups that are not there change nothing.
+    All of a person's boxes become close-ups, whatever `config.which`, with no category and a score
+    of 1. A rejected close-up keeps its box and has no file. Decisions about unreadable photos and
+    about close-ups that do not exist change nothing.
     """
     if not current:
         return find_crops(photos, detections, config, detect)
@@ -70,14 +64,14 @@ def _decided(crop: Crop, current: Current) -> Crop:
 
 
 def decided_pairs(pairs: Iterable[tuple[str, str]], current: Current) -> list[tuple[str, str]]:
-    """The pairs of photos that must stay together: joined and cut as people decided."""
+    """The pairs of photos that must stay together, after people's decisions."""
     known = {(one, other) if one < other else (other, one) for one, other in pairs}
     known |= {pair for pair, same in current.pairs.items() if same}
     return sorted(known - {pair for pair, same in current.pairs.items() if not same})
 
 
 def without_gone(current: Current, photos: Iterable[Photo]) -> Current:
-    """The decisions whose photos are all there."""
+    """The decisions whose photos all still exist."""
     there = {photo.id for photo in photos}
     return replace(
         current,
@@ -88,11 +82,11 @@ def without_gone(current: Current, photos: Iterable[Photo]) -> Current:
 
 
 def notes_on(current: Current, photos: Sequence[Photo], crops: Sequence[Crop]) -> list[str]:
-    """What of the decisions could not be used, a sentence each."""
+    """A sentence on each group of decisions that could not be used."""
     notes = []
     there = {photo.id for photo in photos}
     if gone := sorted(current.photos - there):
-        notes.append(_sentence(gone, "photo", "no longer there"))
+        notes.append(_sentence(gone, "photo", "no longer in the collection"))
     held = {crop.id for crop in crops}
     lost = sorted(name for photo, mine in current.verdicts.items() if photo in there
                   for name in mine if name not in held)  # fmt: skip
@@ -100,12 +94,11 @@ def notes_on(current: Current, photos: Sequence[Photo], crops: Sequence[Crop]) -
         notes.append(_sentence(lost, "close-up", "no longer cut"))
     broken = {p.id for p in photos if p.state is PhotoState.UNREADABLE}
     if unread := sorted((current.boxes.keys() | current.verdicts.keys()) & broken):
-        notes.append(_sentence(unread, "photo", "unreadable now"))
+        notes.append(_sentence(unread, "photo", "now unreadable"))
     return notes
 
 
 def _sentence(names: Sequence[str], what: str, why: str) -> str:
-    shown = ", ".join(names[:MOST_NAMED])
-    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
     many = "s" if len(names) > 1 else ""
-    return f"decisions about {len(names)} {what}{many} {why} were ignored: {shown}{more}"
+    shown = first_of(names, MOST_NAMED)
+    return f"decisions about {len(names)} {what}{many} {why} were ignored: {shown}"

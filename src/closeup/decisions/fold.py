@@ -1,4 +1,4 @@
-"""What holds now, as a pure function of all that was ever decided."""
+"""The active decisions, as a pure function of everything that was ever decided."""
 
 from __future__ import annotations
 
@@ -7,17 +7,12 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from closeup.core.types import Box
-from closeup.decisions.kinds import (
-    ABOUT_CROP,
-    ABOUT_PAIR,
-    Kind,
-    Row,
-)
+from closeup.decisions.kinds import ABOUT_CROP, ABOUT_PAIR, Kind, Row
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What holds of one close-up: the person's `label` or ``""``, and whether it is used."""
+    """What was decided about a close-up: the person's `label` or ``""``, and whether to use it."""
 
     label: str = ""
     rejected: bool = False
@@ -26,18 +21,18 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Current:
-    """What holds now.
+    """The active decisions.
 
     Attributes
     ----------
     verdicts
         By photo id and close-up id.
     boxes
-        By photo id, the person's boxes; none where the person says that nothing is to be found.
+        By photo id, the person's boxes; none where the person says that there is no object.
     pairs
-        Two photo ids, the smaller one first, to whether they must stay together (else: apart).
+        For two photo ids, the smaller one first, whether they must stay together (or apart).
     undone
-        How many decisions were taken back.
+        How many decisions were undone.
     """
 
     verdicts: Mapping[str, Mapping[str, Verdict]] = field(default_factory=dict)
@@ -49,12 +44,12 @@ class Current:
         return bool(self.verdicts or self.boxes or self.pairs)
 
     def verdict(self, photo: str, crop: str) -> Verdict:
-        """What holds of a close-up; nothing special where nobody has decided."""
+        """What was decided about a close-up; the default verdict if nothing was."""
         return self.verdicts.get(photo, {}).get(crop, _UNDECIDED)
 
     @property
     def settled(self) -> frozenset[str]:
-        """Close-ups whose label a person has confirmed or given: no suspects any more."""
+        """Close-ups whose label a person has confirmed or given: no longer label issues."""
         return frozenset(
             crop for mine in self.verdicts.values() for crop, v in mine.items()
             if v.accepted or v.label
@@ -67,7 +62,7 @@ class Current:
         return frozenset({*self.verdicts, *self.boxes, *paired})
 
     def counts(self) -> dict[Kind, int]:
-        """How many decisions of each kind hold; a close-up may be both relabelled and accepted."""
+        """Active decisions of each kind; a close-up may be both relabelled and accepted."""
         verdicts = [v for mine in self.verdicts.values() for v in mine.values()]
         return {
             Kind.ACCEPT: sum(v.accepted for v in verdicts),
@@ -81,13 +76,13 @@ class Current:
 
 
 _UNDECIDED = Verdict()
-_STILL = 0.01  # pixels: a browser gives boxes back with rounding errors
+_STILL = 0.01  # pixels: a browser returns boxes with rounding errors
 NOTHING = Current(MappingProxyType({}), MappingProxyType({}), MappingProxyType({}))
-"""Where nobody has decided anything."""
+"""No decisions at all."""
 
 
 def live(rows: Sequence[Row]) -> list[Row]:
-    """The decisions that are not undone, in order; an undoing that is itself undone counts not."""
+    """The decisions that are not undone, in order; an undoing may itself be undone."""
     dead: set[int] = set()
     kept = []
     for row in reversed(rows):
@@ -101,11 +96,11 @@ def live(rows: Sequence[Row]) -> list[Row]:
 
 
 def current(rows: Sequence[Row]) -> Current:
-    """What holds after `rows`, which are in order of their numbers.
+    """The active decisions after `rows`, which are in order of their numbers.
 
-    The last word counts. Whoever gives a close-up a label, or its photo a box, wants it used, so
-    an earlier rejection ends; accepting ends it too. But a close-up whose own box stays as it was
-    while another of its photo is drawn stays rejected. Labels stay when boxes change.
+    The latest decision counts. Giving a close-up a label, or its photo a box, means that it is to
+    be used, so this ends an earlier rejection, as accepting does. But a close-up whose own box is
+    unchanged when another one is drawn in its photo stays rejected. Labels stay when boxes change.
     """
     kept = live(rows)
     verdicts: dict[str, dict[str, Verdict]] = {}
@@ -137,7 +132,7 @@ def current(rows: Sequence[Row]) -> Current:
 
 
 def _unmoved(photo: str, before: Sequence[Box], after: Sequence[Box]) -> set[str]:
-    """The close-ups of a photo whose boxes are the same, where not all of them are."""
+    """The close-ups of a photo whose boxes are unchanged, unless all of them are."""
     same = {
         photo if place == 0 else f"{photo}-{place + 1}"
         for place, (old, new) in enumerate(zip(before, after, strict=False))
@@ -147,6 +142,6 @@ def _unmoved(photo: str, before: Sequence[Box], after: Sequence[Box]) -> set[str
 
 
 def last_batch(rows: Sequence[Row], who: str) -> list[Row]:
-    """The newest decisions of `who` that still hold and were made at once; what undo takes back."""
+    """The newest active decisions of `who` that were made together; what undo reverts."""
     mine = [row for row in live(rows) if row.who == who]
     return [row for row in mine if row.batch == mine[-1].batch]

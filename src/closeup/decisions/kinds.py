@@ -1,4 +1,4 @@
-"""One decision, as people make them and as the log holds them."""
+"""One decision, as a person makes it and as the log stores it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from closeup.core.types import Box
 LONGEST_LABEL = 200
 MOST_BOXES = 100
 SAME_OBJECT = 0.6
-"""IoU above which two boxes of one photo count as one object, as in :func:`crops.choose`."""
+"""IoU above which two boxes in one photo count as the same object, as in :func:`crops.choose`."""
 
 
 class Kind(StrEnum):
@@ -30,14 +30,14 @@ class Kind(StrEnum):
 
     @property
     def past(self) -> str:
-        """What was done, for people."""
+        """What was done, in words."""
         return _PAST[self]
 
 
 _PAST = {
     Kind.ACCEPT: "accepted", Kind.REJECT: "rejected", Kind.RELABEL: "relabelled",
-    Kind.NOT_FOUND: "nothing to be found", Kind.BOXES: "boxes drawn or chosen",
-    Kind.SAME: "kept together", Kind.DIFFERENT: "told apart", Kind.UNDO: "undone",
+    Kind.NOT_FOUND: "without an object", Kind.BOXES: "boxes drawn or chosen",
+    Kind.SAME: "kept together", Kind.DIFFERENT: "not the same", Kind.UNDO: "undone",
 }  # fmt: skip
 
 ABOUT_CROP = frozenset({Kind.ACCEPT, Kind.REJECT, Kind.RELABEL})
@@ -53,7 +53,7 @@ class Decision:
     photo
         The photo's id; of a pair the smaller one.
     crop
-        The close-up's id, where it is accepted, rejected or relabelled.
+        The close-up's id, if it is accepted, rejected or relabelled.
     other
         The second photo of a pair.
     label
@@ -80,7 +80,7 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A decision in the log: rows of one `batch` were made at once, and are undone at once."""
+    """A decision in the log; rows of one `batch` were made together and are undone together."""
 
     number: int
     batch: int
@@ -95,24 +95,24 @@ def checked(decision: Decision) -> Decision:
     Raises
     ------
     UsageError
-        Where it says too little or too much, or a label or box is not usable.
+        Where something is missing or superfluous, or a label or box is not usable.
     """
     kind = decision.kind
     if not decision.photo or bool(decision.crop) != (kind in ABOUT_CROP):
-        raise UsageError(f"{kind}: a photo is needed, and a close-up where it is about one")
+        raise UsageError(f"{kind}: needs a photo, and a close-up only if it is about one")
     if kind in ABOUT_PAIR:
         one, other = decision.pair
         if not one or one == other:
-            raise UsageError(f"{kind}: two different photos are needed")
+            raise UsageError(f"{kind}: needs two different photos")
         decision = replace(decision, photo=one, other=other)
     elif decision.other:
         raise UsageError(f"{kind} is about one photo, not about two")
     if bool(decision.label) != (kind is Kind.RELABEL):
-        raise UsageError(f"{kind}: a label is needed to relabel, and for nothing else")
+        raise UsageError(f"{kind}: a label is needed for relabelling, and for nothing else")
     if bool(decision.boxes) != (kind is Kind.BOXES):
-        raise UsageError(f"{kind}: boxes are needed to say where objects are, and nowhere else")
+        raise UsageError(f"{kind}: boxes are needed to mark objects, and for nothing else")
     if (decision.undoes > 0) != (kind is Kind.UNDO):
-        raise UsageError(f"{kind}: only undoing names another decision")
+        raise UsageError(f"{kind}: only undoing refers to another decision")
     return replace(decision, label=_label(decision.label), boxes=_boxes(decision.boxes))
 
 
@@ -133,7 +133,9 @@ def _boxes(boxes: Sequence[Box]) -> tuple[Box, ...]:
     found = tuple(Box(*map(float, box)) for box in boxes)
     for place, box in enumerate(found):
         if not all(map(math.isfinite, box)) or box.width < 1 or box.height < 1:
-            raise UsageError("a box has four finite corners, and is a pixel wide and high at least")
+            raise UsageError(
+                "a box needs four finite numbers, and at least a pixel in each direction"
+            )
         if any(box.iou(other) > SAME_OBJECT for other in found[:place]):
             raise UsageError("two of the boxes are around the same object; keep one of them")
     return found

@@ -1,4 +1,4 @@
-"""The log itself: a database that only ever grows."""
+"""The log itself: a database to which rows are only ever added."""
 
 from __future__ import annotations
 
@@ -13,21 +13,16 @@ from pathlib import Path
 
 from closeup.core.errors import ProjectError, UsageError
 from closeup.core.project import place_in
-from closeup.core.types import Box
+from closeup.core.serialization import from_json
 from closeup.decisions.fold import NOTHING, Current, current
-from closeup.decisions.kinds import (
-    Decision,
-    Kind,
-    Row,
-    checked,
-)
+from closeup.decisions.kinds import Decision, Kind, Row, checked
 
 DECISIONS_FILE = "decisions.sqlite"
 FORMAT = 1
-_PATIENCE = 30.0  # seconds that another process's transaction is waited for
+_PATIENCE = 30.0  # seconds to wait for another process's transaction
 
-_SCHEMA = f"""
-CREATE TABLE IF NOT EXISTS decisions (
+_SCHEMA = (
+    """CREATE TABLE IF NOT EXISTS decisions (
   number INTEGER PRIMARY KEY AUTOINCREMENT,
   batch INTEGER NOT NULL,
   time TEXT NOT NULL,
@@ -37,22 +32,23 @@ CREATE TABLE IF NOT EXISTS decisions (
   crop TEXT NOT NULL,
   other TEXT NOT NULL,
   value TEXT NOT NULL CHECK (json_valid(value))
-) STRICT;
-CREATE INDEX IF NOT EXISTS by_photo ON decisions (photo);
-CREATE INDEX IF NOT EXISTS by_other ON decisions (other) WHERE other <> '';
-CREATE TRIGGER IF NOT EXISTS kept BEFORE DELETE ON decisions
-BEGIN SELECT RAISE(ABORT, 'decisions are never deleted'); END;
-CREATE TRIGGER IF NOT EXISTS unchanged BEFORE UPDATE ON decisions
-BEGIN SELECT RAISE(ABORT, 'decisions are never changed'); END;
-PRAGMA user_version = {FORMAT};
-"""
+) STRICT""",
+    "CREATE INDEX IF NOT EXISTS by_photo ON decisions (photo)",
+    "CREATE INDEX IF NOT EXISTS by_other ON decisions (other) WHERE other <> ''",
+    """CREATE TRIGGER IF NOT EXISTS kept BEFORE DELETE ON decisions
+BEGIN SELECT RAISE(ABORT, 'decisions are never deleted'); END""",
+    """CREATE TRIGGER IF NOT EXISTS unchanged BEFORE UPDATE ON decisions
+BEGIN SELECT RAISE(ABORT, 'decisions are never changed'); END""",
+    f"PRAGMA user_version = {FORMAT}",
+)
+"""One by one: ``executescript`` would end the transaction first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Appended:
-    """What became of decisions: those written, and the photos of those that were not.
+    """The rows written, and the photos of the decisions that were not.
 
-    A decision is not written where somebody else has decided about its photo meanwhile.
+    A decision is not written if somebody else has decided about its photo in the meantime.
     """
 
     rows: tuple[Row, ...]
@@ -60,12 +56,12 @@ class Appended:
 
 
 class Decisions:
-    """The log of one project; made by the first write, used by any number of threads.
+    """The log of one project, created by the first write; safe to use from any number of threads.
 
     Raises
     ------
     ProjectError
-        From every method: where the file is no log of ours, of a later format, or cannot be
+        From every method: where the file is not a log of ours, is of a later format, or cannot be
         read or written.
     """
 
@@ -77,7 +73,7 @@ class Decisions:
         self._rows: list[Row] = []
 
     def rows(self) -> list[Row]:
-        """Every row so far, other processes' too, in order; none where there is no log yet."""
+        """Every row so far, including other processes', in order; none if there is no log yet."""
         with self._lock, self._told("read"):
             if not self.file.exists():
                 self._shut()
@@ -93,12 +89,12 @@ class Decisions:
         ----------
         seen
             For each photo the number of the last row about it that `who` knew of. Decisions about
-            a photo of which there is a newer row are not written. None: the last word counts.
+            a photo that has a newer row are not written. None: the latest decision counts.
 
         Raises
         ------
         UsageError
-            Where one of them is not in order, or undoes a row that is not there; then none is
+            Where one of them is invalid, or undoes a row that does not exist; then none is
             written.
         """
         todo = [checked(decision) for decision in decisions]
@@ -115,23 +111,20 @@ class Decisions:
         return Appended(tuple(new), frozenset(overtaken))
 
     def undo(self, who: str, numbers: Iterable[int]) -> Appended:
-        """Take back the rows of these numbers.
+        """Undo the rows with these numbers.
 
         Raises
         ------
         UsageError
             Where there is no such row.
         """
-        by_number = {row.number: row for row in self.rows()}
-        wanted = list(numbers)
-        for number in wanted:
-            if number not in by_number:
+        photos = {row.number: row.decision.photo for row in self.rows()}
+        undoings = []
+        for number in numbers:
+            if number not in photos:
                 raise UsageError(f"there is no decision {number} to undo")
-        rows = [by_number[number].decision for number in wanted]
-        return self.append(
-            who, [Decision(Kind.UNDO, row.photo, undoes=number)
-                  for row, number in zip(rows, wanted, strict=True)],
-        )  # fmt: skip
+            undoings.append(Decision(Kind.UNDO, photos[number], undoes=number))
+        return self.append(who, undoings)
 
     def close(self) -> None:
         """Close the file; a later call opens it again."""
@@ -150,14 +143,14 @@ class Decisions:
             "SELECT number, batch, time, who, kind, photo, crop, other, value FROM decisions "
             "WHERE number > ? ORDER BY number", (last,),
         )  # fmt: skip
-        self._rows.extend(_row(values) for values in found)
+        self._rows.extend(_row(values, self.file) for values in found)
         return self._rows
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is not None and _identity(self.file) != self._opened:
-            self._shut()  # removed or replaced: what is written to the old file would be lost
+            self._shut()  # removed or replaced: writes to the old file would be lost
         if self._connection is None:
-            place_in(self.file.parent, DECISIONS_FILE)  # a link would have another file written
+            place_in(self.file.parent, DECISIONS_FILE)  # a link could make us write elsewhere
             self.file.parent.mkdir(parents=True, exist_ok=True)
             db = sqlite3.connect(
                 self.file, timeout=_PATIENCE, isolation_level=None, check_same_thread=False
@@ -175,18 +168,15 @@ class Decisions:
     def _told(self, what: str) -> Iterator[None]:
         try:
             yield
-        except _Unreadable as err:
-            told = f"{self.file} holds what is no decision ({err}); move it aside"
-            raise ProjectError(told) from err
         except (sqlite3.Error, OSError) as err:
             raise ProjectError(
-                f"cannot {what} {self.file}: {err}; free the space or rights it needs, or if it is "
-                "damaged move it aside"
+                f"cannot {what} {self.file}: {err}; free up space or fix the permissions, or if "
+                "it is damaged move it aside"
             ) from err
 
 
 def read_decisions(folder: Path) -> Current:
-    """What holds in a project; nothing where there is no log.
+    """The decisions in force in a project; none where there is no log.
 
     Raises
     ------
@@ -199,7 +189,7 @@ def read_decisions(folder: Path) -> Current:
 
 
 def _identity(file: Path) -> tuple[int, int] | None:
-    """What tells a file from another one that takes its name."""
+    """What distinguishes a file from another one that takes its name."""
     try:
         found = file.stat()
     except FileNotFoundError:
@@ -217,18 +207,8 @@ def _prepare(db: sqlite3.Connection, file: Path) -> None:
     db.execute("PRAGMA synchronous = FULL")
     if found < FORMAT:
         with _transaction(db):
-            for statement in _statements(_SCHEMA):
+            for statement in _SCHEMA:
                 db.execute(statement)
-
-
-def _statements(script: str) -> Iterator[str]:
-    """One at a time: ``executescript`` would end the transaction first."""
-    statement = ""
-    for line in script.splitlines():
-        statement += line + "\n"
-        if sqlite3.complete_statement(statement):
-            yield statement
-            statement = ""
 
 
 @contextmanager
@@ -254,14 +234,14 @@ def _overtaken(
     }  # fmt: skip
 
 
+_VALUE = ("label", "boxes", "undoes")
+"""Fields of a decision that are stored as JSON, each where it is not empty."""
+
+
 def _insert(db: sqlite3.Connection, batch: int, time: str, who: str, decision: Decision) -> None:
     if decision.kind is Kind.UNDO and decision.undoes > _last_number(db):
         raise UsageError(f"there is no decision {decision.undoes} to undo")
-    value: dict[str, object] = {
-        Kind.RELABEL: {"label": decision.label},
-        Kind.BOXES: {"boxes": decision.boxes},
-        Kind.UNDO: {"undoes": decision.undoes},
-    }.get(decision.kind, {})  # type: ignore[assignment]
+    value = {name: part for name in _VALUE if (part := getattr(decision, name))}
     db.execute(
         "INSERT INTO decisions (batch, time, who, kind, photo, crop, other, value) "
         "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -270,23 +250,14 @@ def _insert(db: sqlite3.Connection, batch: int, time: str, who: str, decision: D
     )  # fmt: skip
 
 
-_NO_DECISION = (
-    UsageError, ValueError, TypeError, AttributeError, ArithmeticError, RecursionError,
-)  # fmt: skip
-
-
-class _Unreadable(Exception):
-    """A row that is no decision."""
-
-
-def _row(values: tuple[object, ...]) -> Row:
+def _row(values: tuple[object, ...], file: Path) -> Row:
     number, batch, time, who, kind, photo, crop, other, text = values
     try:
         value = json.loads(str(text))
-        decision = Decision(
-            Kind(str(kind)), str(photo), str(crop), str(other), str(value.get("label", "")),
-            tuple(Box(*box) for box in value.get("boxes", ())), int(value.get("undoes", 0)),
-        )  # fmt: skip
+        about = {"kind": kind, "photo": photo, "crop": crop, "other": other}
+        decision = from_json(Decision, {**value, **about})
         return Row(int(str(number)), int(str(batch)), str(time), str(who), checked(decision))
-    except _NO_DECISION as err:
-        raise _Unreadable(f"row {number}: {err}") from err
+    except (UsageError, ValueError, TypeError, ArithmeticError, RecursionError) as err:
+        raise ProjectError(
+            f"{file} holds a row that is not a decision (row {number}: {err}); move it aside"
+        ) from err

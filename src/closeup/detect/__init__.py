@@ -1,4 +1,4 @@
-"""A detector = an ONNX graph + preprocessing by its card + reading its outputs by family."""
+"""Detectors: an ONNX graph, preprocessing by its card, and a reader for its family's outputs."""
 
 from closeup.detect.detector import Detector, Found, resolve_categories
 

@@ -15,58 +15,74 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from closeup.core.errors import PhotosError
-from closeup.core.types import (
-    Box,
-    Detection,
-    Photo,
-    PhotoState,
-)
+from closeup.core.text import first_of
+from closeup.core.types import Box, Detection, Photo, PhotoState
 from closeup.photos.listing import Entry, read_table
-
-_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
 class _Given:
-    """One box as the file has it, for the photo named `name`.
+    """One box as it stands at `place` in `file`, for the photo named `name`.
 
-    `place` says where it stands. A `box` is in pixels, or, where `relative`, in shares of the
-    photo's size. `size` is the photo's width and height as the file states them, (0, 0) for
-    unstated.
+    A `box` is in pixels, or, where `relative`, in fractions of the photo's size. `size` is the
+    photo's width and height as the file gives them, (0, 0) where it does not.
+
+    Raises
+    ------
+    PhotosError
+        Where the score or the order of the corners is wrong.
     """
 
-    name: str
+    file: Path
     place: str
+    name: str
     category: str
     score: float
     box: Box
     relative: bool = False
     size: tuple[int, int] = (0, 0)
 
+    def __post_init__(self) -> None:
+        at = f"{self.file}, {self.place}"
+        if not 0 <= self.score <= 1:
+            raise PhotosError(f"{at}: the score {self.score:g} is not between 0 and 1")
+        if self.box.width < 0 or self.box.height < 0:
+            corners = ", ".join(f"{value:g}" for value in self.box)
+            raise PhotosError(
+                f"{at}: the box ends before it begins ({corners}); "
+                "give x1,y1 of the top left and x2,y2 of the bottom right corner"
+            )
+
+    def on(self, photo: Photo) -> Box:
+        """The box in pixels of the photo, clipped to it."""
+        x1, y1, x2, y2 = self.box
+        across, down = (photo.width, photo.height) if self.relative else (1, 1)
+        box = Box(x1 * across, y1 * down, x2 * across, y2 * down)
+        return box.clip(photo.width, photo.height)
+
 
 class GivenBoxes:
     """Boxes of the user's own, matched to the photos by name before any photo is read.
 
-
-    Read are
+    These formats are read:
 
     - COCO JSON (``.json``): ``images``, ``annotations`` with ``bbox = [x, y, width, height]`` in
       pixels, ``categories``; an annotation may have a ``score``.
-    - YOLO: a folder of ``.txt`` files that mirrors the photos' folders, one line
+    - YOLO: a folder of ``.txt`` files that mirrors the photos' folders, with one line
       ``class cx cy width height [score]`` or ``class x1 y1 x2 y2 x3 y3 …`` (a polygon, of which
-      the bounds are taken) per box, in shares of the photo's size; names from ``classes.txt`` or
-      ``data.yaml`` in it.
+      the bounds are used) per box, in fractions of the photo's size; names from ``classes.txt``
+      or ``data.yaml`` in it.
     - CSV, TSV or Parquet: ``path,x1,y1,x2,y2[,category][,score]`` in pixels.
 
     A name is matched by the photo's path relative to its folder (or its absolute path), and by
-    the file name alone only where just one photo and one name in the file have it. A box without
-    a score counts as certain (1); one without a category suits every parent. Boxes are clipped to
-    the photo.
+    the file name alone only where exactly one photo and one name in the file have it. A box
+    without a score counts as certain (1); one without a category matches every parent. Boxes are
+    clipped to the photo.
 
     Parameters
     ----------
     photos
-        All photos of the collection, by their entries or rows.
+        All photos of the collection, as entries or rows.
 
     Raises
     ------
@@ -85,14 +101,14 @@ class GivenBoxes:
             raise PhotosError(
                 f"{file} holds no boxes; give COCO JSON, a YOLO folder or a CSV table"
             )
-        matches, unmatched = _match({one.name for one in given}, photos, file)
+        matches, self._unmatched = _match({one.name for one in given}, photos, file)
         if not matches:
             raise PhotosError(
-                f"no name in {file} matches a photo: it has {_some(unmatched)}, the photos are "
-                f"{_some(photo.path for photo in photos)}; write paths relative to the photos' "
-                "folder"
+                f"no name in {file} matches a photo: it has {first_of(self._unmatched)}, the "
+                f"photos are {first_of(photo.path for photo in photos)}; use paths relative to "
+                "the photos' folder"
             )
-        self._file, self._unmatched = file, unmatched
+        self._file = file
         self._resized: set[str] = set()
         self._outside: set[str] = set()
         self._of: dict[str, list[_Given]] = defaultdict(list)
@@ -103,50 +119,32 @@ class GivenBoxes:
     def of(self, photo: Photo) -> list[Detection]:
         """The boxes of one photo in its pixels, ranked by falling score; none of an unreadable one.
 
-        Boxes of a file that states another size of the photo are not used: they were drawn on
-        another or a sideways picture.
+        Not used are boxes for which the file gives another size of the photo: they were drawn on
+        another or a rotated picture.
         """
         rows = []
         for one in self._of.get(photo.id, ()) if photo.state is PhotoState.READABLE else ():
             if one.size not in ((0, 0), (photo.width, photo.height)):
                 self._resized.add(f"{photo.path} ({one.size[0]} x {one.size[1]} there, "
                                   f"{photo.width} x {photo.height} here)")  # fmt: skip
-                continue
-            box = _in_pixels(one, photo)
-            if box.area > 0:
+            elif (box := one.on(photo)).area > 0:
                 rows.append(Detection(photo.id, 0, one.category, one.score, box))
             else:
-                self._outside.add(one.place)
+                in_file = one.place if one.file == self._file else f"{one.file.name}, {one.place}"
+                self._outside.add(in_file)
         ordered = sorted(rows, key=lambda row: -row.score)
         return [replace(row, rank=rank) for rank, row in enumerate(ordered)]
 
     @property
     def notes(self) -> list[str]:
         """What could not be used of the file, as far as photos have been asked for."""
-        notes = []
-        if self._unmatched:
-            notes.append(f"{self._file} has boxes for what is not (or not just one) photo: "
-                         f"{_some(self._unmatched)}")  # fmt: skip
-        if self._resized:
-            notes.append("boxes drawn on a picture of another size are not used: "
-                         f"{_some(self._resized)}")  # fmt: skip
-        if self._outside:
-            notes.append("boxes without area inside the photo are not used: "
-                         f"{_some(self._outside)}")  # fmt: skip
-        return notes
-
-
-def _in_pixels(given: _Given, photo: Photo) -> Box:
-    x1, y1, x2, y2 = given.box
-    if given.relative:
-        x1, x2, y1, y2 = x1 * photo.width, x2 * photo.width, y1 * photo.height, y2 * photo.height
-    return Box(x1, y1, x2, y2).clip(photo.width, photo.height)
-
-
-def _some(names: Iterable[str]) -> str:
-    ordered = sorted(names)
-    more = len(ordered) - _SHOWN
-    return ", ".join(ordered[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+        problems = {
+            f"{self._file} has boxes for names that match no photo, or more than one":
+                self._unmatched,
+            "boxes drawn on a picture of another size are not used": self._resized,
+            "boxes without area inside the photo are not used": self._outside,
+        }  # fmt: skip
+        return [f"{what}: {first_of(names)}" for what, names in problems.items() if names]
 
 
 def _match(
@@ -189,9 +187,11 @@ def _coco(file: Path) -> Iterator[_Given]:
     try:
         content = json.loads(file.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as err:
-        raise PhotosError(f"{file} is not readable JSON: {err}; export it anew") from err
+        raise PhotosError(f"{file} is not readable JSON: {err}; export it again") from err
     if not isinstance(content, dict):
-        raise PhotosError(f"{file} is no COCO file: expected an object with images, annotations")
+        raise PhotosError(
+            f"{file} is not a COCO file: expected an object with images and annotations"
+        )
     try:
         images = {image["id"]: image for image in content["images"]}
         categories = {c["id"]: str(c["name"]) for c in content.get("categories", ())}
@@ -201,17 +201,18 @@ def _coco(file: Path) -> Iterator[_Given]:
             x, y, width, height = _numbers(annotation["bbox"], 4, file, place)
             (score,) = _numbers([annotation.get("score", 1.0)], 1, file, place)
             yield _Given(
+                file,
+                place,
                 name=_key(str(image["file_name"]), strip=False),
-                place=place,
                 category=categories.get(annotation.get("category_id"), ""),
-                score=_checked_score(score, file, place),
-                box=_checked_box(Box(x, y, x + width, y + height), file, place),
+                score=score,
+                box=Box(x, y, x + width, y + height),
                 size=(int(image.get("width") or 0), int(image.get("height") or 0)),
             )
     except KeyError as err:
-        raise PhotosError(f"{file} lacks {err}, which COCO files have; export it anew") from err
+        raise PhotosError(f"{file} lacks {err}, which COCO JSON requires; export it again") from err
     except (TypeError, AttributeError, ValueError) as err:
-        raise PhotosError(f"{file} is not laid out as COCO JSON ({err}); export it anew") from err
+        raise PhotosError(f"{file} is not laid out as COCO JSON ({err}); export it again") from err
 
 
 def _yolo(folder: Path) -> Iterator[_Given]:
@@ -224,7 +225,7 @@ def _yolo(folder: Path) -> Iterator[_Given]:
         try:
             lines = file.read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as err:
-            raise PhotosError(f"{file} cannot be read: {err}; export it anew") from err
+            raise PhotosError(f"{file} cannot be read: {err}; export it again") from err
         for number, line in enumerate(lines, start=1):
             if line.strip():
                 yield _yolo_box(line.split(), name, categories, (file, f"line {number}"))
@@ -238,14 +239,14 @@ def _yolo_box(
     if count not in (5, 6) and (count < 7 or count % 2 == 0):
         raise PhotosError(
             f"{file}, {place}: {count} numbers, expected `class cx cy width height [score]` or a "
-            "polygon; mend this line"
+            "polygon; fix this line"
         )
     number, *values = _numbers(cells, count, file, place)
     score = values.pop() if count == 6 else 1.0
     if not all(-0.5 <= value <= 1.5 for value in values):
         raise PhotosError(
-            f"{file}, {place}: YOLO boxes are shares of the photo's size, 0 to 1; these look like "
-            "pixels: give them as CSV"
+            f"{file}, {place}: YOLO boxes are fractions of the photo's size, 0 to 1; these look "
+            "like pixels; give them as CSV"
         )
     if len(values) == 4:
         cx, cy, width, height = values
@@ -253,14 +254,7 @@ def _yolo_box(
     else:
         xs, ys = values[::2], values[1::2]
         box = Box(min(xs), min(ys), max(xs), max(ys))
-    return _Given(
-        name=name,
-        place=f"{file.name}, {place}",
-        category=categories.get(int(number), ""),
-        score=_checked_score(score, file, place),
-        box=_checked_box(box, file, place),
-        relative=True,
-    )
+    return _Given(file, place, name, categories.get(int(number), ""), score, box, relative=True)
 
 
 def _yolo_categories(folders: Iterable[Path]) -> dict[int, str]:
@@ -279,7 +273,7 @@ def _yolo_categories(folders: Iterable[Path]) -> dict[int, str]:
                 pairs = list(names.items() if isinstance(names, dict) else enumerate(names))
                 # A name that is a list may, through aliases, be endless when written out.
                 if not all(isinstance(name, str | int | float) for _, name in pairs):
-                    raise ValueError("a name is no text")
+                    raise ValueError("a name is not text")
                 return {int(number): str(name) for number, name in pairs}
         except (
             OSError,
@@ -292,8 +286,8 @@ def _yolo_categories(folders: Iterable[Path]) -> dict[int, str]:
             yaml.YAMLError,
         ) as err:
             raise PhotosError(
-                f"the category names beside {folder} cannot be read ({type(err).__name__}: {err}); "
-                "mend or delete classes.txt or data.yaml"
+                f"the category names for {folder} cannot be read ({type(err).__name__}: {err}); "
+                "fix or delete classes.txt or data.yaml"
             ) from err
     return {}
 
@@ -302,36 +296,17 @@ def _table(file: Path) -> Iterator[_Given]:
     for row in read_table(file, ("path", "x1", "y1", "x2", "y2")):
         place = f"line {row.line}"
         corners = [row.cells[name] for name in ("x1", "y1", "x2", "y2")]
+        box = Box(*_numbers(corners, 4, file, place))
         (score,) = _numbers([row.cells.get("score") or 1.0], 1, file, place)
-        yield _Given(
-            name=_key(row.cells["path"], strip=False),
-            place=place,
-            category=row.cells.get("category", ""),
-            score=_checked_score(score, file, place),
-            box=_checked_box(Box(*_numbers(corners, 4, file, place)), file, place),
-        )
+        name, category = _key(row.cells["path"], strip=False), row.cells.get("category", "")
+        yield _Given(file, place, name, category, score, box)
 
 
 def _numbers(cells: Any, count: int, file: Path, place: str) -> list[float]:
     try:
         numbers = [float(cell) for cell in cells]
     except (TypeError, ValueError) as err:
-        raise PhotosError(f"{file}, {place}: {err}; a number was expected") from err
+        raise PhotosError(f"{file}, {place}: {err}; expected a number") from err
     if len(numbers) != count or not all(map(math.isfinite, numbers)):
         raise PhotosError(f"{file}, {place}: expected {count} finite numbers, found {cells}")
     return numbers
-
-
-def _checked_score(score: float, file: Path, place: str) -> float:
-    if not 0 <= score <= 1:
-        raise PhotosError(f"{file}, {place}: the score {score:g} is not between 0 and 1")
-    return score
-
-
-def _checked_box(box: Box, file: Path, place: str) -> Box:
-    if box.width < 0 or box.height < 0:
-        raise PhotosError(
-            f"{file}, {place}: the box ends before it begins ({', '.join(f'{v:g}' for v in box)}); "
-            "give x1,y1 of the top left and x2,y2 of the bottom right corner"
-        )
-    return box

@@ -1,8 +1,10 @@
-"""What every family's reader gives: boxes that may stand, in the network's input pixels."""
+"""What the readers of all families share: candidate boxes, in the network's input pixels."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +17,21 @@ MOST = 1000
 
 Outputs = Mapping[str, NDArray[Any]]
 """One photo's outputs, name to array, in the graph's own order."""
+
+STRIDES = (8, 16, 32, 64)
+"""Input pixels per cell, of the levels of a network that predicts boxes cell by cell."""
+
+
+@cache
+def grid(width: int, height: int, levels: int) -> NDArray[np.float64]:
+    """Column, row and stride of every cell: ``(cells, 3)``, finest level first, row by row."""
+    found = []
+    for stride in STRIDES[:levels]:
+        rows, columns = np.indices((math.ceil(height / stride), math.ceil(width / stride)))
+        found.append(np.stack([columns.ravel(), rows.ravel(), np.full(rows.size, stride)], 1))
+    cells = np.concatenate(found).astype(np.float64)
+    cells.flags.writeable = False
+    return cells
 
 
 class Candidates(NamedTuple):
@@ -68,7 +85,7 @@ def best_cells(
     flat = np.flatnonzero(values >= floor)
     if len(flat) > MOST:
         flat = flat[values[flat] >= np.partition(values[flat], -MOST)[-MOST]]
-    # Without the stable sort, equal scores would come in an order that depends on NumPy's build.
+    # Without the stable sort, the order of equal scores would depend on NumPy's build.
     order = flat[np.argsort(-values[flat], kind="stable")[:MOST]]
     cells, classes = np.divmod(order, scores.shape[1])
     return cells, classes

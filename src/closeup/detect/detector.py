@@ -21,22 +21,14 @@ from closeup.core.config import EngineConfig
 from closeup.core.errors import NetworkDamaged, NetworkError, UsageError
 from closeup.core.parallel import ordered_map
 from closeup.core.types import Box, Detection, Pixels
+from closeup.crops.cut import ANY
 from closeup.detect import picodet, ranked, yolox
 from closeup.detect.candidates import Candidates, Outputs
 from closeup.detect.nms import nms
 from closeup.networks import Card, Network
-from closeup.networks.engine import (
-    Feeds,
-    Graph,
-    open_graph,
-    read_signature,
-)
+from closeup.networks.engine import Feeds, Graph, open_graph, read_signature
 from closeup.networks.preprocess import Placement, prepare
 from closeup.photos.picture import Picture
-
-ANY = "any"
-"""Stands for all of a detector's categories."""
-
 
 FLOOR = 0.01
 """Scores below this are not kept: far under any useful threshold, so that one can be chosen."""
@@ -56,7 +48,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """How a photo lay in the network's input, and the photo's size in pixels."""
+    """How a photo was placed in the network's input, and the photo's size in pixels."""
 
     placement: Placement
     width: int
@@ -72,8 +64,8 @@ class Family:
     decode
         ``(outputs, card, floor) -> Candidates`` of one photo.
     nms_iou
-        Overlap above which the weaker of two boxes of one class goes; None where the graph has
-        seen to it.
+        Overlap above which the weaker of two boxes of one class is dropped; None where the graph
+        does so itself.
     """
 
     decode: Callable[[Outputs, Card, float], Candidates]
@@ -100,12 +92,12 @@ class Detector:
     config
         How its graph runs. It is opened when first needed.
     many
-        Whether it is for many photos or for one soon.
+        Whether to optimise for many photos or for a quick first answer.
 
     Raises
     ------
     NetworkError
-        Where the network is no detector, or its graph does not take one photo at a time.
+        Where the network is not a detector, or its graph does not take one photo at a time.
     """
 
     def __init__(self, network: Network, config: EngineConfig, *, many: bool = True) -> None:
@@ -130,8 +122,8 @@ class Detector:
         self._constant = {name: size for name in others if name == ranked.SIZES_INPUT}
         if len(others) > len(self._constant):
             raise NetworkError(
-                f"{card.name} has the inputs {', '.join(inputs)}, expected a picture "
-                f"and perhaps {ranked.SIZES_INPUT}; export it in that form"
+                f"{card.name} has the inputs {', '.join(inputs)}, expected an image "
+                f"and possibly {ranked.SIZES_INPUT}; export it in that form"
             )
 
     @cached_property
@@ -139,30 +131,21 @@ class Detector:
         """Its graph; see :meth:`feed` and :meth:`read`."""
         return self._open()
 
-    @property
-    def categories(self) -> tuple[str, ...]:
-        """The names of the categories it knows, in the network's own order."""
-        return tuple(name for name in self.card.classes if name)
-
-    def resolve(self, names: Sequence[str]) -> tuple[str, ...]:
-        """As :func:`resolve_categories`, for this detector."""
-        return resolve_categories(self.card, names)
-
     def detect(
         self, photos: Iterable[Pixels | Picture], floor: float = FLOOR, limit: int = 100
     ) -> Iterator[list[Found]]:
-        """What is in each photo: one list per photo, in order, best first.
+        """The objects in each photo: one list per photo, in order, best first.
 
-        Reads `photos` a little ahead of what it has given, and holds no more of them than that.
+        Reads `photos` slightly ahead of its results, and holds no more of them than that.
 
         Parameters
         ----------
         photos
-            ``(height, width, 3)`` uint8 RGB each, upright, of any size from 1x1; or as pictures.
+            ``(height, width, 3)`` uint8 RGB each, upright, of any size from 1x1; or pictures.
         floor
-            Boxes that score less are left out.
+            Boxes with a lower score are left out.
         limit
-            At most so many boxes per photo, the best ones.
+            The most boxes per photo; the best ones are kept.
 
         Yields
         ------
@@ -177,7 +160,7 @@ class Detector:
         waiting: deque[Seen] = deque()
 
         def feeds() -> Iterator[Feeds]:
-            # Resizing in threads: one alone would keep a small network waiting.
+            # Resized in threads: one alone would keep a small network waiting.
             for feed, seen in ordered_map(self.feed, photos):
                 waiting.append(seen)
                 yield feed
@@ -186,7 +169,7 @@ class Detector:
             yield self.read(outputs, waiting.popleft(), floor, limit)
 
     def feed(self, photo: Pixels | Picture) -> tuple[Feeds, Seen]:
-        """What the graph is to be given for a photo, and what :meth:`read` must know of it."""
+        """The graph's input for a photo, and what :meth:`read` needs to know about it."""
         picture = photo if isinstance(photo, Picture) else Picture.of(photo)
         values, placement = prepare(picture, self.card.input)
         return {self._image: values[None], **self._constant}, Seen(placement, *picture.size)
@@ -194,7 +177,7 @@ class Detector:
     def read(
         self, outputs: Outputs, seen: Seen, floor: float = FLOOR, limit: int = 100
     ) -> list[Found]:
-        """The objects in one photo, from what the graph gave; see :meth:`detect`."""
+        """The objects in one photo, from the graph's outputs; see :meth:`detect`."""
         self._require_sound(outputs)
         candidates = self._family.decode(outputs, self.card, floor)
         boxes = seen.placement.to_photo(candidates.boxes)
@@ -222,11 +205,11 @@ class Detector:
                 )
 
     def _named(self, classes: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Which class numbers have a name; the others are unused or stand for the background."""
+        """Which class numbers have a name; the others are unused or mean the background."""
         names = self.card.classes
         if classes.size and not 0 <= classes.min() <= classes.max() < len(names):
             raise NetworkDamaged(
-                f"{self.card.name} found category number {classes.max()}, but its card names "
+                f"{self.card.name} found category number {classes.max()}, but its card lists "
                 f"{len(names)}; add the network again with its own class list"
             )
         named: NDArray[np.bool_] = np.array([bool(name) for name in names], bool)[classes]
@@ -242,10 +225,10 @@ def as_rows(photo_id: str, found: Sequence[Found]) -> list[Detection]:
 
 
 def resolve_categories(card: Card, names: Sequence[str]) -> tuple[str, ...]:
-    """A detector's own spelling of `names`, without repetition; `any` gives them all.
+    """A detector's own spelling of `names`, without duplicates; `any` gives them all.
 
-    Upper and lower case, and spaces, hyphens and underscores, make no difference. Numbers are
-    never accepted: they mean other things in other networks.
+    Case, spaces, hyphens and underscores make no difference. Numbers are never accepted, because
+    they mean different things in different networks.
 
     Raises
     ------
@@ -262,7 +245,7 @@ def resolve_categories(card: Card, names: Sequence[str]) -> tuple[str, ...]:
         else:
             raise UsageError(_unknown(card, name, known))
     if not found:
-        raise UsageError(f"no category was named; name one of {card.name}'s, or `{ANY}`")
+        raise UsageError(f"no category was given; name one of {card.name}'s, or `{ANY}`")
     return tuple(found)
 
 
@@ -275,11 +258,11 @@ def _unknown(card: Card, name: str, known: Mapping[str, str]) -> str:
     )
     return (
         f"{card.name} has no category {name!r}; {hint} "
-        "(`closeup scout PHOTOS` shows which of them fire on your photos)"
+        "(`closeup scout PHOTOS` shows which ones it detects in your photos)"
     )
 
 
-# Checkpoints of transformers name these six as Pascal VOC does.
+# Checkpoints of transformers use Pascal VOC's names for these six.
 _VOC_NAMES = {
     "aeroplane": "airplane",
     "diningtable": "dining table",

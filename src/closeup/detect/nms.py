@@ -1,4 +1,4 @@
-"""Non-maximum suppression for graphs that leave it to their caller."""
+"""Non-maximum suppression for graphs that do not include it."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def nms(
     classes
         ``(n,)``; a box only suppresses boxes of its own class.
     iou
-        A box goes where its intersection over union with a kept one is *above* this.
+        A box is dropped if its intersection over union with a kept one is *above* this.
     limit
-        Stop once so many are kept: those are the best `limit` of all that would be kept.
+        Stop once this many are kept: they are the best of all that would be kept.
 
     Returns
     -------
-    ``(m,)`` rising positions of the boxes kept; empty for no boxes.
+    ``(m,)`` increasing positions of the boxes kept; empty if there are no boxes.
     """
     x1, y1, x2, y2 = boxes.T
     areas = (x2 - x1) * (y2 - y1)

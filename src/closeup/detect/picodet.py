@@ -6,8 +6,6 @@ https://arxiv.org/abs/2111.00902).
 
 from __future__ import annotations
 
-import math
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -15,32 +13,17 @@ from numpy.typing import NDArray
 
 from closeup.core.errors import NetworkDamaged
 from closeup.detect.candidates import (
+    STRIDES,
     Candidates,
     Outputs,
     best_cells,
     best_first,
+    grid,
     require_classes,
 )
 from closeup.networks.card import Card
 
 NMS_IOU = 0.6
-STRIDES = (8, 16, 32, 64)
-
-
-@cache
-def cells(width: int, height: int, levels: int) -> NDArray[np.float64]:
-    """Centre x, centre y in input pixels, and stride of every cell: ``(cells, 3)``.
-
-    Finest level first, row by row.
-    """
-    found = []
-    for stride in STRIDES[:levels]:
-        rows, columns = np.indices((math.ceil(height / stride), math.ceil(width / stride)))
-        corners = np.stack([columns.ravel(), rows.ravel(), np.full(rows.size, 0.5)], 1)
-        found.append((corners + 0.5) * stride)
-    centres = np.concatenate(found)
-    centres.flags.writeable = False
-    return centres
 
 
 def distances(logits: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
@@ -87,7 +70,7 @@ def decode(outputs: Outputs, card: Card, floor: float) -> Candidates:
         )
     scores, logits = _stack(maps[:levels]), _stack(maps[levels:])
     require_classes(scores.shape[1], len(card.classes))
-    where = cells(card.input.width, card.input.height, levels)
+    where = grid(card.input.width, card.input.height, levels)
     if not len(scores) == len(logits) == len(where) or logits.shape[1] % 4:
         raise NetworkDamaged(
             f"the maps have {len(scores)} rows of scores and {len(logits)} of {logits.shape[1]} "
@@ -95,7 +78,8 @@ def decode(outputs: Outputs, card: Card, floor: float) -> Candidates:
             f"{card.input.width}x{card.input.height} input; export it without post-processing"
         )
     picked, classes = best_cells(scores, floor)
-    centre, stride = np.split(where[picked], [2], axis=1)
+    cell, stride = np.split(where[picked], [2], axis=1)
+    centre = (cell + 0.5) * stride
     away = distances(logits[picked]) * stride
     boxes = np.concatenate([centre - away[:, :2], centre + away[:, 2:]], 1)
     return best_first(boxes, scores[picked, classes], classes, floor)

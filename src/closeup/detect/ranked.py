@@ -1,4 +1,4 @@
-"""Graphs that give finished boxes: nothing is left to suppress.
+"""Graphs that return finished boxes: nothing is left to suppress.
 
 The DETR family (D-FINE, RT-DETR, DEIM) in its common deployment form, and torchvision's detectors
 (Faster R-CNN, SSDlite) with the suppression in the graph. RT-DETR: Zhao et al. 2023,
@@ -28,7 +28,7 @@ def decode(outputs: Outputs, card: Card, floor: float) -> Candidates:
     if not {"labels", "boxes", "scores"} <= set(outputs):
         raise NetworkDamaged(
             f"the graph's outputs are {', '.join(outputs)}, expected labels, boxes and scores; "
-            "it is of another family, or exported in another form"
+            "it belongs to another family, or was exported in another form"
         )
     labels, scores = outputs["labels"].reshape(-1), outputs["scores"].reshape(-1)
     boxes = outputs["boxes"]

@@ -1,4 +1,4 @@
-"""Which of the detector's categories fire on these photos, per label: the choice of the parent."""
+"""Which of the detector's categories appear in these photos, per label: choosing the parent."""
 
 from __future__ import annotations
 
@@ -6,22 +6,19 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field, PlainSerializer
 
+from closeup.core.serialization import to_json
 from closeup.core.text import visible
-from closeup.core.types import (
-    Box,
-    Detection,
-    Floats,
-    Photo,
-    PhotoState,
-)
+from closeup.core.types import Box, Detection, Floats, Photo, PhotoState
+from closeup.crops.cut import ANY
 
 HIT = 0.25
-"""Score from which a category counts as seen, in hit rates and coverage."""
+"""Score from which a category counts as detected, in hit rates and coverage."""
 
 THRESHOLDS = (0.05, 0.1, 0.25, 0.5)
 """Score thresholds that are compared, the lowest first."""
@@ -29,21 +26,25 @@ THRESHOLDS = (0.05, 0.1, 0.25, 0.5)
 _MIN_GAIN = 0.02  # share of the photos that a further category or a lower threshold must add
 _MOST = 3  # categories in a recommendation
 _SHOWN = 10  # categories in the text table
-_ENOUGH_PAIRS = 5  # photos with both boxes, from which their overlap is judged
+_ENOUGH_PAIRS = 5  # photos with both boxes that it takes to compare the overlap
 _SAME_OBJECT = 0.5  # median IoU from which two categories name one object
 _MARGIN = 0.10  # a label found this much less often than the rest matters in practice
 _SIGNIFICANCE = 0.01
 _USABLE = 0.5  # a parent that is found in a smaller share of the photos comes with a warning
 _FLOOR = 0.01  # scores below this say nothing
-# People hold, wear and stand beside what is photographed, so a person in most photos is weak
+# People hold, wear and stand next to what is photographed, so a person in most photos is weak
 # evidence that people are the subject.
 _BEARERS = frozenset({"person"})
 _BEARER_WEIGHT = 0.5
 
+Share = Annotated[float, PlainSerializer(lambda share: round(share, 4))]
+"""0 to 1; four digits in JSON."""
+Threshold = Annotated[float, PlainSerializer("{:g}".format)]
+
 
 @dataclass(frozen=True, slots=True)
 class Category:
-    """How often one category is seen.
+    """How often one category is detected.
 
     Attributes
     ----------
@@ -52,47 +53,47 @@ class Category:
     per_label
         The same for each label.
     median_area
-        Median share of the photo that its best box covers, over the photos where it is seen; 0
-        where it never is.
+        Median share of the photo that its best box covers, over the photos where it is detected;
+        0 where it never is.
     strength
-        How well it serves as the parent; see :func:`scout`.
+        How well it serves as the parent; see :func:`scout`. Not part of the JSON.
     """
 
     name: str
-    hit_rate: float
-    per_label: dict[str, float]
-    median_area: float
-    strength: float
+    hit_rate: Share
+    per_label: dict[str, Share]
+    median_area: Share
+    strength: Annotated[float, Field(exclude=True)]
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A possible parent and the share of photos that it reaches at each of THRESHOLDS."""
+    """A possible parent and the share of photos that it covers at each of THRESHOLDS."""
 
-    categories: tuple[str, ...]
-    coverage: dict[float, float]
+    categories: Annotated[tuple[str, ...], Field(alias="parent")]
+    coverage: dict[Threshold, Share]
 
 
 @dataclass(frozen=True, slots=True)
 class Scouting:
-    """What :func:`scout` found.
+    """What :func:`scout` found; as JSON, the form of ``closeup scout --json``.
 
     Attributes
     ----------
     photos, unreadable
-        Photos looked at, and how many of them could not be read; rates are over the others.
+        Number of photos, and how many of them could not be read; rates are over the others.
     categories
-        Every category seen at least once, the strongest first.
+        Every category detected at least once, the strongest first.
     recommended
-        The parent: one category or a few; empty where nothing was seen.
+        The parent: one category or a few; empty where nothing was detected.
     threshold
         The recommended score threshold.
     coverage
-        Share of the readable photos in which a recommended category is seen (score >= HIT).
+        Share of the readable photos with a recommended category (score >= HIT).
     choices
         The recommendation, each strong category alone, and ``("any",)``.
     warnings
-        Sentences on what to look at before going on.
+        Sentences on what to check before going on.
     """
 
     photos: int
@@ -100,41 +101,18 @@ class Scouting:
     categories: tuple[Category, ...]
     recommended: tuple[str, ...]
     threshold: float
-    coverage: float
+    coverage: Share
     choices: tuple[Choice, ...]
     warnings: tuple[str, ...]
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain values, shares rounded to four digits; the form of ``closeup scout --json``."""
-        return {
-            "photos": self.photos,
-            "unreadable": self.unreadable,
-            "categories": [
-                {
-                    "name": c.name,
-                    "hit_rate": round(c.hit_rate, 4),
-                    "per_label": {label: round(rate, 4) for label, rate in c.per_label.items()},
-                    "median_area": round(c.median_area, 4),
-                }
-                for c in self.categories
-            ],
-            "recommended": list(self.recommended),
-            "threshold": self.threshold,
-            "coverage": round(self.coverage, 4),
-            "choices": [
-                {
-                    "parent": list(choice.categories),
-                    "coverage": {f"{t:g}": round(v, 4) for t, v in choice.coverage.items()},
-                }
-                for choice in self.choices
-            ],
-            "warnings": list(self.warnings),
-        }
+    def to_json(self) -> Any:
+        """Plain values, shares rounded to four digits."""
+        return to_json(self)
 
     def to_text(self) -> str:
         """Tables for a person, plain text."""
         readable = self.photos - self.unreadable
-        lines = [f"{readable} photos looked at" + (
+        lines = [f"{readable} photos examined" + (
             f", {self.unreadable} more could not be read" if self.unreadable else "")]  # fmt: skip
         lines += ["", f"{'category':<16}{'seen in':>9}{'area':>7}   fewest, most (by label)"]
         for c in self.categories[:_SHOWN]:
@@ -158,46 +136,42 @@ class Scouting:
 
 
 def scout(photos: Sequence[Photo], detections: Iterable[Detection]) -> Scouting:
-    """Tabulate the categories that fire on the photos and recommend the parent.
+    """Tabulate the categories that are detected in the photos and recommend the parent.
 
-    The parent should be seen in most photos, surely, and in those of every label. So a category's
-    *strength* is the geometric mean over the labels of its mean best score (0 in photos without
-    it; hit rate times mean score): a category that one label lacks comes out weak, and large
-    labels do not outvote small ones. ``person`` counts half, for people hold and wear things;
-    nothing else tells an object from what is always around it, so look at the table as well.
+    The parent should be detected with confidence in most photos, and in those of every label. So a
+    category's *strength* is the geometric mean over the labels of its mean best score (0 in photos
+    without it; hit rate times mean score): a category that one label lacks comes out weak, and
+    large labels do not outvote small ones. ``person`` counts half, because people hold and wear
+    things; nothing else distinguishes an object from what is always around it, so check the table
+    as well.
 
-    The strongest category is recommended, and further ones are added greedily while each is seen
-    in at least 2 % of all photos in which those before reach no score above the lowest threshold
-    (judged by the lower end of its 95 % interval), and its boxes lie on theirs where both fire:
-    another name of the same object, not another object.
+    The strongest category is recommended, and further ones are added greedily while each is
+    detected in at least 2 % of all photos in which the previous ones have no score above the
+    lowest threshold (using the lower end of its 95 % interval), and its boxes overlap theirs where
+    both are detected: another name for the same object, not another object.
 
-    The recommended threshold is the highest of :data:`THRESHOLDS` that reaches all but 2 % of the
-    photos that the lowest one reaches. In labelled photos the object is known to be there, so a
-    lower threshold costs little, and each photo not reached loses its close-up.
+    The recommended threshold is the highest of :data:`THRESHOLDS` that covers all but 2 % of the
+    photos that the lowest one covers. In labelled photos the object is known to be there, so a
+    lower threshold costs little, and every photo not covered loses its close-up.
 
     Parameters
     ----------
     photos
-        The photos looked at; unreadable ones are counted but enter no rate.
+        The photos to count; unreadable ones are counted but do not affect the rates.
     detections
-        Of these photos, with scores from below the lowest threshold on; others are ignored.
+        Those of these photos, including scores below the lowest threshold; others are ignored.
 
     Returns
     -------
     scouting
-        With nothing recommended and a warning where nothing was found or no photo is readable.
+        With no recommendation and a warning where nothing was found or no photo is readable.
     """
     readable = [photo for photo in photos if photo.state is PhotoState.READABLE]
     best = _best_boxes(readable, detections)
     labels = np.array([photo.label for photo in readable])
-    categories = sorted(
-        (
-            category
-            for name, found in best.items()
-            if (category := _tabulate(name, found, readable, labels)).hit_rate > 0
-        ),
-        key=lambda c: (-c.strength, c.name),
-    )
+    tabulated = [_tabulate(name, found, readable, labels) for name, found in best.items()]
+    seen = [category for category in tabulated if category.hit_rate > 0]
+    categories = sorted(seen, key=lambda c: (-c.strength, c.name))
     recommended = _recommend([c.name for c in categories], best)
     choices = _choices(recommended, categories, best, len(readable))
     reached = choices[0].coverage if recommended else dict.fromkeys(THRESHOLDS, 0.0)
@@ -280,7 +254,7 @@ def _recommend(names: Sequence[str], best: Mapping[str, _Best]) -> tuple[str, ..
 
 
 def _same_object(candidate: _Best, chosen: Sequence[_Best]) -> bool:
-    """Whether the boxes lie on one another where both fire; True where they hardly ever do."""
+    """Whether the boxes overlap where both are detected; True where they hardly ever are."""
     overlaps = [
         candidate.boxes[i].iou(other.boxes[i])
         for other in chosen
@@ -314,11 +288,10 @@ def _choices(
     if not categories:
         return ()
     alone = [(c.name,) for c in categories[:_MOST] if (c.name,) != recommended]
-    named = [(names, names) for names in [recommended, *alone]]
     choices = []
-    for shown, names in [*named, (("any",), tuple(best))]:
-        scores = _scores(names, best, n)
-        choices.append(Choice(shown, {t: float((scores >= t).mean()) for t in THRESHOLDS}))
+    for parent in [recommended, *alone, (ANY,)]:
+        scores = _scores(best if parent == (ANY,) else parent, best, n)
+        choices.append(Choice(parent, {t: float((scores >= t).mean()) for t in THRESHOLDS}))
     return tuple(choices)
 
 
@@ -330,19 +303,19 @@ def _warnings(
     threshold: float,
 ) -> list[str]:
     if not recommended:
-        why = "no category was seen" if len(labels) else "no photo could be read"
+        why = "no category was detected" if len(labels) else "no photo could be read"
         return [f"{why}, so none is recommended; try another detector, or your own boxes"]
     parent = ",".join(recommended)
     overall = float(hits.mean())
     found = [
         f"{parent} is found in only {overall:.0%} of the photos (score >= {threshold:g}), so it "
-        "may be no name of your object; try another detector, another parent, `--parent any`, or "
+        "may not describe your object; try another detector, another parent, `--parent any`, or "
         "your own boxes"
     ] if overall < _USABLE else []  # fmt: skip
     found += [
         f"{parent} is found in {share:.0%} of the photos of {label} but in {rest:.0%} of the "
-        f"others (score >= {threshold:g}): what is left of {label} is a biased selection; keep "
-        "misses as whole photos, lower the threshold or take another detector"
+        f"others (score >= {threshold:g}): what remains of {label} is a biased selection; keep "
+        "missed detections as whole photos, lower the threshold or use another detector"
         for label, share, rest in _seldom(labels, hits)
     ]
     first = next(c for c in categories if c.name == recommended[0])
@@ -350,7 +323,7 @@ def _warnings(
         if other.name not in recommended and other.strength >= 0.6 * first.strength:
             found.append(
                 f"{other.name} is nearly as frequent as {first.name}; "
-                "make sure that you choose the one that is your object"
+                "make sure you choose the one that is your object"
             )
     return found
 

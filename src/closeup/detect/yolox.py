@@ -1,12 +1,8 @@
-"""YOLOX: raw heads, one row per grid cell (Ge et al. 2021, https://arxiv.org/abs/2107.08430)."""
+"""YOLOX: raw outputs, one row per grid cell (Ge et al. 2021, https://arxiv.org/abs/2107.08430)."""
 
 from __future__ import annotations
 
-import math
-from functools import cache
-
 import numpy as np
-from numpy.typing import NDArray
 
 from closeup.core.errors import NetworkDamaged
 from closeup.detect.candidates import (
@@ -14,24 +10,12 @@ from closeup.detect.candidates import (
     Outputs,
     best_cells,
     best_first,
+    grid,
     require_classes,
 )
 from closeup.networks.card import Card
 
 NMS_IOU = 0.65
-STRIDES = (8, 16, 32, 64)
-
-
-@cache
-def grid(width: int, height: int, levels: int) -> NDArray[np.float64]:
-    """Column, row and stride of every cell: ``(cells, 3)``, finest level first, row by row."""
-    found = []
-    for stride in STRIDES[:levels]:
-        rows, columns = np.indices((math.ceil(height / stride), math.ceil(width / stride)))
-        found.append(np.stack([columns.ravel(), rows.ravel(), np.full(rows.size, stride)], 1))
-    cells = np.concatenate(found).astype(np.float64)
-    cells.flags.writeable = False
-    return cells
 
 
 def decode(outputs: Outputs, card: Card, floor: float) -> Candidates:

@@ -25,18 +25,18 @@ from closeup.photos.reading import open_photo, photo_suffixes, read_and_hash
 
 TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".parquet"})
 
-_LAYOUT = "give a folder with one sub-folder per label (PHOTOS/rolex/1.jpg, PHOTOS/omega/2.jpg)"
+_LAYOUT = "use a folder with one sub-folder per label (PHOTOS/rolex/1.jpg, PHOTOS/omega/2.jpg)"
 
 
 def list_photos(
     config: PhotosConfig, *, previous: Sequence[Photo] = (), progress: Progress = silent
 ) -> list[Photo]:
-    """Every photo of the collection, each decoded once to know that it can be read.
+    """Every photo of the collection, each decoded once to check that it can be read.
 
     `config.source` and `config.test` are each a folder with one sub-folder per label (at any
     depth below it), or a table (CSV, TSV, Parquet) with the columns ``path,label[,group]``, paths
     relative to the table's folder or absolute. In a folder, hidden files and Closeup's own project
-    folders are passed over, and photos directly in it have the label ``""``.
+    folders are skipped, and photos directly in it have the label ``""``.
 
     Parameters
     ----------
@@ -46,13 +46,13 @@ def list_photos(
         Rows of an earlier call: a readable file whose size and modification time are unchanged is
         not read again.
     progress
-        Told of the stage ``"photos"``.
+        Called for the stage ``"photos"``.
 
     Returns
     -------
     photos
-        Sorted by split, then path; unique ids. What cannot be read has ``state`` unreadable with
-        a `code` and a `reason`.
+        Sorted by split, then path; ids are unique. A file that cannot be read has the ``state``
+        unreadable, with a `code` and a `reason`.
 
     Raises
     ------
@@ -70,7 +70,7 @@ def list_photos(
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One file of the collection before it is looked at: its row's first fields, see `Photo`."""
+    """One file of the collection before it is read: the first fields of its row, see `Photo`."""
 
     id: str
     root: str
@@ -94,18 +94,18 @@ def list_entries(config: PhotosConfig) -> list[Entry]:
         if test == source:
             raise PhotosError(
                 f"the test photos are the training photos ({source}); "
-                "give another folder, or none for a hold-out"
+                "name another folder, or leave it out to hold out a part of the training photos"
             )
         entries += _entries(test, "test", skip=[source])
     return _with_ids(entries)
 
 
 def list_paths(paths: Iterable[str | Path]) -> list[Path]:
-    """The photos meant by files, folders and globs, in the order given, each once.
+    """The photos that files, folders and globs refer to, in the order given, each once.
 
     A folder stands for all photos below it, sorted; a pattern (``*``, ``?``, ``[…]``, ``**``) for
-    the photos and folders it matches. A file is kept whatever it is, even where it does not
-    exist, so that it gets its own answer or error.
+    the photos and folders it matches. A file is kept whatever it is, even if it does not exist, so
+    that it gets its own answer or error.
 
     Raises
     ------
@@ -145,8 +145,8 @@ class TableRow:
 def read_table(file: Path, required: Sequence[str]) -> list[TableRow]:
     """The rows of a CSV (comma, semicolon), TSV or Parquet file with named columns.
 
-    Names are compared without case and surrounding spaces; blank lines are passed over; empty
-    and null cells are ``""``.
+    Names are compared ignoring case and surrounding spaces; blank lines are skipped; empty and null
+    cells are ``""``.
 
     Raises
     ------
@@ -162,7 +162,7 @@ def read_table(file: Path, required: Sequence[str]) -> list[TableRow]:
     if missing:
         raise PhotosError(
             f"{file} lacks the column {', '.join(missing)} (it has: {', '.join(header) or 'none'});"
-            f" line 1 must name the columns, {','.join(required)} among them"
+            f" line 1 must name the columns, including {','.join(required)}"
         )
     return rows
 
@@ -178,7 +178,7 @@ def _parquet(file: Path) -> tuple[list[str], list[TableRow]]:
             for column in table.columns
         ]
     except (pa.ArrowException, ValueError, LookupError, TypeError, RuntimeError) as err:
-        raise PhotosError(f"{file} is not a readable Parquet file: {err}; write it anew") from err
+        raise PhotosError(f"{file} is not a readable Parquet file: {err}; write it again") from err
     return header, [
         TableRow(number, dict(zip(header, cells, strict=True)))
         for number, cells in enumerate(zip(*columns, strict=True), start=1)
@@ -205,17 +205,17 @@ def _csv(file: Path) -> tuple[list[str], list[TableRow]]:
             if len(cells) != len(header):
                 raise PhotosError(
                     f"{file}, line {reader.line_num}: {len(cells)} cells where the header has "
-                    f"{len(header)}; put a name that holds {delimiter!r} into double quotes"
+                    f"{len(header)}; put names that contain {delimiter!r} in double quotes"
                 )
             named = zip(header, (cell.strip() for cell in cells), strict=True)
             rows.append(TableRow(reader.line_num, dict(named)))
     except csv.Error as err:
-        raise PhotosError(f"{file}, line {reader.line_num}: {err}; mend this line") from err
+        raise PhotosError(f"{file}, line {reader.line_num}: {err}; fix this line") from err
     return header, rows
 
 
 def _absolute(given: str) -> Path:
-    # Unlike Path's own methods, these two leave alone what leads nowhere.
+    # Unlike Path's own methods, these two accept paths that lead nowhere.
     return Path(os.path.realpath(os.path.expanduser(given)))  # noqa: PTH111
 
 
@@ -234,29 +234,29 @@ def _entries(source: Path, split: str, skip: Collection[Path]) -> list[Entry]:
     else:
         raise PhotosError(f"there is no folder or file {source}; check the path")
     if not any(entry.label for entry in entries):
-        raise PhotosError(f"{source} holds {len(entries)} photos but no label; {_LAYOUT}")
+        raise PhotosError(f"{source} contains {len(entries)} photos but no label; {_LAYOUT}")
     return entries
 
 
 def _from_folder(root: Path, split: str, skip: Collection[Path]) -> list[Entry]:
     if (root / CONFIG_FILE).is_file():
         raise PhotosError(
-            f"{root} is a Closeup project folder (it holds {CONFIG_FILE}), not a folder of photos; "
-            f"{_LAYOUT}, and keep the project elsewhere"
+            f"{root} is a Closeup project folder (it contains {CONFIG_FILE}), not a folder of "
+            f"photos; {_LAYOUT}, and keep the project elsewhere"
         )
-    passed: Counter[str] = Counter()
+    skipped: Counter[str] = Counter()
     entries = []
     for file in _walk(root, skip):
         if file.suffix.lower() not in photo_suffixes():
-            passed[file.suffix.lower() or "no suffix"] += 1
+            skipped[file.suffix.lower() or "no suffix"] += 1
             continue
         parts = file.relative_to(root).parts
         label = parts[0] if len(parts) > 1 else ""
         entries.append(Entry("", str(root), "/".join(parts), label, "", split))
     if not entries:
-        others = ", ".join(f"{n} x {suffix}" for suffix, n in sorted(passed.items()))
+        others = ", ".join(f"{n} x {suffix}" for suffix, n in sorted(skipped.items()))
         found = f"only other files ({others})" if others else "no files at all"
-        raise PhotosError(f"{root} holds no photo, {found}; {_LAYOUT}")
+        raise PhotosError(f"{root} contains no photo, {found}; {_LAYOUT}")
     return sorted(entries, key=lambda entry: entry.path)
 
 
@@ -268,13 +268,15 @@ def _photos_below(folder: Path) -> list[Path]:
 def _walk(
     folder: Path, skip: Collection[Path], above: frozenset[tuple[int, int]] = frozenset()
 ) -> Iterator[Path]:
-    """Files below `folder` that are not hidden; links are followed, but never into a parent."""
+    """Files below `folder` that are not hidden; links are followed, but not into a parent."""
     try:
         status = folder.stat()
         with os.scandir(folder) as found:
             children = sorted(found, key=lambda child: child.name)
     except OSError as err:
-        raise PhotosError(f"{folder} cannot be listed: {err.strerror}; check its rights") from err
+        raise PhotosError(
+            f"{folder} cannot be listed: {err.strerror}; check its permissions"
+        ) from err
     here = above | {(status.st_dev, status.st_ino)}
     for child in children:
         path = Path(child.path)
@@ -291,7 +293,7 @@ def _walk(
 def _is_folder(child: os.DirEntry[str]) -> bool:
     try:
         return child.is_dir()
-    except OSError:  # a link to itself, or to a name that is too long: it gets a row that says so
+    except OSError:  # a link to itself, or to a name that is too long: its row will say so
         return False
 
 
@@ -304,7 +306,7 @@ def _from_table(file: Path, split: str) -> list[Entry]:
     for row in read_table(file, ("path", "label")):
         given = row.cells["path"]
         if not given:
-            raise PhotosError(f"{file}, line {row.line}: the path is empty; mend or delete it")
+            raise PhotosError(f"{file}, line {row.line}: the path is empty; fix or delete the line")
         path = Path(os.path.normpath(given)).as_posix()
         entry = Entry(
             "", str(file.parent), path, row.cells["label"], row.cells.get("group", ""), split
@@ -316,7 +318,7 @@ def _from_table(file: Path, split: str) -> list[Entry]:
                 "keep one of them"
             )
     if not entries:
-        raise PhotosError(f"{file} has a header but no rows; list one photo a line")
+        raise PhotosError(f"{file} has a header but no rows; list one photo per line")
     return sorted((entry for _, entry in entries.values()), key=lambda entry: entry.path)
 
 
@@ -336,9 +338,9 @@ def known_photos(previous: Iterable[Photo]) -> dict[_Key, Photo]:
 def look(
     entry: Entry, known: Mapping[_Key, Photo], max_pixels: int
 ) -> tuple[Photo, Picture | None]:
-    """The row of one file, and its picture where it was decoded for that.
+    """The row of one file, and its picture if it had to be decoded for that.
 
-    A file whose size and modification time are those of a `known` row is not read again.
+    A file with the size and modification time of a `known` row is not read again.
     """
     photo = Photo(
         id=entry.id, root=entry.root, path=entry.path, label=entry.label, group=entry.group,
@@ -375,7 +377,7 @@ def _printable(name: str) -> str:
 
 
 def _with_ids(entries: Sequence[Entry]) -> list[Entry]:
-    """The entries with their ids; where two would be the same, both get a longer hash."""
+    """The entries with their ids; where two would be equal, both get a longer hash."""
     short = [_id_of(entry, 4) for entry in entries]
     seen = Counter(short)
     return [

@@ -1,4 +1,4 @@
-"""A decoded photo that is turned upright, and made smaller, only as far as it is looked at."""
+"""A decoded photo that is turned upright, and made smaller, only as far as it is used."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from PIL import Image
 from closeup.core.types import Box, Pixels
 
 SMALL = 640
-"""A photo is averaged down as long as its shorter side keeps so many pixels: what most detectors
-take. Larger networks look at the photo itself."""
+"""A photo is averaged down as long as its shorter side keeps this many pixels, which is what most
+detectors take. Larger networks use the photo itself."""
 
 _Turn = Image.Transpose
-# What leads from a pixel of the upright photo to the stored one: exchange x and y, then count x
-# from the right, y from the bottom.
+# How to get from a pixel of the upright photo to the stored one: whether to swap x and y, then
+# whether to count x from the right and y from the bottom.
 _STEPS = MappingProxyType(
     {
         _Turn.FLIP_LEFT_RIGHT: (False, True, False),
@@ -33,15 +33,15 @@ _STEPS = MappingProxyType(
 class Picture:
     """An upright RGB photo.
 
-    To turn twelve megapixels takes as long as to decode them, and a close-up is a small part of
-    them. Whatever is asked of it is to the pixel what the photo gives that is turned first.
+    Turning twelve megapixels takes as long as decoding them, and a close-up is a small part of
+    them. Every result is, to the pixel, the same as if the whole photo had been turned first.
 
     Parameters
     ----------
     stored
-        RGB, as the file holds it. Not to be changed later.
+        RGB, as stored in the file. Must not be changed later.
     turn
-        What makes it upright; None where it is.
+        What makes it upright; None where it is already.
     """
 
     def __init__(self, stored: Image.Image, turn: Image.Transpose | None = None) -> None:
@@ -62,14 +62,14 @@ class Picture:
 
     @property
     def upright(self) -> Image.Image:
-        """All of it. Of a large photo that is turned, made anew each time: it need not be held."""
+        """All of it. Computed each time for a large photo that is turned, to save memory."""
         return self.small[0] if self._factor == 1 else self._turned()
 
     @cached_property
     def small(self) -> tuple[Image.Image, int]:
         """The photo averaged down by a power of two, and that number; see :data:`SMALL`.
 
-        A last row or column stands for what is left over.
+        A last row or column stands for the remainder.
         """
         factor = self._factor
         if factor == 1:
@@ -89,7 +89,7 @@ class Picture:
         return self._stored if self._turn is None else self._stored.transpose(self._turn)
 
     def crop(self, window: Box) -> Image.Image:
-        """The pixels of `window`, whose corners are whole; what lies outside is left out."""
+        """The pixels of `window`, whose corners are integers; what lies outside is left out."""
         x1, y1, x2, y2 = (int(value) for value in window.clip(*self.size))
         x2, y2 = max(x1, x2), max(y1, y2)
         if self._turn is None:
@@ -105,8 +105,8 @@ class Picture:
         return self._stored.crop((x1, y1, x2, y2)).transpose(self._turn)
 
     def pixels(self) -> Pixels:
-        """All of it as ``(height, width, 3)`` uint8, perhaps read-only.
+        """All of it as ``(height, width, 3)`` uint8, possibly read-only.
 
-        Takes about as long as decoding; ask for parts where parts do.
+        Takes about as long as decoding; use a crop where that is enough.
         """
         return np.asarray(self.upright)

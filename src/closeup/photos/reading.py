@@ -7,7 +7,6 @@ trained on and what nearly every phone and web photo is.
 from __future__ import annotations
 
 import errno
-import hashlib
 import io
 import os
 import struct
@@ -26,6 +25,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from closeup.core.errors import PhotoError, ProjectError
+from closeup.core.project import file_hash
 from closeup.core.types import Photo, Pixels
 from closeup.photos.picture import Picture
 from closeup.photos.rgb import to_rgb
@@ -51,15 +51,15 @@ Source = Path | str | bytes | Image.Image | NDArray[Any]
 """What :func:`read_photo` takes: a path, a file's content, a PIL image or an array."""
 
 AT_ONCE = 64 << 20
-"""Bytes of a file that are held in memory at once while it is decoded, at most."""
+"""Most bytes of a file that are held in memory at once while it is decoded."""
 
-# Pillow opens these as well, but they are documents, films or measurements, and some (EPS) start
+# Pillow opens these as well, but they are documents, films or measurements, and some (EPS) run
 # another program.
 _NOT_PHOTOS = frozenset(
     {"BUFR", "EPS", "FITS", "FLI", "FTEX", "GBR", "GRIB", "HDF5", "IPTC", "MCIDAS", "MIC", "MPEG"}
     | {"PALM", "PDF", "SPIDER", "WMF", "XVTHUMB"}
 )
-# Counted as photos even where Pillow has no decoder for them, so that they are not passed over.
+# Counted as photos even where Pillow has no decoder for them, so that they are not skipped.
 _APPLE = frozenset({".heic", ".heif", ".hif"})
 _HEIF_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
 
@@ -108,7 +108,7 @@ def read_photo(source: Source, *, max_pixels: int = 200_000_000) -> Pixels:
     -------
     pixels
         ``(height, width, 3)`` uint8, possibly read-only or sharing memory with `source`.
-        Transparency is laid on white. 16-bit greys keep their upper 8 bits; 32-bit and float
+        Transparency is put on white. 16-bit greys keep their upper 8 bits; 32-bit and float
         greys are scaled as :func:`closeup.photos.rgb.to_rgb` says.
 
     Raises
@@ -124,7 +124,7 @@ def read_photo(source: Source, *, max_pixels: int = 200_000_000) -> Pixels:
 def read_picture(
     source: Path | str | bytes | Image.Image, *, max_pixels: int = 200_000_000
 ) -> Picture:
-    """As :func:`read_photo`, of which parts and a smaller copy can be had sooner than all of it."""
+    """Like :func:`read_photo`, but parts and a smaller copy are quicker to get than all of it."""
     with _quiet():
         if isinstance(source, Image.Image):
             return _decode(source, max_pixels, own=False)
@@ -146,13 +146,11 @@ def read_and_hash(path: Path, stream: IO[bytes], max_pixels: int) -> tuple[Pictu
         As :func:`read_photo` and :func:`hash_file`.
     """
     size = os.fstat(stream.fileno()).st_size
-    try:
+    with _reading():
         data = stream.read(min(size, AT_ONCE) + 1)
-    except OSError as err:
-        raise PhotoError("io_error", f"the file could not be read: {err}") from err
     if len(data) > size or size > AT_ONCE:
         return read_picture(path, max_pixels=max_pixels), hash_file(path)
-    return read_picture(data, max_pixels=max_pixels), hashlib.sha256(data).hexdigest()
+    return read_picture(data, max_pixels=max_pixels), file_hash(io.BytesIO(data))
 
 
 def read_picture_again(photo: Photo) -> Picture:
@@ -170,13 +168,13 @@ def read_picture_again(photo: Photo) -> Picture:
         raise _changed(photo, err.message) from err
     width, height = picture.size
     if not same or (width, height) != (photo.width, photo.height):
-        raise _changed(photo, f"it is now another one of {width} x {height}")
+        raise _changed(photo, f"it is now a different photo of {width} x {height}")
     return picture
 
 
 def _holds_what_it_did(photo: Photo) -> bool:
     """Whether the file is as it was listed: by its size and time, else by its bytes."""
-    with suppress(OSError):  # which reading its bytes tells of
+    with suppress(OSError):  # which reading its bytes will report
         status = photo.file.stat()
         if (status.st_size, status.st_mtime_ns) == (photo.bytes, photo.mtime_ns):
             return True
@@ -196,23 +194,23 @@ def open_photo(path: Path) -> io.BufferedReader:
     Raises
     ------
     PhotoError
-        ``missing``, ``not_a_file`` (pipes included: opening one would wait for ever),
+        ``missing``, ``not_a_file`` (pipes included: opening one would wait forever),
         ``no_permission`` or ``io_error``.
     """
     try:
         if path.exists() and not path.is_file():
-            raise PhotoError("not_a_file", "this is a folder, pipe or device, not a picture file")
+            raise PhotoError("not_a_file", "this is a folder, pipe or device, not an image file")
         return path.open("rb")
     except PermissionError as err:
         raise PhotoError("no_permission", "no permission to read the file; check its mode") from err
     except FileNotFoundError as err:
         raise PhotoError("missing", "there is no such file; check the path") from err
     except ValueError as err:
-        raise PhotoError("missing", f"this is no possible path: {err}") from err
+        raise PhotoError("missing", f"this is not a valid path: {err}") from err
     except OSError as err:
         if err.errno in (errno.ENAMETOOLONG, errno.ENOTDIR, errno.ELOOP):
             raise PhotoError(
-                "missing", f"no file can be here: {err.strerror}; mend the link or the name"
+                "missing", f"no file can be here: {err.strerror}; fix the link or the name"
             ) from err
         raise PhotoError("io_error", f"the file could not be opened: {err}") from err
 
@@ -225,18 +223,23 @@ def hash_file(path: Path) -> str:
     PhotoError
         As :func:`open_photo`, and ``io_error`` where reading fails.
     """
-    with open_photo(path) as stream:
-        try:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
-        except OSError as err:
-            raise PhotoError("io_error", f"the file could not be read: {err}") from err
+    with open_photo(path) as stream, _reading():
+        return file_hash(stream)
+
+
+@contextmanager
+def _reading() -> Iterator[None]:
+    try:
+        yield
+    except OSError as err:
+        raise PhotoError("io_error", f"the file could not be read: {err}") from err
 
 
 @cache
 def photo_suffixes() -> frozenset[str]:
-    """Lower-case suffixes (with the dot) that are taken for photos in a folder.
+    """Lower-case suffixes (with the dot) of the files in a folder that count as photos.
 
-    All that Pillow registers, without documents, films and measurements, and HEIC.
+    All that Pillow registers, except for documents, films and measurements, and HEIC.
     """
     Image.init()
     known = {s for s, name in Image.registered_extensions().items() if name not in _NOT_PHOTOS}
@@ -261,8 +264,8 @@ def _decode_stream(stream: IO[bytes], max_pixels: int) -> Picture:
 def _open(stream: IO[bytes], prefix: bytes) -> Image.Image:
     """Find the format and read the header, as ``Image.open`` does for photo formats only.
 
-    ``Image.open`` cannot be used: it refuses what exceeds a process-wide limit, which lies below
-    today's 200-megapixel phone photos and which is not ours to change.
+    ``Image.open`` cannot be used: it enforces a process-wide limit, which is below today's
+    200-megapixel phone photos and which is not ours to change.
     """
     Image.init()
     begun = unavailable = ""
@@ -288,7 +291,7 @@ def _open(stream: IO[bytes], prefix: bytes) -> Image.Image:
     if unavailable:
         raise PhotoError("unsupported", f"Pillow cannot read this here: {unavailable}")
     if begun:
-        raise PhotoError("damaged", f"this begins like a {begun} file but its header is broken")
+        raise PhotoError("damaged", f"this starts like a {begun} file but its header is broken")
     raise UnidentifiedImageError
 
 
@@ -296,11 +299,11 @@ def _decode(image: Image.Image, max_pixels: int, *, own: bool = True) -> Picture
     _check_size(*image.size, max_pixels)
     try:
         image.load()
-        # TIFF turns itself while loading, and then no longer carries the tag: so look after it.
+        # TIFF turns itself while loading and then no longer has the tag, so check afterwards.
         turn, rgb = _turn_of(image), to_rgb(image)
         if rgb is image and not own:
             rgb = image.copy()
-        # Comments and the like would go into whatever is saved of it, where they may be too long.
+        # Comments and the like would be saved with every crop, where they may be too long.
         rgb.info = {}
         return Picture(rgb, turn)
     except Image.DecompressionBombError as err:
@@ -333,7 +336,7 @@ def _broken(err: BaseException) -> PhotoError:
 
 
 def _turn_of(image: Image.Image) -> Image.Transpose | None:
-    """What EXIF says makes it upright; None where it says nothing that can be read."""
+    """What makes it upright according to EXIF; None where that is missing or unreadable."""
     try:
         orientation = image.getexif().get(ExifTags.Base.Orientation)
     except _BROKEN:
@@ -360,7 +363,7 @@ def _unsupported_array(array: NDArray[Any]) -> PhotoError:
     return PhotoError(
         "unsupported",
         f"an array must be uint8 of shape (h, w), (h, w, 3) or (h, w, 4), not {array.dtype} "
-        f"{array.shape}; scale it to 0-255 and convert it first, for its range is not guessed",
+        f"{array.shape}; scale it to 0-255 and convert it first, because its range is unknown",
     )
 
 
@@ -374,7 +377,7 @@ def _quiet() -> Iterator[None]:
     """Silence Pillow's warnings about odd metadata while any thread decodes.
 
     ``warnings.catch_warnings`` swaps process-wide filters, so threads that overlap would restore
-    them in the wrong order: the first one in swaps, the last one out restores.
+    them in the wrong order. So the first one in swaps, and the last one out restores.
     """
     global _quiet_users, _quiet_filters  # noqa: PLW0603
     with _quiet_lock:

@@ -10,7 +10,7 @@ from PIL import Image
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Transparency is laid on white; greys of 16 and 32 bits become 8, see :func:`_grey`."""
+    """Transparency is put on white; greys of 16 and 32 bits become 8, see :func:`_grey`."""
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         image = Image.fromarray(_grey(np.asarray(image)))
     if image.has_transparency_data:

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from closeup.core.config import RunConfig
-from closeup.core.memory import keep_memory
 from closeup.core.progress import Progress, silent, track
 from closeup.core.project import Project, Table, key_of
 from closeup.core.types import Crop, Detection, Example, Photo, PhotoState
@@ -86,7 +85,7 @@ def look(job: Job, entries: Sequence[Entry], wanted: Wanted) -> None:
     CloseupError
         Where a network fails or a file cannot be written; what was written before stays.
     """
-    with job.timed("look"), keep_memory():
+    with job.timed("look"):
         unfinished = Unfinished(job.project, detection_recipe(job, wanted.detector))
         kept = unfinished.read()
         engine = job.config.engine

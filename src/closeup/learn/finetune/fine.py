@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from closeup.core.errors import DatasetError, UsageError
 from closeup.core.lock import work_folder
-from closeup.core.memory import keep_memory
 from closeup.core.progress import Progress, silent
 from closeup.core.project import key_of
 from closeup.learn import heads
@@ -105,7 +104,7 @@ def finetune(
     done = result.read(work, key)
     if done is not None:
         return done
-    with _threads(config.threads), keep_memory():
+    with _threads(config.threads):
         head = start or _first_head(backbone, pictures, part, held, config)
         _check_start(head, names, network)
         training = make_training(backbone.module, head, config, spec)
