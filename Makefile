@@ -4,17 +4,19 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 CORE := $(VENV)/.core-installed
 FULL := $(VENV)/.full-installed
-PYTEST_FLAGS ?= -n auto
+PYTEST_FLAGS ?= -n auto --dist loadfile
+SELECT ?= not slow
 
 .PHONY: demo test check lint types docs audit fuzz bench torture clean
 
 demo: $(CORE) ## the main job, offline, on photos that ship with the project
 	$(BIN)/closeup demo
 
-test: $(FULL) ## all tests
-	$(BIN)/python -m pytest $(PYTEST_FLAGS)
+test: $(FULL) ## all tests but the slow ones; `make test SELECT=` runs these too
+	$(BIN)/python -m pytest $(PYTEST_FLAGS) -m '$(SELECT)'
 
-check: lint types docs test ## what CI runs
+check: SELECT =
+check: lint types docs test ## what continuous integration runs: every test
 
 lint: $(FULL)
 	$(BIN)/ruff check .

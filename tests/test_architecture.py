@@ -1,4 +1,4 @@
-"""Imports run one way, PyTorch stays out of the way, and files stay small."""
+"""Rooms import one way, nothing runs in a circle, and each library stays in its room."""
 
 from __future__ import annotations
 
@@ -7,78 +7,214 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "src" / "closeup"
 FILES = sorted(PACKAGE.rglob("*.py"))
+DOORS = {"cli", "api", "demo", "__main__", "__init__"}
+NOT_ROOMS = {"bench", "corpus", "fixtures", "fuzz", "tools", "torture", "untrusted"}
+"""Folders of tests that go through the whole package, or test what lies beside it."""
+AT_HOME = {
+    "fastapi": ("web/",),
+    "starlette": ("web/",),
+    "uvicorn": ("web/",),
+    "torch": ("learn/finetune/", "networks/convert/"),
+    "torchvision": ("learn/finetune/", "networks/convert/"),
+    "timm": ("learn/finetune/", "networks/convert/"),
+    "transformers": ("learn/finetune/", "networks/convert/"),
+    "openvino": ("networks/engine/",),
+    "onnxruntime": ("networks/engine/",),
+}
+"""Where a library may be imported."""
+
+each_file = pytest.mark.parametrize(
+    "file", FILES, ids=lambda file: file.relative_to(PACKAGE).as_posix()
+)
 
 
-def documented_order() -> list[str]:
-    """The modules in import order, as docs/architecture.md lists them."""
-    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf8")
-    return re.findall(r"^\| `([a-z_]+)/?` \|", text, flags=re.MULTILINE)
+class Import(NamedTuple):
+    """A module that a file imports, and whether for type checkers alone."""
+
+    module: str
+    typing_only: bool
 
 
-def stage_of(file: Path) -> str:
-    """The module or folder directly below the package; "" for the package itself."""
-    first = file.relative_to(PACKAGE).parts[0]
-    return "" if first == "__init__.py" else first.removesuffix(".py")
+@cache
+def tree_of(file: Path) -> ast.Module:
+    return ast.parse(file.read_text(encoding="utf8"))
 
 
-def imported_stages(tree: ast.AST) -> Iterator[str]:
-    """The stages that a file imports, whether at its top or inside a function."""
-    for node in ast.walk(tree):
+def file_of(module: str) -> Path | None:
+    """The file of a module of the package, None where it is something else's."""
+    top, *parts = module.split(".")
+    if top != "closeup":
+        return None
+    place = PACKAGE.joinpath(*parts)
+    for file in (place / "__init__.py", place.with_name(f"{place.name}.py")):
+        if file.is_file():
+            return file
+    return None
+
+
+@cache
+def imports_of(file: Path) -> tuple[Import, ...]:
+    """All that a file imports, at its top or inside functions, in full."""
+
+    def visit(node: ast.AST, typing_only: bool) -> Iterator[Import]:
         if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module == "closeup":
-            names = [f"closeup.{alias.name}" for alias in node.names]
+            for alias in node.names:
+                yield Import(alias.name, typing_only)
         elif isinstance(node, ast.ImportFrom):
-            names = [node.module or ""]
+            assert not node.level, f"{file}: relative import"
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                yield Import(inner if file_of(inner) else str(node.module), typing_only)
+        elif isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            for child in node.body:
+                yield from visit(child, True)
+            for child in node.orelse:
+                yield from visit(child, typing_only)
         else:
-            continue
-        for name in names:
-            top, _, rest = name.partition(".")
-            first = rest.split(".")[0]
-            if (
-                top == "closeup"
-                and first
-                and any((PACKAGE / n).exists() for n in (first, f"{first}.py"))
-            ):
-                yield first
+            for child in ast.iter_child_nodes(node):
+                yield from visit(child, typing_only)
+
+    return tuple(visit(tree_of(file), False))
 
 
-def test_every_module_is_documented() -> None:
-    stages = {stage_of(file) for file in FILES} - {""}
-    assert stages == set(documented_order())
+def room_of(file: Path) -> str:
+    """The folder or module directly below the package."""
+    return file.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(PACKAGE)))
-def test_imports_run_one_way(file: Path) -> None:
-    order = documented_order()
-    mine = stage_of(file)
-    if not mine:
-        return  # the package's own names are looked up when first used
-    above = set(order[: order.index(mine) + 1])
-    below = set(imported_stages(ast.parse(file.read_text(encoding="utf8")))) - above
-    assert not below, f"{file} imports from {sorted(below)}, which stand below it"
+def rooms_in_order() -> list[str]:
+    """The rooms as the table in docs/architecture.md lists them, without the doors."""
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf8")
+    cells = re.findall(r"^\| (`.+?`) \|", text, flags=re.MULTILINE)
+    names = [re.findall(r"`([a-z_]+)(?:/|\.py)`", cell) for cell in cells]
+    return [name for row in names for name in row if name not in DOORS]
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(PACKAGE)))
+ROOMS = (
+    "core", "photos", "networks", "crops", "dataset", "detect", "decisions", "learn", "evaluate",
+    "model", "report", "pipeline", "web",
+)  # fmt: skip
+
+
+def test_the_table_of_rooms_is_complete() -> None:
+    assert tuple(rooms_in_order()) == ROOMS
+    assert {room_of(file) for file in FILES} == {*ROOMS, *DOORS, "_version"}
+
+
+def test_few_things_lie_at_the_top() -> None:
+    entries = [path.name for path in PACKAGE.iterdir() if path.name != "__pycache__"]
+    assert len(entries) <= 22, sorted(entries)
+
+
+@each_file
+def test_a_room_imports_only_from_rooms_before_it(file: Path) -> None:
+    rooms = ["_version", *rooms_in_order()]
+    mine = room_of(file)
+    allowed = {*rooms, *DOORS} if mine in DOORS else {*rooms[: rooms.index(mine) + 1]}
+    targets = [(name, file_of(name)) for name, _ in imports_of(file)]
+    wrong = [name for name, target in targets if target and room_of(target) not in allowed]
+    # The package's own names are looked up when first used, so they are for users and doors.
+    if mine not in {"cli", "api"}:
+        wrong += [name for name, target in targets if target == PACKAGE / "__init__.py"]
+    assert not wrong, f"{file} imports {sorted(set(wrong))}"
+
+
+def test_no_files_import_each_other_in_a_circle() -> None:
+    graph = {
+        file: {file_of(name) for name, typing_only in imports_of(file) if not typing_only} - {None}
+        for file in FILES
+    }
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as err:
+        circle = " -> ".join(f.relative_to(PACKAGE).as_posix() for f in reversed(err.args[1]))
+        pytest.fail(circle)
+
+
+@each_file
+def test_libraries_stay_in_their_rooms(file: Path) -> None:
+    here = file.relative_to(PACKAGE).as_posix()
+    used = {name.partition(".")[0] for name, _ in imports_of(file)}
+    wrong = [name for name in used & AT_HOME.keys() if not here.startswith(AT_HOME[name])]
+    assert not wrong, f"{file} imports {wrong}"
+
+
+def bound_names(tree: ast.Module) -> Iterator[str]:
+    """The names that a module binds at its top, for type checkers or not, or promises."""
+    conditional = (inner for node in tree.body if isinstance(node, ast.If) for inner in node.body)
+    for node in (*tree.body, *conditional):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            for alias in node.names:
+                yield alias.asname or alias.name.partition(".")[0]
+        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            for target in targets:
+                if isinstance(target, ast.Name):
+                    yield target.id
+                    if target.id == "__all__" and node.value:
+                        yield from ast.literal_eval(node.value)
+
+
+@pytest.mark.parametrize(
+    "file",
+    [file for file in FILES if file.name == "__init__.py"],
+    ids=lambda file: file.parent.relative_to(PACKAGE).as_posix(),
+)
+def test_no_name_hides_a_module(file: Path) -> None:
+    # Importing such a module puts it in the name's place.
+    inside = {path.stem for path in file.parent.iterdir()} - {"__init__", "__pycache__"}
+    hiding = inside & set(bound_names(tree_of(file)))
+    assert not hiding, f"{file} binds {hiding}, and modules of these names lie beside it"
+
+
+@each_file
 def test_files_stay_small_and_say_what_they_are(file: Path) -> None:
-    text = file.read_text(encoding="utf8")
-    assert len(text.splitlines()) <= 400
-    tree = ast.parse(text)
+    assert len(file.read_text(encoding="utf8").splitlines()) <= 400
+    tree = tree_of(file)
     assert ast.get_docstring(tree)
     broad = [
         node.lineno
         for node in ast.walk(tree)
         if isinstance(node, ast.ExceptHandler)
-        and (node.type is None or getattr(node.type, "id", "") in {"Exception", "BaseException"})
+        and (
+            node.type is None
+            or {"Exception", "BaseException"}
+            & {name.id for name in ast.walk(node.type) if isinstance(name, ast.Name)}
+        )
     ]
     assert not broad, f"broad except at lines {broad}"
+
+
+def test_tests_mirror_the_rooms() -> None:
+    tests = ROOT / "tests"
+    folders = {path.parent.relative_to(tests) for path in tests.rglob("test_*.py")}
+    rooms = {folder for folder in folders if folder.parts and folder.parts[0] not in NOT_ROOMS}
+    missing = [str(folder) for folder in rooms if not (PACKAGE / folder).is_dir()]
+    assert not missing, f"tests without a room: {missing}"
+    assert {
+        room for room in rooms_in_order() if not any((tests / room).rglob("test_*.py"))
+    } == set()
+
+
+def test_the_contributors_guide_names_what_exists() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf8")
+    named = re.findall(r"`(?:src/closeup/)?([a-z_]+(?:/[a-z_]+)*(?:/|\.py|\.md|\.toml))`", text)
+    assert len(named) > 20
+    places = (ROOT, PACKAGE)
+    missing = [name for name in named if not any((place / name).exists() for place in places)]
+    assert not missing
 
 
 BLOCK_TORCH = """
@@ -125,10 +261,3 @@ def test_public_names_resolve() -> None:
         assert getattr(closeup, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         _ = closeup.nonsense  # type: ignore[attr-defined]
-
-
-def test_no_public_name_is_a_module() -> None:
-    import closeup
-
-    # Importing such a module would put itself in the function's place.
-    assert not [n for n in closeup.__all__ if (PACKAGE / f"{n}.py").exists()]

@@ -3,7 +3,7 @@
     python tools/audit.py
 
 Ends with 0 where none is known of, 1 where some are, and 2 where the service could not be asked,
-for nothing found is not the same as nothing there. Needs ``pip install 'closeup[audit]'``.
+for nothing found is not the same as nothing there. Needs ``pip install -e '.[audit]'``.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def main() -> int:
     done = subprocess.run([sys.executable, "-m", "pip_audit", *COMMAND],
                           capture_output=True, text=True, check=False)  # fmt: skip
     if "No module named pip_audit" in done.stderr:
-        print("pip-audit is not installed: pip install 'closeup[audit]'", file=sys.stderr)
+        print("pip-audit is not installed: pip install -e '.[audit]'", file=sys.stderr)
         return UNREACHABLE
     code, lines = verdict(done.stdout)
     print(*lines, sep="\n")

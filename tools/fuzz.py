@@ -4,7 +4,7 @@
     python -m tools.fuzz --list
 
 Ends with 0 where nothing but Closeup's own errors came out, else shows the error and writes the
-file that led to it. Needs ``pip install 'closeup[fuzz]'``.
+file that led to it. Needs ``pip install -e '.[fuzz]'``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def fuzz(name: str, seconds: int, size: int) -> None:
     try:
         import atheris
     except ModuleNotFoundError:
-        sys.exit("atheris is not installed: pip install 'closeup[fuzz]' (Linux and macOS only)")
+        sys.exit("atheris is not installed: pip install -e '.[fuzz]' (Linux and macOS only)")
     with atheris.instrument_imports(include=["closeup", "tests.fuzz"]):
         from closeup.core.errors import CloseupError
         from tests.fuzz.readers import readers

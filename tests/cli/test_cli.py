@@ -17,14 +17,15 @@ from closeup.cli.app import VERBS, load
 from closeup.core.config import RunConfig, flag_of, option_fields
 from closeup.decisions import REVIEW_PORT
 from tests import tiny
+from tests.commands import closeup
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
-def closeup(*words: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Run the command line; stdout and stderr are captured apart."""
+def process(*words: object) -> subprocess.CompletedProcess[str]:
+    """Run the command line in a process of its own; stdout and stderr are captured apart."""
     command = [sys.executable, "-W", "error", "-m", "closeup", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd)
+    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +38,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tiny.make_photos(folder / "photos", dark=1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CLOSEUP_CACHE", str(folder / "cache"))
-        done = closeup("run", folder / "photos", "--parent", "thing", "--detector", "tiny-box",
+        done = process("run", folder / "photos", "--parent", "thing", "--detector", "tiny-box",
                        "--backbone", "tiny-pool", "--out", folder / "out", "--json")  # fmt: skip
     assert done.returncode == 0, done.stderr
     (folder / "run.json").write_text(done.stdout)
@@ -51,7 +52,7 @@ def _tiny_cache(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_no_words_show_the_help() -> None:
-    done = closeup()
+    done = process()
     assert "Usage: closeup" in done.stdout + done.stderr
 
 
@@ -150,6 +151,13 @@ def test_mistakes_have_exit_codes_and_no_traceback(
     assert not list(tmp_path.iterdir())
 
 
+def test_a_mistake_ends_a_process_with_its_code(tmp_path: Path) -> None:
+    done = process("predict", tmp_path / "nowhere", "a.jpg")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "is not a model folder" in done.stderr
+    assert process("nonsense").returncode == 2
+
+
 def test_run_json_has_the_promised_shape(base: Path) -> None:
     value = json.loads((base / "run.json").read_text())
     assert {"photos", "cropped", "not_found", "unreadable", "labels", "detection_rate", "test",
@@ -170,7 +178,7 @@ def test_run_for_people_names_the_next_command(base: Path) -> None:
 
 def test_predict_json_answers_each_photo_in_order(base: Path) -> None:
     good = base / "photos" / "ash" / "1.png"
-    done = closeup("predict", base / "out" / "model", good, "gone.jpg", "--json")
+    done = process("predict", base / "out" / "model", good, "gone.jpg", "--json")
     first, second = map(json.loads, done.stdout.splitlines())
     assert set(first) == {"photo", "found", "objects", "error"}
     assert first["error"] is None
@@ -299,6 +307,7 @@ def test_scout_for_people_and_programs(base: Path) -> None:
     assert "Next: closeup run" in done.stdout
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def test_ctrl_c_ends_with_a_word_and_without_a_traceback(tmp_path: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "closeup", "demo", "--out", tmp_path / "d"],

@@ -120,6 +120,7 @@ def test_an_empty_corpus_has_no_rows(tmp_path: Path) -> None:
     assert len({m.path for m in corpus.make(tmp_path / "again")}) >= 300
 
 
+@pytest.mark.slow
 def test_every_file_ends_as_the_one_row_its_kind_says(runs: Runs) -> None:
     assert runs.all.code == 0, runs.all.err
     rows = {p: row for p, row in rows_of(runs, "all").items() if p.startswith("bad/")}
@@ -137,6 +138,7 @@ def test_every_file_ends_as_the_one_row_its_kind_says(runs: Runs) -> None:
     assert len(corpus.KINDS) >= 30
 
 
+@pytest.mark.slow
 def test_every_row_goes_on_through_the_stages(runs: Runs) -> None:
     photos = rows_of(runs, "all")
     crops = Project(runs.base / "all").read("crops", Crop)
@@ -147,6 +149,7 @@ def test_every_row_goes_on_through_the_stages(runs: Runs) -> None:
             assert (runs.base / "all" / crop.file).stat().st_size > 0
 
 
+@pytest.mark.slow
 def test_good_photos_are_bit_for_bit_as_without_the_bad_ones(runs: Runs) -> None:
     assert runs.good.code == 0, runs.good.err
     good, everything = rows_of(runs, "good"), rows_of(runs, "all")
@@ -172,6 +175,7 @@ def embeddings(folder: Path) -> dict[str, np.ndarray]:
         return dict(zip(keys, stored.get_tensor("embeddings"), strict=True))
 
 
+@pytest.mark.slow
 def test_bombs_take_no_memory(runs: Runs) -> None:
     assert runs.tame.code == 0, runs.tame.err
     assert runs.all.peak < runs.tame.peak + ROOM
@@ -185,12 +189,14 @@ def acts(text: str) -> set[str]:
     )
 
 
+@pytest.mark.slow
 def test_names_cannot_act_on_the_terminal(runs: Runs) -> None:
     assert "x\\x1b[2J\\nready: <script>" in runs.all.out
     assert not acts(runs.all.out + runs.all.err)
     assert not [line for line in runs.all.out.splitlines() if line.startswith("ready")]
 
 
+@pytest.mark.slow
 def test_names_cannot_act_in_the_report(runs: Runs) -> None:
     page = (runs.base / "all" / "report.html").read_text(encoding="utf8")
     assert "&lt;script&gt;alert(1)" in page
@@ -198,6 +204,7 @@ def test_names_cannot_act_in_the_report(runs: Runs) -> None:
     assert "<b>bold" not in page
 
 
+@pytest.mark.slow
 def test_predict_answers_for_every_file(runs: Runs) -> None:
     note = runs.base / "predict.txt"
     answers = runs.base / "answers"
@@ -220,6 +227,7 @@ def test_predict_answers_for_every_file(runs: Runs) -> None:
     assert not acts(table.out)
 
 
+@pytest.mark.slow
 def test_only_bad_files_are_refused_with_what_to_do(runs: Runs, tmp_path: Path) -> None:
     for name in ("other-files", "bombs"):
         shutil.copytree(runs.base / "photos" / "bad" / name, tmp_path / "photos" / name)

@@ -207,6 +207,7 @@ def test_a_real_graph(tmp_path: Path, engine: Any) -> None:
     np.testing.assert_allclose(streamed[16][0].box, [36 / 8, 26 / 8, 36 * 7 / 8, 26 * 7 / 8])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("family", "file"),
     [

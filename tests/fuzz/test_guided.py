@@ -25,7 +25,7 @@ pytestmark = [
     ),
     pytest.mark.skipif(
         importlib.util.find_spec("atheris") is None,
-        reason="atheris is not installed: pip install 'closeup[fuzz]'",
+        reason="atheris is not installed: pip install -e '.[fuzz]'",
     ),
 ]
 

@@ -37,6 +37,16 @@ def photos(tmp_path: Path) -> Path:
     return tiny.make_photos(tmp_path / "photos", dark=2)
 
 
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> closeup.RunResult:
+    """A finished run on such photos, to be read only."""
+    base = tmp_path_factory.mktemp("plain")
+    with pytest.MonkeyPatch.context() as patch:
+        tiny.make_cache(base / "cache", patch)
+        tiny.make_photos(base / "photos", dark=2)
+        return closeup.run(base / "photos", out=base / "out", **TINY)
+
+
 def test_an_empty_folder_is_refused(tmp_path: Path, cache: Path) -> None:
     (tmp_path / "none").mkdir()
     with pytest.raises(PhotosError, match="no photo"):
@@ -75,16 +85,15 @@ def test_every_photo_is_accounted_for(tmp_path: Path, cache: Path, photos: Path)
     assert result.scores.macro_f1.value > 0.6
 
 
-def test_the_saved_crops_are_what_the_tables_say(tmp_path: Path, cache: Path, photos: Path) -> None:
-    closeup.run(photos, out=tmp_path / "out", **TINY)
-    table = Project(tmp_path / "out").read("crops", Crop)
+def test_the_saved_crops_are_what_the_tables_say(plain: closeup.RunResult) -> None:
+    out = plain.report.parent
+    table = Project(out).read("crops", Crop)
     assert table is not None
-    on_disk = {
-        p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*.jpg")
+    assert {p.relative_to(out).as_posix() for p in out.rglob("*.jpg")} == {
+        crop.file for crop in table.rows
     }
-    assert on_disk == {crop.file for crop in table.rows}
     for crop in table.rows:
-        with Image.open(tmp_path / "out" / crop.file) as picture:
+        with Image.open(out / crop.file) as picture:
             assert picture.size == (crop.side, crop.side)
 
 
@@ -98,13 +107,12 @@ def test_running_again_changes_nothing(tmp_path: Path, cache: Path, photos: Path
 
 
 def test_a_new_run_elsewhere_gives_the_same_answer(
-    tmp_path: Path, cache: Path, photos: Path
+    tmp_path: Path, cache: Path, photos: Path, plain: closeup.RunResult
 ) -> None:
-    one = closeup.run(photos, out=tmp_path / "one", **TINY)
     other = closeup.run(photos, out=tmp_path / "other", **TINY)
-    assert one.scores == other.scores
+    assert plain.scores == other.scores
     for name in ("head.safetensors", "model.json"):
-        assert (one.model / name).read_bytes() == (other.model / name).read_bytes()
+        assert (plain.model / name).read_bytes() == (other.model / name).read_bytes()
 
 
 def test_a_new_photo_costs_only_itself_and_a_removed_one_leaves_no_crop(
@@ -287,15 +295,16 @@ def test_paddings_are_compared(tmp_path: Path, cache: Path, photos: Path) -> Non
     assert closeup.run(out=tmp_path / "out").findings == result.findings
 
 
-def test_findings_survive_being_read_back(tmp_path: Path, cache: Path, photos: Path) -> None:
-    result = closeup.run(photos, out=tmp_path / "out", **TINY)
-    assert [check.code for check in result.checks] == sorted(TITLES)
-    assert result.findings.curve is not None
-    assert result.to_json()["checks"][0]["code"] == "CU101"
-    again = closeup.run(out=tmp_path / "out")
-    assert again.checks == result.checks
-    assert again.findings == result.findings
-    assert again.trust == result.trust
+def test_findings_survive_being_read_back(
+    tmp_path: Path, cache: Path, plain: closeup.RunResult
+) -> None:
+    assert [check.code for check in plain.checks] == sorted(TITLES)
+    assert plain.findings.curve is not None
+    assert plain.to_json()["checks"][0]["code"] == "CU101"
+    again = closeup.run(out=shutil.copytree(plain.report.parent, tmp_path / "out"))
+    assert again.checks == plain.checks
+    assert again.findings == plain.findings
+    assert again.trust == plain.trust
 
 
 def test_a_mistake_is_shown_beside_what_it_was_taken_for(
@@ -343,9 +352,8 @@ def test_near_copies_with_different_labels_are_an_issue_whatever_the_groups(
 
 @pytest.mark.parametrize("head", ["ridge", "logistic"])
 def test_augmented_views_are_learned_from_and_not_judged_by(
-    tmp_path: Path, cache: Path, photos: Path, head: str
+    tmp_path: Path, cache: Path, photos: Path, plain: closeup.RunResult, head: str
 ) -> None:
-    plain = closeup.run(photos, out=tmp_path / "plain", head=head, **TINY)
     result = closeup.run(photos, out=tmp_path / "out", augment=2, head=head, **TINY)
     card = closeup.load(result.model).card
     assert card.counts == closeup.load(plain.model).card.counts
@@ -401,9 +409,8 @@ def _files(folder: Path) -> list[Path]:
 
 
 def test_close_ups_are_compared_with_whole_photos_on_one_split(
-    tmp_path: Path, cache: Path, photos: Path
+    tmp_path: Path, cache: Path, photos: Path, plain: closeup.RunResult
 ) -> None:
-    plain = closeup.run(photos, out=tmp_path / "plain", **TINY)
     result = closeup.run(photos, out=tmp_path / "out", compare_photo=True, **TINY)
     assert plain.crop_gain is None
     assert result.scores == plain.scores

@@ -67,6 +67,7 @@ def test_output_has_a_row_per_cell_and_scores_between_0_and_1() -> None:
     assert 0 <= rows[..., 4:].min() <= rows[..., 4:].max() <= 1
 
 
+@pytest.mark.slow
 def test_the_exported_graph_answers_as_the_module_in_little_space(tmp_path: Path) -> None:
     import onnxruntime
 
@@ -143,6 +144,7 @@ def test_mosaics_keep_the_boxes_inside() -> None:
     assert sorted(there[:, :2].tolist()) == [[0, 0], [0, 48], [48, 0], [48, 48]]
 
 
+@pytest.mark.slow
 def test_training_repeats_exactly_and_learns() -> None:
     def trained() -> list[float]:
         net = small_net().train()
@@ -215,6 +217,7 @@ def test_the_test_photos_are_never_read(tmp_path: Path) -> None:
         list(read_archive(archive, "watch/"))
 
 
+@pytest.mark.slow
 def test_the_shipped_network_finds_fresh_watches_and_little_else() -> None:
     network = load(Path(closeup.networks.__file__).parent / "builtin" / "nano-clock")
     detector = Detector(network, EngineConfig(threads=1))

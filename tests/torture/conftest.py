@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests import tiny
-from tests.torture.children import Nursery
+from tests.torture.children import Ended, Nursery
 
 TINY = ("--detector", "tiny-box", "--backbone", "tiny-pool", "--parent", "thing",
         "--engine", "onnxruntime")  # fmt: skip
@@ -63,6 +63,7 @@ class World:
 
     base: Path
     nursery: Nursery
+    ended: Ended | None = None
 
     @property
     def photos(self) -> Path:
@@ -83,9 +84,23 @@ class World:
         """As if nothing had ever been run."""
         shutil.rmtree(self.out, ignore_errors=True)
 
+    def finish(self) -> Ended:
+        """The project as ``closeup run`` leaves it, and how that ended; it is run only once."""
+        self.fresh()
+        kept = self.base / "finished"
+        if self.ended is None:
+            self.ended = self.nursery.run(*self.words())
+            assert self.ended.code == 0, self.ended.err
+            shutil.copytree(self.out, kept)
+        else:
+            shutil.copytree(kept, self.out)
+        return self.ended
 
-@pytest.fixture(scope="module")
+
+@pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    if not hasattr(os, "fork"):
+        pytest.skip("commands are forked, which this system cannot do")
     tiny.need_onnx()
     base = tmp_path_factory.mktemp("world")
     tiny.make_detector(base / "cache")

@@ -21,7 +21,7 @@ from typing import Any
 LIGHT = (
     "closeup.cli.app", "closeup.cli.project", "closeup.pipeline", "closeup.report.page",
     "closeup.report.charts", "pyarrow.parquet", "sklearn.linear_model",
-    "scipy.ndimage", "threadpoolctl", "safetensors.numpy", "jinja2", "matplotlib.figure",
+    "scipy.ndimage", "threadpoolctl", "safetensors.numpy", "jinja2",
 )  # fmt: skip
 HEAVY = ("torch", "timm", "onnx", "onnxscript", "torch.onnx", "huggingface_hub",
          "closeup.networks.convert.backbones", "closeup.learn.finetune.fine")  # fmt: skip
@@ -157,6 +157,12 @@ def serve() -> None:
 
     for name in LIGHT + (HEAVY if "heavy" in sys.argv else ()):
         importlib.import_module(name)
+    from PIL import Image
+
+    from closeup.report.page import page_template
+
+    Image.init()
+    page_template()
     print("ready", flush=True)
     for line in sys.stdin:
         request = json.loads(line)

@@ -114,7 +114,7 @@ def test_a_photo_that_goes_during_the_pass_becomes_a_row(own: World, tried: Trie
 def test_changed_settings_and_back_give_what_they_gave(
     own: World, tried: Tried, amount: Amount
 ) -> None:
-    assert own.nursery.run(*own.words()).code == 0
+    own.finish()
     first = state(own.out)
     changes = (("--pad", "0.3"), ("--head", "prototype"), ("--seed", "3"), ("--which", "all"),
                ("--no-near-duplicates",), ("--threshold", "0.9"), ("--view", "both"))  # fmt: skip
@@ -136,7 +136,7 @@ def test_changed_settings_and_back_give_what_they_gave(
 
 @pytest.mark.parametrize("shift", [-YEAR, YEAR])
 def test_a_clock_that_jumps_changes_nothing(own: World, tried: Tried, shift: float) -> None:
-    assert own.nursery.run(*own.words()).code == 0
+    own.finish()
     first = state(own.out)
     assert own.nursery.run(*own.words(), fault=Fault(shift_clock=shift)).code == 0
     assert state(own.out) == first

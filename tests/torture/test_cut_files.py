@@ -43,7 +43,7 @@ def test_a_cut_cache_is_made_anew(clean: World, tried: Tried, share: float) -> N
 
 
 def test_a_cut_part_of_a_pass_is_passed_over(clean: World, tried: Tried) -> None:
-    assert clean.nursery.run(*clean.words()).code == 0
+    clean.finish()
     expected, cut = _said(clean), 0
     for at in range(30, 100, 24):
         clean.fresh()
@@ -63,7 +63,7 @@ def test_a_cut_part_of_a_pass_is_passed_over(clean: World, tried: Tried) -> None
 def test_a_cut_table_is_named_and_made_anew_once_deleted(
     clean: World, tried: Tried, name: str
 ) -> None:
-    assert clean.nursery.run(*clean.words()).code == 0
+    clean.finish()
     expected = _said(clean)
     file = clean.out / f"{name}.parquet"
     file.write_bytes(file.read_bytes()[:-9])

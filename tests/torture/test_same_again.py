@@ -40,6 +40,7 @@ def test_twice_the_same(clean: World, tried: Tried, engine: str) -> None:
     tried(f"the same run twice ({engine}): every file the same", 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
 def test_any_number_of_threads_gives_the_same(
     clean: World, tmp_path: Path, tried: Tried, amount: Amount, engine: str

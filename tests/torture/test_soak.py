@@ -62,6 +62,7 @@ def soak(base: Path, count: int) -> dict[str, object]:
     return dict(found)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="memory is measured by getrusage")
 def test_many_photos(tmp_path: Path, amount: Amount, tried: Tried) -> None:
     few, many = amount.photos // 4, amount.photos

@@ -356,7 +356,7 @@ def test_a_lock_that_is_a_link_is_not_written_through(project: Path) -> None:
     "about", [{}, {"version": None}, {"version": [1, 2], "photos": [[1]]}, {"photos": 3}, []]
 )
 def test_parts_of_a_pass_that_are_none_are_passed_over(project: Path, about: Any) -> None:
-    from closeup.dataset.duplicates.signatures import VERSION
+    from closeup.dataset.duplicates.signature import VERSION
     from closeup.pipeline.resume import FOLDER
     from closeup.pipeline.resume import VERSION as PARTS
 

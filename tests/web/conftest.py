@@ -55,6 +55,13 @@ def photo(folder: Path) -> Path:
     return folder / "photos" / "ash" / "1.png"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What opens a browser is for continuous integration: that alone takes half a minute."""
+    for item in items:
+        if "browser" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.slow)
+
+
 def until(holds: Callable[[], object]) -> None:
     """Wait until something holds, half a minute at most."""
     for _ in range(3000):

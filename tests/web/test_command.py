@@ -90,7 +90,7 @@ def test_without_its_packages_it_says_what_to_install(
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     done = CliRunner().invoke(app, ["serve", str(folder / "out" / "model")])
     assert isinstance(done.exception, UsageError)
-    assert "closeup[serve]" in str(done.exception)
+    assert "pip install -e '.[serve]'" in str(done.exception)
 
 
 def test_a_model_is_called_by_its_project() -> None:

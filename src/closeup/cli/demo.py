@@ -76,7 +76,7 @@ def demo(
         f"\nA new photo of a watch by {maker}: {said} (drawn in {out / 'fresh-answer.jpg'})\n"
         f"Finished in {seconds} s. Open the report: {result.report}\n\n"
         "Next, with a folder of your own photos, one sub-folder per label:\n"
-        "  closeup models pull d-fine-n dinov2-s    # once; needs pip install 'closeup[torch]'\n"
+        "  closeup models pull d-fine-n dinov2-s    # once; needs pip install -e '.[torch]'\n"
         "  closeup scout PHOTOS                     # which parent category suits them?\n"
         f"Or review these close-ups: closeup review {shlex.quote(str(out / 'watches'))}\n"
         f"Or ask this model: closeup predict {shlex.quote(str(result.model))} PHOTO…"

@@ -8,6 +8,7 @@ from importlib import metadata
 
 from closeup.cli import options as opt
 from closeup.cli.output import print_json
+from closeup.core.errors import how_to_install
 
 _LIBRARIES = ("numpy", "pillow", "onnxruntime", "openvino", "scikit-learn", "pyarrow")
 _EXTRA = ("torch", "torchvision", "timm", "transformers", "onnx")
@@ -45,7 +46,7 @@ def _facts() -> dict[str, str]:
         "photo formats": "JPEG, PNG, TIFF, GIF, BMP"
         + "".join(f", {n}" for n, f in (("WebP", "webp"), ("AVIF", "avif")) if features.check(f)),
         "conversion": "PyTorch is installed" if not missing else
-        f"{', '.join(missing)} missing: pip install 'closeup[torch]' to pull or convert networks",
+        f"{', '.join(missing)} missing; to pull or convert networks: {how_to_install('torch')}",
         "cache": f"{folder} ({'writable' if os.access(nearest, os.W_OK) else 'NOT WRITABLE'})",
         "detectors": ", ".join(n.card.name for n in networks if n.card.kind == "detector")
         or "none yet: closeup models pull d-fine-n",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_origin
 
 import typer
 
-from closeup.core.errors import UsageError
+from closeup.core.errors import UsageError, how_to_install
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -111,6 +111,4 @@ def serve_extra(verb: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as err:
-        raise UsageError(
-            f"closeup {verb} needs {err.name}: run `pip install 'closeup[serve]'`"
-        ) from err
+        raise UsageError(f"closeup {verb} needs {err.name}: {how_to_install('serve')}") from err

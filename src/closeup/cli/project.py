@@ -107,6 +107,7 @@ def crop(
                 "cropped": counts.cropped,
                 "not_found": counts.not_found,
                 "unreadable": counts.unreadable,
+                "rejected": counts.rejected,
                 "labels": counts.labels,
                 "detection_rate": round(counts.detection_rate, 6),
                 "seconds": result.seconds,

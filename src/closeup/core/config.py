@@ -163,7 +163,7 @@ class TrainConfig(_Section):
         flag="--compare-pads",
     )
     finetune: bool = _option(
-        False, "Fine-tune the whole backbone (needs closeup[torch]; minutes, not seconds)."
+        False, "Fine-tune the whole backbone (needs the extra torch; minutes, not seconds)."
     )
     epochs: int = _option(0, "Epochs of fine-tuning; 0: as the recipe says.", ge=0, le=1000)
     flip: bool = _option(

@@ -71,3 +71,12 @@ class ProjectError(CloseupError):
 
 class ModelError(CloseupError):
     """A model folder is missing, damaged, or of a format this version cannot read."""
+
+
+def how_to_install(extra: str) -> str:
+    """The command that adds an extra, for messages; Closeup is installed from a clone.
+
+    >>> how_to_install("serve")
+    "pip install -e '.[serve]' (in your clone of Closeup)"
+    """
+    return f"pip install -e '.[{extra}]' (in your clone of Closeup)"

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from closeup.core.config import EngineConfig
-from closeup.core.errors import NetworkError, NetworkMissing, UsageError
+from closeup.core.errors import NetworkError, NetworkMissing, UsageError, how_to_install
 from closeup.core.lock import work_folder
 from closeup.networks.cache import Network, load, measured, networks_folder, save
 from closeup.networks.engine import open_graph
@@ -123,7 +123,7 @@ def _rewrite(card: Card, source: Path, file: Path, variant: Variant) -> Card:
         import onnx
     except ImportError as err:
         raise NetworkMissing(
-            f"making {card.name} needs the onnx package: pip install 'closeup[torch]'"
+            f"making {card.name} needs the onnx package: {how_to_install('torch')}"
         ) from err
     model, spec = onnx.load(source), card.input
     if variant.size:

@@ -29,7 +29,7 @@ from closeup.core.types import (
     values_of,
 )
 from closeup.dataset.duplicates import Spilled
-from closeup.dataset.duplicates.signatures import VERSION as SIGNATURES_VERSION
+from closeup.dataset.duplicates.signature import VERSION as SIGNATURES_VERSION
 
 if TYPE_CHECKING:
     from closeup.dataset.duplicates import Signature

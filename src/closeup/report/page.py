@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
@@ -16,6 +17,9 @@ from closeup.evaluate.scores import MAX_MISTAKES, Scores
 from closeup.evaluate.trust import Trust
 from closeup.report.charts import Line, line_chart
 from closeup.report.data import MAX_COPIES, MAX_LABEL_ISSUES, MAX_SAMPLES, ReportData
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 MAX_ROWS = 200
 """Rows shown of a table (labels, skipped files, notes); the others are counted."""
@@ -50,20 +54,9 @@ def render_report(data: ReportData) -> str:
 
     Every text is escaped, and the content security policy of the page forbids loading anything.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("closeup", "report"),
-        autoescape=True,
-        finalize=readable,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(percent=percent, duration=duration, score=score, count=count)
     result, scores, trust = data.result, data.result.scores, data.result.trust
     curve = result.findings.curve
-    return environment.get_template("page.html").render(
+    return page_template().render(
         data=data,
         result=result,
         scores=scores,
@@ -83,6 +76,23 @@ def render_report(data: ReportData) -> str:
         MAX_SAMPLES=MAX_SAMPLES,
         MAX_MISTAKES=MAX_MISTAKES,
     )
+
+
+@cache
+def page_template() -> Template:
+    """The page, compiled once for a process."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("closeup", "report"),
+        autoescape=True,
+        finalize=readable,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(percent=percent, duration=duration, score=score, count=count)
+    return environment.get_template("page.html")
 
 
 def confused_pairs(scores: Scores, limit: int = MAX_PAIRS) -> list[Pair]:

@@ -1,1 +1,1 @@
-"""Web pages and services on a trained model or a project; they need ``closeup[serve]``."""
+"""Web pages and services on a trained model or a project; they need the extra ``serve``."""

@@ -30,7 +30,7 @@ from closeup.dataset.duplicates.align import (
 )
 from closeup.dataset.duplicates.compare import agreement
 from closeup.dataset.duplicates.layout import LENGTH, layouts
-from closeup.dataset.duplicates.signatures import VERSION
+from closeup.dataset.duplicates.signature import VERSION
 from closeup.photos.listing import list_photos
 
 SIDE = 200

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from closeup.core.errors import ProjectError
 from closeup.dataset.duplicates import Signature, Spilled
-from closeup.dataset.duplicates.signatures import COLOUR, LUMA
+from closeup.dataset.duplicates.signature import COLOUR, LUMA
 
 
 def signature(seed: int) -> Signature:

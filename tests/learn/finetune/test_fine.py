@@ -28,7 +28,7 @@ from closeup.learn.heads.head import Dense
 from closeup.networks import Network, find, load
 from closeup.networks.convert.rebuild import rebuild
 from tests import tiny
-from tests.learn.finetune.parts import SIZE, make_network, make_part
+from tests.learn.finetune.parts import SIZE, make_part
 
 torch = pytest.importorskip("torch", reason="fine-tuning needs the torch extra")
 pytest.importorskip("timm")
@@ -36,14 +36,6 @@ pytest.importorskip("timm")
 CONFIG = FinetuneConfig(
     epochs=5, batch=9, backbone_rate=2e-3, head_rate=1e-2, average=0.5, dropout=0, threads=1
 )
-
-
-@pytest.fixture(scope="module")
-def network(tmp_path_factory: pytest.TempPathFactory) -> Network:
-    folder = tmp_path_factory.mktemp("networks")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CLOSEUP_CACHE", str(folder))
-        return make_network(folder)
 
 
 @pytest.fixture(scope="module")
@@ -165,6 +157,7 @@ class _Killed(Exception):
     pass
 
 
+@pytest.mark.slow
 def test_an_interrupted_one_goes_on_to_the_same_end(
     network: Network, found: Finetuned, tmp_path: Path
 ) -> None:
@@ -187,6 +180,7 @@ def test_an_interrupted_one_goes_on_to_the_same_end(
     np.testing.assert_array_equal(again.head.layers[0].weights, found.head.layers[0].weights)
 
 
+@pytest.mark.slow
 def test_without_folds_everything_is_trained_on(network: Network, tmp_path: Path) -> None:
     part = make_part(per_label=3, labels=2, folds=1)
     config = CONFIG.model_copy(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,20 +11,18 @@ import closeup
 from closeup.core.errors import UsageError
 from closeup.core.project import Project
 from closeup.core.types import Photo, Result
+from closeup.networks import Network
 from tests import tiny
-from tests.learn.finetune.parts import make_network
 
 pytest.importorskip("torch", reason="fine-tuning needs the torch extra")
 
 
 @pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    tiny.need_onnx()
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, network: Network) -> Path:
     folder = tmp_path / "cache"
-    folder.mkdir()
+    shutil.copytree(network.folder, folder / "networks" / network.folder.name)
     monkeypatch.setenv("CLOSEUP_CACHE", str(folder))
     tiny.make_detector(folder)
-    make_network(folder)
     return folder
 
 
@@ -40,6 +39,7 @@ def test_what_cannot_be_finetuned_is_refused(
                     finetune=True, **given)  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_finetuned_model_answers_as_it_was_measured(tmp_path: Path, cache: Path) -> None:
     photos = tiny.make_photos(tmp_path / "photos", per_label=16)
     result = closeup.run(photos, out=tmp_path / "out", detector="tiny-box", parent="thing",

@@ -30,7 +30,7 @@ from closeup.dataset.duplicates.align import (
 )
 from closeup.dataset.duplicates.colours import Pictures, odd_colours
 from closeup.dataset.duplicates.compare import agreement
-from closeup.dataset.duplicates.signatures import (
+from closeup.dataset.duplicates.signature import (
     Bytes,
     Signature,
     Signatures,

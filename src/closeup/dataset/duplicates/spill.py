@@ -12,7 +12,7 @@ from typing import IO
 import numpy as np
 
 from closeup.core.errors import ProjectError
-from closeup.dataset.duplicates.signatures import COLOUR, LUMA, Signature
+from closeup.dataset.duplicates.signature import COLOUR, LUMA, Signature
 
 _LUMA = LUMA * LUMA
 _SLOT = _LUMA + COLOUR * COLOUR * 3

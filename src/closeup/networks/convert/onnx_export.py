@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from closeup.core.config import EngineConfig
-from closeup.core.errors import NetworkError, NetworkMissing
+from closeup.core.errors import NetworkError, NetworkMissing, how_to_install
 from closeup.networks.engine import open_graph
 from closeup.networks.preprocess import InputSpec
 
@@ -44,7 +44,7 @@ def need_torch(what: str) -> None:
         if find_spec(module) is None:
             raise NetworkMissing(
                 f"{what} needs PyTorch ({module} is not installed): "
-                "pip install 'closeup[torch]', or convert it on another machine and copy the "
+                f"{how_to_install('torch')}, or convert it on another machine and copy the "
                 "folder that `closeup models list` shows"
             )
 
