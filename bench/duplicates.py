@@ -42,13 +42,7 @@ from PIL import Image, ImageDraw, ImageEnhance, ImageFont
 from bench.machine import describe
 from closeup.core.config import PhotosConfig
 from closeup.core.types import Photo, PhotoState
-from closeup.dataset.duplicates import (
-    SIMILAR,
-    Pair,
-    Signatures,
-    near_duplicates,
-    signatures,
-)
+from closeup.dataset.duplicates import SIMILAR, Pair, Signatures, near_duplicates, signatures
 from closeup.dataset.groups import group_photos
 from closeup.photos.listing import list_photos
 from closeup.photos.reading import read_picture_again

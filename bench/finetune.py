@@ -25,24 +25,14 @@ from closeup.core.config import EngineConfig, SplitConfig
 from closeup.core.parallel import ordered_map
 from closeup.core.progress import Progress
 from closeup.core.project import Project, key_of
-from closeup.core.types import (
-    Crop,
-    Example,
-    Floats,
-    Photo,
-)
+from closeup.core.types import Crop, Example, Floats, Photo
 from closeup.dataset.duplicates import near_duplicates, signatures
 from closeup.dataset.groups import group_photos
 from closeup.dataset.split import folds, make_dataset
 from closeup.evaluate.scores import paired_difference
 from closeup.learn import heads
 from closeup.learn.embed import Embedder
-from closeup.learn.finetune import (
-    FinetuneConfig,
-    TrainingPart,
-    closeups_of,
-    finetune,
-)
+from closeup.learn.finetune import FinetuneConfig, TrainingPart, closeups_of, finetune
 from closeup.learn.heads import Head
 from closeup.networks import Network, find
 

@@ -12,21 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from closeup.core.config import (
-    CropConfig,
-    DetectConfig,
-    EngineConfig,
-    PhotosConfig,
-)
+from closeup.core.config import CropConfig, DetectConfig, EngineConfig, PhotosConfig
 from closeup.core.parallel import ordered_map
-from closeup.core.types import (
-    Box,
-    Crop,
-    Detection,
-    Floats,
-    Photo,
-    PhotoState,
-)
+from closeup.core.types import Box, Crop, Detection, Floats, Photo, PhotoState
 from closeup.crops.cut import content_key, find_crops
 from closeup.dataset.groups import group_photos
 from closeup.detect import Detector

@@ -23,12 +23,7 @@ from bench.machine import describe
 from closeup.core.config import EngineConfig
 from closeup.core.parallel import ordered_map
 from closeup.core.project import Project
-from closeup.core.types import (
-    Crop,
-    Example,
-    Photo,
-    PhotoState,
-)
+from closeup.core.types import Crop, Example, Photo, PhotoState
 from closeup.dataset.folds import grouped_folds
 from closeup.detect import Detector
 from closeup.detect.detector import Found

@@ -26,10 +26,7 @@ from closeup.evaluate.calibration import (
     measure_calibration,
 )
 from closeup.evaluate.conformal import SetScore, fit_conformal, measure_sets
-from closeup.evaluate.label_issues import (
-    confident_errors,
-    find_label_issues,
-)
+from closeup.evaluate.label_issues import confident_errors, find_label_issues
 from closeup.evaluate.learning_curve import LearningTask, learning_curve
 from closeup.evaluate.predictions import Predictions
 from closeup.evaluate.selective import Selective, measure_selective

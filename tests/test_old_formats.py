@@ -19,13 +19,7 @@ import closeup
 from closeup.core.config import CONFIG_FILE
 from closeup.core.errors import ModelError, NetworkDamaged, ProjectError
 from closeup.core.project import Project
-from closeup.core.types import (
-    Crop,
-    Detection,
-    Example,
-    Photo,
-    Result,
-)
+from closeup.core.types import Crop, Detection, Example, Photo, Result
 from closeup.decisions import Kind, read_decisions
 from closeup.networks import load
 

@@ -23,16 +23,7 @@ from PIL import Image
 from closeup.core.config import CropConfig, DetectConfig, SplitConfig
 from closeup.core.errors import DatasetError
 from closeup.core.project import encode_table, read_table
-from closeup.core.types import (
-    Box,
-    Crop,
-    CropState,
-    Detection,
-    Example,
-    Photo,
-    PhotoState,
-    Result,
-)
+from closeup.core.types import Box, Crop, CropState, Detection, Example, Photo, PhotoState, Result
 from closeup.crops.cut import cut, find_crops, window
 from closeup.dataset.duplicates import Pair
 from closeup.dataset.groups import group_photos

@@ -22,12 +22,7 @@ from rich.console import Console
 from rich.text import Text
 
 from closeup.core.project import Project
-from closeup.core.types import (
-    Crop,
-    CropState,
-    Photo,
-    Pixels,
-)
+from closeup.core.types import Crop, CropState, Photo, Pixels
 from closeup.crops.cut import cut
 from closeup.photos.reading import read_photo
 

@@ -7,20 +7,8 @@ import pytest
 
 from closeup.core.config import CONFIG_FILE, resolve
 from closeup.core.errors import ProjectError
-from closeup.core.project import (
-    Project,
-    Table,
-    file_hash,
-    key_of,
-    read_table,
-    write_atomically,
-)
-from closeup.core.types import (
-    Box,
-    Crop,
-    CropState,
-    Detection,
-)
+from closeup.core.project import Project, Table, file_hash, key_of, read_table, write_atomically
+from closeup.core.types import Box, Crop, CropState, Detection
 
 ROWS = [
     Detection("a-1", 0, "clock", 0.5, Box(1, 2, 3.5, 4)),

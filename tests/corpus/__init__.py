@@ -10,14 +10,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.corpus.kinds import (
-    ANY,
-    BOMBS,
-    KINDS,
-    PASSED_OVER,
-    READABLE,
-    Kind,
-)
+from tests.corpus.kinds import ANY, BOMBS, KINDS, PASSED_OVER, READABLE, Kind
 
 __all__ = ["ANY", "BOMBS", "KINDS", "PASSED_OVER", "READABLE", "Kind", "Made", "make"]
 

@@ -18,12 +18,7 @@ from safetensors import safe_open
 
 from closeup.core.config import PhotosConfig
 from closeup.core.project import Project
-from closeup.core.types import (
-    Crop,
-    Detection,
-    Photo,
-    PhotoState,
-)
+from closeup.core.types import Crop, Detection, Photo, PhotoState
 from closeup.photos.listing import list_photos
 from tests import corpus
 from tests.corpus.encode import encode, smooth

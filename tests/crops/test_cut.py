@@ -10,14 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from closeup.core.config import CropConfig, DetectConfig
-from closeup.core.types import (
-    Box,
-    CropState,
-    Detection,
-    Photo,
-    PhotoState,
-    Pixels,
-)
+from closeup.core.types import Box, CropState, Detection, Photo, PhotoState, Pixels
 from closeup.crops.cut import (
     FILL,
     WIDEST,

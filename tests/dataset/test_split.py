@@ -8,22 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from closeup.core.config import (
-    CropConfig,
-    DetectConfig,
-    PhotosConfig,
-    SplitConfig,
-)
+from closeup.core.config import CropConfig, DetectConfig, PhotosConfig, SplitConfig
 from closeup.core.errors import DatasetError
-from closeup.core.types import (
-    Box,
-    Crop,
-    CropState,
-    Detection,
-    Example,
-    Photo,
-    PhotoState,
-)
+from closeup.core.types import Box, Crop, CropState, Detection, Example, Photo, PhotoState
 from closeup.crops.cut import find_crops
 from closeup.dataset.groups import group_photos
 from closeup.dataset.split import DROPPED, folds, make_dataset

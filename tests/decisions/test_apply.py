@@ -16,30 +16,10 @@ import closeup
 from closeup.core.config import CropConfig, DetectConfig
 from closeup.core.errors import DatasetError
 from closeup.core.project import Project
-from closeup.core.types import (
-    Box,
-    Crop,
-    CropState,
-    Detection,
-    Example,
-    Photo,
-    PhotoState,
-)
+from closeup.core.types import Box, Crop, CropState, Detection, Example, Photo, PhotoState
 from closeup.crops.cut import find_crops
-from closeup.decisions import (
-    NOTHING,
-    Current,
-    Decision,
-    Decisions,
-    Kind,
-    Verdict,
-)
-from closeup.decisions.apply import (
-    decided_crops,
-    decided_pairs,
-    notes_on,
-    without_gone,
-)
+from closeup.decisions import NOTHING, Current, Decision, Decisions, Kind, Verdict
+from closeup.decisions.apply import decided_crops, decided_pairs, notes_on, without_gone
 from tests import tiny
 
 OPTIONS = {"detector": "tiny-box", "backbone": "tiny-pool", "parent": "thing"}

@@ -10,16 +10,7 @@ from hypothesis import strategies as st
 
 from closeup.core.errors import UsageError
 from closeup.core.types import Box
-from closeup.decisions import (
-    NOTHING,
-    Decision,
-    Kind,
-    Row,
-    Verdict,
-    checked,
-    current,
-    last_batch,
-)
+from closeup.decisions import NOTHING, Decision, Kind, Row, Verdict, checked, current, last_batch
 
 BOX = Box(1, 2, 30, 40)
 

@@ -14,14 +14,7 @@ import pytest
 
 from closeup.core.errors import ProjectError, UsageError
 from closeup.core.types import Box
-from closeup.decisions import (
-    DECISIONS_FILE,
-    NOTHING,
-    Decision,
-    Decisions,
-    Kind,
-    read_decisions,
-)
+from closeup.decisions import DECISIONS_FILE, NOTHING, Decision, Decisions, Kind, read_decisions
 
 REJECT = Decision(Kind.REJECT, "a", "a")
 ALL = [

@@ -14,13 +14,7 @@ from closeup.core.config import EngineConfig
 from closeup.core.errors import NetworkDamaged, NetworkError, UsageError
 from closeup.core.types import Box, Pixels
 from closeup.detect import Detector, Found, detector, resolve_categories
-from closeup.networks import (
-    COCO80,
-    Card,
-    Network,
-    add_onnx,
-    load,
-)
+from closeup.networks import COCO80, Card, Network, add_onnx, load
 from closeup.networks.add import OwnFamily
 from closeup.networks.preprocess import InputSpec
 from tests.tiny import make_detector, need_onnx

@@ -5,12 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from closeup.core.types import (
-    Box,
-    Detection,
-    Photo,
-    PhotoState,
-)
+from closeup.core.types import Box, Detection, Photo, PhotoState
 from closeup.detect.scouting import THRESHOLDS, scout
 
 LEFT, RIGHT = Box(0, 0, 50, 50), Box(50, 50, 100, 100)

@@ -15,13 +15,7 @@ import closeup
 from closeup.core.project import Project
 from closeup.core.types import Example, Photo, PhotoState
 from closeup.evaluate.checks import Check, CheckState
-from closeup.evaluate.findings import (
-    Evaluation,
-    Facts,
-    Findings,
-    read_evaluation,
-    run_checks,
-)
+from closeup.evaluate.findings import Evaluation, Facts, Findings, read_evaluation, run_checks
 from closeup.report.result import RunResult
 from tests import tiny
 from tests.tiny import TINY

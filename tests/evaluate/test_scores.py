@@ -15,12 +15,7 @@ from numpy.typing import NDArray
 from closeup.core.errors import DatasetError, UsageError
 from closeup.core.serialization import from_json, to_json
 from closeup.evaluate.bootstrap import Interval
-from closeup.evaluate.scores import (
-    Difference,
-    Scores,
-    evaluate,
-    paired_difference,
-)
+from closeup.evaluate.scores import Difference, Scores, evaluate, paired_difference
 
 LABELS = ("apple", "pear", "plum")
 

@@ -18,16 +18,7 @@ import numpy as np
 
 from closeup.core.config import resolve
 from closeup.core.project import encode_table, read_table
-from closeup.core.types import (
-    Box,
-    Crop,
-    CropState,
-    Detection,
-    Example,
-    Photo,
-    PhotoState,
-    Result,
-)
+from closeup.core.types import Box, Crop, CropState, Detection, Example, Photo, PhotoState, Result
 from closeup.dataset.duplicates import Signatures
 from closeup.decisions import Decisions
 from closeup.learn.embed import Embeddings
@@ -36,13 +27,7 @@ from closeup.networks import load
 from closeup.networks.engine import read_signature
 from closeup.photos.listing import read_table as read_list
 from closeup.photos.reading import read_photo
-from tests.corpus.encode import (
-    encode,
-    exif,
-    plain,
-    smooth,
-    with_exif,
-)
+from tests.corpus.encode import encode, exif, plain, smooth, with_exif
 from tests.detect.reading import read_boxes
 
 FIXTURE = Path(__file__).parent.parent / "fixtures" / "format-1"

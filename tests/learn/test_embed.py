@@ -6,12 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from closeup.core.config import (
-    CropConfig,
-    DetectConfig,
-    EngineConfig,
-    PhotosConfig,
-)
+from closeup.core.config import CropConfig, DetectConfig, EngineConfig, PhotosConfig
 from closeup.core.errors import NetworkDamaged, ProjectError
 from closeup.core.types import Crop, Photo
 from closeup.crops.cut import content_key, find_crops

@@ -8,13 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from closeup.core.types import Answer, Box, Prediction
-from closeup.model.answers import (
-    COLUMNS,
-    annotate,
-    to_json,
-    write_csv,
-    write_parquet,
-)
+from closeup.model.answers import COLUMNS, annotate, to_json, write_csv, write_parquet
 
 ONE = Answer(Box(1, 2, 30, 40), "clock", 0.5, "omega", 0.75, (("omega", 0.75), ("rolex", 0.25)))
 GOOD = Prediction("a.jpg", True, (ONE,))

@@ -11,13 +11,7 @@ from typing import Any
 import pytest
 
 from closeup.core.errors import NetworkDamaged, NetworkError, NetworkMissing
-from closeup.networks import (
-    Card,
-    file_hash,
-    installed,
-    load,
-    save,
-)
+from closeup.networks import Card, file_hash, installed, load, save
 from closeup.networks.card import Origin
 from closeup.networks.preprocess import InputSpec
 

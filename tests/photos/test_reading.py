@@ -14,13 +14,7 @@ from PIL.PngImagePlugin import PngInfo
 from closeup.core.errors import PhotoError, ProjectError
 from closeup.core.types import Box, Photo, PhotoState
 from closeup.photos import reading as images
-from closeup.photos.reading import (
-    CODES,
-    hash_file,
-    photo_suffixes,
-    read_photo,
-    read_picture_again,
-)
+from closeup.photos.reading import CODES, hash_file, photo_suffixes, read_photo, read_picture_again
 from tests.conftest import save_photo
 
 

@@ -12,14 +12,7 @@ from PIL import Image
 import closeup
 from closeup.core.errors import DatasetError, PhotosError, UsageError
 from closeup.core.project import Project
-from closeup.core.types import (
-    Crop,
-    CropState,
-    Detection,
-    Example,
-    Photo,
-    Result,
-)
+from closeup.core.types import Crop, CropState, Detection, Example, Photo, Result
 from closeup.dataset.duplicates import Pair
 from closeup.detect import Detector
 from closeup.evaluate.checks import TITLES

@@ -16,12 +16,7 @@ import pytest
 import closeup
 from closeup.core.config import RunConfig
 from closeup.core.project import Project
-from closeup.core.types import (
-    Crop,
-    Detection,
-    Example,
-    Photo,
-)
+from closeup.core.types import Crop, Detection, Example, Photo
 from tests import tiny
 
 TABLES = {"photos": Photo, "detections": Detection, "crops": Crop, "dataset": Example}

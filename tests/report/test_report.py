@@ -15,24 +15,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from closeup.core.types import (
-    Box,
-    Crop,
-    CropState,
-    Result,
-)
+from closeup.core.types import Box, Crop, CropState, Result
 from closeup.evaluate.findings import Findings
 from closeup.evaluate.scores import MAX_MISTAKES, Scores, evaluate, worst_mistakes
 from closeup.networks import Card, Network
 from closeup.report.charts import Line, line_chart
-from closeup.report.data import (
-    MAX_SAMPLES,
-    Mistake,
-    ReportData,
-    Sample,
-    Skipped,
-    pick_samples,
-)
+from closeup.report.data import MAX_SAMPLES, Mistake, ReportData, Sample, Skipped, pick_samples
 from closeup.report.page import (
     MAX_MATRIX,
     MAX_ROWS,

@@ -13,13 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from closeup.core.project import Project
-from closeup.core.types import (
-    Crop,
-    Detection,
-    Example,
-    Photo,
-    Result,
-)
+from closeup.core.types import Crop, Detection, Example, Photo, Result
 from closeup.learn.embed import Embeddings
 
 NURSERY = Path(__file__).parent / "nursery.py"

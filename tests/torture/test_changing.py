@@ -12,12 +12,7 @@ import pytest
 from PIL import Image
 
 from closeup.core.types import PhotoState
-from tests.torture.children import (
-    Fault,
-    no_traceback,
-    open_tables,
-    state,
-)
+from tests.torture.children import Fault, no_traceback, open_tables, state
 from tests.torture.conftest import Amount, Tried, World
 
 YEAR = 365 * 86400

@@ -6,12 +6,7 @@ import shutil
 
 import pytest
 
-from tests.torture.children import (
-    TABLES,
-    Fault,
-    no_traceback,
-    state,
-)
+from tests.torture.children import TABLES, Fault, no_traceback, state
 from tests.torture.conftest import Tried, World
 
 

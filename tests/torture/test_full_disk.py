@@ -10,12 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.torture.children import (
-    Fault,
-    no_traceback,
-    open_tables,
-    state,
-)
+from tests.torture.children import Fault, no_traceback, open_tables, state
 from tests.torture.conftest import Amount, Tried, World
 
 

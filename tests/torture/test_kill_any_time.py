@@ -15,14 +15,7 @@ import pytest
 from tests import tiny
 from tests.learn.finetune.parts import make_network
 from tests.networks.hub_server import Hub, hub_server
-from tests.torture.children import (
-    KILLED,
-    Fault,
-    Nursery,
-    open_tables,
-    stamps,
-    state,
-)
+from tests.torture.children import KILLED, Fault, Nursery, open_tables, stamps, state
 from tests.torture.conftest import Amount, Tried, World
 
 State = Callable[[], dict[str, str]]

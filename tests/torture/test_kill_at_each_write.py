@@ -7,13 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.torture.children import (
-    KILLED,
-    Fault,
-    open_tables,
-    stamps,
-    state,
-)
+from tests.torture.children import KILLED, Fault, open_tables, stamps, state
 from tests.torture.conftest import Amount, Tried, World
 
 

@@ -12,12 +12,7 @@ from pathlib import Path
 import pytest
 
 from closeup.core.errors import ProjectError
-from closeup.core.lock import (
-    LOCK_FILE,
-    only_writer,
-    sweep,
-    sweep_dead,
-)
+from closeup.core.lock import LOCK_FILE, only_writer, sweep, sweep_dead
 from tests.torture.children import no_traceback, state
 from tests.torture.conftest import Tried, World
 

@@ -11,18 +11,8 @@ import pytest
 from safetensors.numpy import load_file
 
 from closeup.learn.embed import Embeddings
-from tests.torture.children import (
-    TABLES,
-    Nursery,
-    open_tables,
-    state,
-)
-from tests.torture.conftest import (
-    TINY,
-    Amount,
-    Tried,
-    World,
-)
+from tests.torture.children import TABLES, Nursery, open_tables, state
+from tests.torture.conftest import TINY, Amount, Tried, World
 
 TOLERANCE = 1e-4
 """Of embeddings, confidences and weights between numbers of threads: sums in another order."""

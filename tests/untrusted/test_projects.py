@@ -27,14 +27,7 @@ from closeup.core.config import RunConfig
 from closeup.core.errors import ProjectError, UsageError
 from closeup.core.project import Project, encode_table, read_table
 from closeup.core.tables import read_parquet
-from closeup.core.types import (
-    Box,
-    Crop,
-    Detection,
-    Example,
-    Photo,
-    Result,
-)
+from closeup.core.types import Box, Crop, Detection, Example, Photo, Result
 from closeup.dataset.duplicates import Pair
 from closeup.decisions import Decision, Decisions, Kind
 from tests import tiny

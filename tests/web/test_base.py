@@ -13,12 +13,7 @@ from closeup.core.errors import UsageError
 from closeup.web.base import Site, make_app
 from closeup.web.guard import SECURITY_HEADERS, AccessPolicy
 from closeup.web.limits import limited
-from closeup.web.run import (
-    Address,
-    listen,
-    make_access_policy,
-    url_of,
-)
+from closeup.web.run import Address, listen, make_access_policy, url_of
 from tests.web.conftest import running
 
 TOKEN = "a-token-of-the-tests"

@@ -17,14 +17,7 @@ from closeup.core.types import Photo
 from closeup.decisions import Decisions, Kind, read_decisions
 from closeup.web.guard import AccessPolicy
 from closeup.web.review import ReviewConfig, make_review_app
-from tests.web.browsing import (
-    DARK,
-    DESK,
-    PHONE,
-    fits,
-    is_accessible,
-    opened,
-)
+from tests.web.browsing import DARK, DESK, PHONE, fits, is_accessible, opened
 from tests.web.conftest import TOKEN, running
 from tests.web.reviewing import PER_MAKER, config_of
 

@@ -13,29 +13,12 @@ from playwright.sync_api import Browser, Error, Page, Route, expect
 
 from closeup.core.project import Project
 from closeup.core.types import Box, Photo
-from closeup.decisions import (
-    Decision,
-    Decisions,
-    Kind,
-    read_decisions,
-)
+from closeup.decisions import Decision, Decisions, Kind, read_decisions
 from closeup.web.review import make_review_app
-from tests.web.browsing import (
-    DESK,
-    PHONE,
-    fits,
-    opened,
-)
+from tests.web.browsing import DESK, PHONE, fits, opened
 from tests.web.conftest import running
 from tests.web.reviewing import config_of
-from tests.web.test_review_page import (
-    current,
-    drag,
-    panel_shows,
-    reviewing,
-    said,
-    tiles,
-)
+from tests.web.test_review_page import current, drag, panel_shows, reviewing, said, tiles
 
 LONG = "Wanduhrenfabrik" * 13
 LEFT, RIGHT = Box(10, 20, 90, 100), Box(200, 20, 280, 100)

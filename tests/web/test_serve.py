@@ -24,18 +24,8 @@ from closeup.cli.app import app as command
 from closeup.core.errors import NetworkDamaged
 from closeup.model.model import Model
 from closeup.web.guard import AccessPolicy
-from closeup.web.serve import (
-    Limits,
-    UploadLimits,
-    make_serve_app,
-    project_of,
-)
-from tests.web.conftest import (
-    CONFIG,
-    TOKEN,
-    Ask,
-    running,
-)
+from closeup.web.serve import Limits, UploadLimits, make_serve_app, project_of
+from tests.web.conftest import CONFIG, TOKEN, Ask, running
 
 JPEG = {"content-type": "image/jpeg"}
 

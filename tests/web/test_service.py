@@ -13,13 +13,7 @@ from PIL import Image
 
 from closeup.core.types import Prediction
 from closeup.model.model import CHUNK, Model
-from closeup.web.serve.service import (
-    _RUNS,
-    MOST_NEAREST,
-    Limits,
-    QueueFull,
-    Service,
-)
+from closeup.web.serve.service import _RUNS, MOST_NEAREST, Limits, QueueFull, Service
 from tests.web.conftest import until
 
 Named = list[tuple[str, bytes]]

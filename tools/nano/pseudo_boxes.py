@@ -11,12 +11,7 @@ from numpy.typing import NDArray
 from closeup.core.config import EngineConfig
 from closeup.core.types import Box, Pixels
 from closeup.detect import Detector, Found
-from closeup.networks import (
-    COCO80,
-    Card,
-    Network,
-    file_hash,
-)
+from closeup.networks import COCO80, Card, Network, file_hash
 from closeup.networks.preprocess import InputSpec
 
 CATEGORY = "clock"

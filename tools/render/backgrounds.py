@@ -11,12 +11,7 @@ from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
 from . import noise
 from .designs import pick
-from .paint import (
-    Colour,
-    enamel_ramp,
-    ramp,
-    toned,
-)
+from .paint import Colour, enamel_ramp, ramp, toned
 
 Rng = np.random.Generator
 Shape = tuple[int, int]

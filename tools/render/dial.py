@@ -9,16 +9,7 @@ from .designs import Design, Finish
 from .hands import small_hand
 from .markers import draw_markers
 from .noise import Field
-from .paint import (
-    Board,
-    Points,
-    bar,
-    disc,
-    enamel_ramp,
-    metal_ramp,
-    spoke,
-    toned,
-)
+from .paint import Board, Points, bar, disc, enamel_ramp, metal_ramp, spoke, toned
 
 _PLACES = {
     "none": (),

@@ -7,14 +7,7 @@ import numpy as np
 from PIL import Image, ImageChops
 
 from .designs import Design, Finish
-from .paint import (
-    Board,
-    Points,
-    bar,
-    disc,
-    metal_ramp,
-    spoke,
-)
+from .paint import Board, Points, bar, disc, metal_ramp, spoke
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,15 +6,7 @@ import numpy as np
 from PIL import Image, ImageChops
 
 from .designs import Finish
-from .paint import (
-    Board,
-    Points,
-    bar,
-    disc,
-    metal_ramp,
-    spoke,
-    toned,
-)
+from .paint import Board, Points, bar, disc, metal_ramp, spoke, toned
 
 _ROMAN = ("XII", "I", "II", "III", "IIII", "V", "VI", "VII", "VIII", "IX", "X", "XI")
 

@@ -8,21 +8,9 @@ from numpy.typing import NDArray
 
 from . import backgrounds, settings
 from .camera import develop, lay, placed
-from .designs import (
-    ATTRIBUTES,
-    MAKERS,
-    draw_finish,
-    maker_design,
-    pick,
-    random_design,
-)
+from .designs import ATTRIBUTES, MAKERS, draw_finish, maker_design, pick, random_design
 from .distractors import draw_thing
-from .stage import (
-    BoxTuple,
-    Lie,
-    Stage,
-    empty_stage,
-)
+from .stage import BoxTuple, Lie, Stage, empty_stage
 
 __all__ = ["ATTRIBUTES", "MAKERS", "Scene", "render", "render_negative"]
 

@@ -7,15 +7,7 @@ from PIL import Image, ImageFilter
 
 from . import noise
 from .designs import pick
-from .paint import (
-    Board,
-    Colour,
-    enamel_ramp,
-    metal_ramp,
-    ramp,
-    superellipse,
-    toned,
-)
+from .paint import Board, Colour, enamel_ramp, metal_ramp, ramp, superellipse, toned
 
 _SKINS: tuple[Colour, ...] = (
     (236, 196, 170), (224, 182, 156), (206, 160, 132), (168, 122, 96), (122, 84, 66), (86, 60, 48),

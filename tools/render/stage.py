@@ -7,26 +7,11 @@ import numpy as np
 from PIL import Image, ImageChops
 
 from . import backgrounds
-from .camera import (
-    Camera,
-    Matrix,
-    cast_shadow,
-    glow,
-    lay,
-    placed,
-    project,
-    shallow_focus,
-    warp,
-)
+from .camera import Camera, Matrix, cast_shadow, glow, lay, placed, project, shallow_focus, warp
 from .designs import Design, Finish
 from .distractors import Thing, draw_thing
 from .paint import Colour
-from .watch import (
-    HEAD_HALF,
-    Pose,
-    Sprite,
-    draw_watch,
-)
+from .watch import HEAD_HALF, Pose, Sprite, draw_watch
 
 BoxTuple = tuple[float, float, float, float]
 """Left, top, right, bottom in pixels."""

@@ -8,12 +8,7 @@ from PIL import Image, ImageFilter
 from . import noise
 from .designs import Finish
 from .noise import Field
-from .paint import (
-    Board,
-    enamel_ramp,
-    metal_ramp,
-    toned,
-)
+from .paint import Board, enamel_ramp, metal_ramp, toned
 
 START_WIDTH = 0.56
 """Half the width of a strap between the lugs, in case radii."""

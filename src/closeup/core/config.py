@@ -40,7 +40,7 @@ LIST = BeforeValidator(_split)
 """Several values, given as a sequence or as text with commas, each once."""
 WhichBox = Literal["best", "largest", "all"]
 OnMiss = Literal["photo", "drop"]
-View = Literal["closeup", "photo", "both"]
+ViewName = Literal["closeup", "photo", "both"]
 Pad = Annotated[float, Field(ge=0, le=4)]
 HeadKind = Literal["ridge", "logistic", "mlp", "prototype"]
 Engine = Literal["auto", "openvino", "onnxruntime"]
@@ -142,7 +142,7 @@ class TrainConfig(_Section):
         "mirrored views).",
         min_length=1,
     )
-    view: Annotated[tuple[View, ...], LIST] = _option(
+    view: Annotated[tuple[ViewName, ...], LIST] = _option(
         ("closeup",),
         "What is classified: closeup, photo (all of it), or both side by side; several with "
         "commas are compared.",
@@ -233,7 +233,7 @@ class Options(TypedDict, total=False):
     folds: int
     seed: int
     backbone: str | Sequence[str]
-    view: str | Sequence[View]
+    view: str | Sequence[ViewName]
     head: str | Sequence[HeadKind]
     compare_photo: bool
     pads: str | Sequence[float]

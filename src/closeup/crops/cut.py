@@ -13,15 +13,7 @@ import numpy as np
 from PIL import Image, ImageStat
 
 from closeup.core.config import CropConfig, DetectConfig
-from closeup.core.types import (
-    Box,
-    Crop,
-    CropState,
-    Detection,
-    Photo,
-    PhotoState,
-    Pixels,
-)
+from closeup.core.types import Box, Crop, CropState, Detection, Photo, PhotoState, Pixels
 from closeup.photos.picture import Picture
 
 ANY = "any"

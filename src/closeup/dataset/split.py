@@ -11,14 +11,7 @@ from numpy.typing import NDArray
 
 from closeup.core.config import SplitConfig
 from closeup.core.errors import DatasetError
-from closeup.core.types import (
-    UNKNOWN,
-    Crop,
-    CropState,
-    Example,
-    Photo,
-    PhotoState,
-)
+from closeup.core.types import UNKNOWN, Crop, CropState, Example, Photo, PhotoState
 from closeup.dataset.folds import grouped_folds
 from closeup.dataset.groups import REJECTED, find_conflicts, labelled
 

@@ -9,7 +9,7 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from closeup.core.config import TrainConfig, View
+from closeup.core.config import TrainConfig, ViewName
 from closeup.evaluate.bootstrap import Interval
 from closeup.evaluate.predictions import Predictions
 from closeup.evaluate.scores import macro_f1_interval
@@ -24,7 +24,7 @@ class Candidate:
     """One way to train: a backbone, its view of a photo, and a kind of head."""
 
     backbone: str
-    view: View
+    view: ViewName
     head: str
 
     def __str__(self) -> str:
@@ -70,7 +70,7 @@ def candidates(config: TrainConfig) -> list[Candidate]:
     return [Candidate(*three) for three in product(config.backbone, config.view, config.head)]
 
 
-def work_of(network: Network, view: View) -> float:
+def work_of(network: Network, view: ViewName) -> float:
     """Input pixels times bytes of the graph, for all views; a mirrored view counts twice."""
     card = network.card
     views = 2 if view == "both" else 1

@@ -16,13 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from closeup.core.errors import UsageError
-from closeup.evaluate.bootstrap import (
-    RESAMPLES,
-    Interval,
-    interval,
-    resampled_sums,
-    share_interval,
-)
+from closeup.evaluate.bootstrap import RESAMPLES, Interval, interval, resampled_sums, share_interval
 from closeup.evaluate.predictions import Predictions, Probabilities
 
 ALPHA = 0.1

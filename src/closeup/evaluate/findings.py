@@ -11,13 +11,7 @@ from pydantic import Field
 
 from closeup.core.project import SCORES_FILE, Project
 from closeup.core.serialization import from_json, to_json
-from closeup.core.types import (
-    Crop,
-    CropState,
-    Example,
-    Photo,
-    PhotoState,
-)
+from closeup.core.types import Crop, CropState, Example, Photo, PhotoState
 from closeup.dataset.groups import REJECTED, group_photos, labelled
 from closeup.evaluate import checks
 from closeup.evaluate.checks import Check

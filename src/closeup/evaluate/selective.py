@@ -12,13 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from closeup.evaluate.bootstrap import (
-    RESAMPLES,
-    Interval,
-    drawn_weights,
-    interval,
-    share_interval,
-)
+from closeup.evaluate.bootstrap import RESAMPLES, Interval, drawn_weights, interval, share_interval
 from closeup.evaluate.predictions import Predictions
 
 COVERAGES = tuple(round(0.05 * step, 2) for step in range(1, 21))

@@ -18,20 +18,10 @@ from closeup.evaluate.calibration import (
     fit_temperature,
     measure_calibration,
 )
-from closeup.evaluate.conformal import (
-    Conformal,
-    SetScore,
-    fit_conformal,
-    measure_sets,
-)
+from closeup.evaluate.conformal import Conformal, SetScore, fit_conformal, measure_sets
 from closeup.evaluate.predictions import Predictions
 from closeup.evaluate.selective import Selective, measure_selective
-from closeup.evaluate.unknown import (
-    NOT_CONFIDENT,
-    OUT_OF_DISTRIBUTION,
-    UnknownRule,
-    fit_unknown,
-)
+from closeup.evaluate.unknown import NOT_CONFIDENT, OUT_OF_DISTRIBUTION, UnknownRule, fit_unknown
 
 
 @dataclass(frozen=True, slots=True)

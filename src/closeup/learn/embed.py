@@ -22,22 +22,10 @@ from closeup.core.errors import NetworkDamaged
 from closeup.core.parallel import ordered_map
 from closeup.core.progress import Progress, silent, track
 from closeup.core.project import key_of
-from closeup.core.types import (
-    Crop,
-    Floats,
-    Photo,
-    Pixels,
-)
+from closeup.core.types import Crop, Floats, Photo, Pixels
 from closeup.crops.view import View
 from closeup.networks import Network
-from closeup.networks.engine import (
-    Feeds,
-    Graph,
-    Results,
-    open_graph,
-    precision_for,
-    read_signature,
-)
+from closeup.networks.engine import Feeds, Graph, Results, open_graph, precision_for, read_signature
 from closeup.networks.preprocess import prepare
 from closeup.photos.reading import read_picture_again
 

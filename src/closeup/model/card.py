@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from closeup.core.config import CropConfig, DetectConfig, View
+from closeup.core.config import CropConfig, DetectConfig, ViewName
 from closeup.core.errors import ModelError
 
 FORMAT = 2
@@ -62,7 +62,7 @@ class ModelCard(BaseModel):
     crop: CropConfig
     detector: str
     backbone: str
-    view: View = "closeup"
+    view: ViewName = "closeup"
     head: str
     head_settings: dict[str, Any]
     unknown: dict[str, float] | None = None

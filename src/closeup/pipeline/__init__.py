@@ -1,10 +1,5 @@
 """The verbs over a project folder; each composes the stages and does only what is left."""
 
-from closeup.pipeline.verbs import (
-    CropResult,
-    crop,
-    run,
-    scout,
-)
+from closeup.pipeline.verbs import CropResult, crop, run, scout
 
 __all__ = ["CropResult", "crop", "run", "scout"]

@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from closeup.core.config import View as ViewName
+from closeup.core.config import ViewName
 from closeup.core.project import Table, key_of
 from closeup.core.types import Crop, Example, Floats, Photo
 from closeup.crops.view import View, views_of

@@ -14,14 +14,7 @@ from closeup.core.config import RunConfig, flags_of, to_toml
 from closeup.core.parallel import ordered_map
 from closeup.core.project import Table, key_of
 from closeup.core.serialization import to_json
-from closeup.core.types import (
-    Crop,
-    CropState,
-    Example,
-    Photo,
-    PhotoState,
-    Result,
-)
+from closeup.core.types import Crop, CropState, Example, Photo, PhotoState, Result
 from closeup.crops.cut import cut, cut_out
 from closeup.dataset.duplicates import Pair
 from closeup.decisions import REVIEW_URL

@@ -20,14 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from closeup.core.project import Project
-from closeup.core.types import (
-    Box,
-    Detection,
-    Floats,
-    Photo,
-    PhotoState,
-    values_of,
-)
+from closeup.core.types import Box, Detection, Floats, Photo, PhotoState, values_of
 from closeup.dataset.duplicates import Spilled
 from closeup.dataset.duplicates.signature import VERSION as SIGNATURES_VERSION
 

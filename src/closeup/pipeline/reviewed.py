@@ -6,12 +6,7 @@ from closeup.core.config import RunConfig
 from closeup.core.errors import ProjectError
 from closeup.core.project import Table, key_of
 from closeup.core.serialization import from_json, to_json
-from closeup.core.types import (
-    Crop,
-    CropState,
-    Example,
-    Photo,
-)
+from closeup.core.types import Crop, CropState, Example, Photo
 from closeup.evaluate.findings import Evaluation, read_evaluation
 from closeup.evaluate.scores import Scores
 from closeup.pipeline.stages import Job

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from closeup._version import __version__
-from closeup.core.config import View as ViewName
+from closeup.core.config import ViewName
 from closeup.core.errors import DatasetError
 from closeup.core.project import Table, key_of
 from closeup.core.serialization import to_json

@@ -11,12 +11,7 @@ from closeup.dataset.split import folds
 from closeup.evaluate.compare import Candidate
 from closeup.evaluate.predictions import Predictions
 from closeup.learn import heads
-from closeup.learn.finetune import (
-    FinetuneConfig,
-    TrainingPart,
-    closeups_of,
-    finetune,
-)
+from closeup.learn.finetune import FinetuneConfig, TrainingPart, closeups_of, finetune
 from closeup.networks import Network
 from closeup.pipeline.features import TrainingSet, features_stage
 from closeup.pipeline.fit import Fit

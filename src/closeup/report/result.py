@@ -11,13 +11,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from closeup.core.serialization import to_json
-from closeup.core.types import (
-    Crop,
-    CropState,
-    Photo,
-    PhotoState,
-    Result,
-)
+from closeup.core.types import Crop, CropState, Photo, PhotoState, Result
 from closeup.decisions import Kind
 from closeup.evaluate.bootstrap import Interval
 from closeup.evaluate.checks import Check

@@ -15,19 +15,8 @@ from closeup.core.config import PhotosConfig
 from closeup.core.errors import ProjectError
 from closeup.core.types import Photo, PhotoState
 from closeup.dataset import duplicates
-from closeup.dataset.duplicates import (
-    Pair,
-    Signatures,
-    near_duplicates,
-    signature_of,
-    signatures,
-)
-from closeup.dataset.duplicates.align import (
-    normalise_contrast,
-    refine,
-    unmoved,
-    warp,
-)
+from closeup.dataset.duplicates import Pair, Signatures, near_duplicates, signature_of, signatures
+from closeup.dataset.duplicates.align import normalise_contrast, refine, unmoved, warp
 from closeup.dataset.duplicates.compare import agreement
 from closeup.dataset.duplicates.layout import LENGTH, layouts
 from closeup.dataset.duplicates.signature import VERSION

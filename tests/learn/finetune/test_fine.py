@@ -10,19 +10,9 @@ import numpy as np
 import pytest
 
 from closeup.core.config import EngineConfig
-from closeup.core.errors import (
-    DatasetError,
-    NetworkDamaged,
-    NetworkError,
-    UsageError,
-)
+from closeup.core.errors import DatasetError, NetworkDamaged, NetworkError, UsageError
 from closeup.learn.embed import Embedder
-from closeup.learn.finetune import (
-    FinetuneConfig,
-    Finetuned,
-    TrainingPart,
-    finetune,
-)
+from closeup.learn.finetune import FinetuneConfig, Finetuned, TrainingPart, finetune
 from closeup.learn.heads import Head
 from closeup.learn.heads.head import Dense
 from closeup.networks import Network, find, load

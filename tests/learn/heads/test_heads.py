@@ -15,13 +15,7 @@ from closeup.core.errors import DatasetError, ModelError, UsageError
 from closeup.core.types import Floats
 from closeup.learn import heads
 from closeup.learn.heads.fitting import KINDS as FITTERS
-from closeup.learn.heads.head import (
-    LAYERS,
-    Dense,
-    Head,
-    Standardiser,
-    softmax,
-)
+from closeup.learn.heads.head import LAYERS, Dense, Head, Standardiser, softmax
 from closeup.learn.heads.problem import Problem
 
 KINDS = sorted(LAYERS)

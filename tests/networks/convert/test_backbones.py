@@ -10,20 +10,8 @@ import numpy as np
 import pytest
 
 from closeup.core.config import EngineConfig
-from closeup.core.errors import (
-    NetworkDamaged,
-    NetworkError,
-    NetworkMissing,
-    UsageError,
-)
-from closeup.networks import (
-    InputOverrides,
-    Network,
-    add_checkpoint,
-    file_hash,
-    find,
-    load,
-)
+from closeup.core.errors import NetworkDamaged, NetworkError, NetworkMissing, UsageError
+from closeup.networks import InputOverrides, Network, add_checkpoint, file_hash, find, load
 from closeup.networks.convert.backbones import Architecture, build
 from closeup.networks.convert.weights import read_weights
 from closeup.networks.engine import open_graph

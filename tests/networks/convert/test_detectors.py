@@ -19,12 +19,7 @@ from closeup.core.config import EngineConfig
 from closeup.core.errors import NetworkDamaged, NetworkMissing, UsageError
 from closeup.core.types import Pixels
 from closeup.detect import Detector
-from closeup.networks import (
-    COCO91,
-    Card,
-    Network,
-    file_hash,
-)
+from closeup.networks import COCO91, Card, Network, file_hash
 from closeup.networks.convert import torchvision_detectors, transformers_detectors
 from closeup.networks.convert.detectors import DETECTORS, GRAPH_FILE, export_detector
 from closeup.networks.convert.onnx_export import Converted, write_graph

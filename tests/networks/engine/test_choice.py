@@ -12,18 +12,8 @@ import pytest
 
 from closeup.core.config import EngineConfig
 from closeup.core.errors import NetworkError
-from closeup.networks.engine import (
-    choice,
-    open_graph,
-    precision_for,
-    read_signature,
-)
-from closeup.networks.engine.choice import (
-    CHOICES_FILE,
-    bf16_is_safe,
-    faster_engine,
-    probe,
-)
+from closeup.networks.engine import choice, open_graph, precision_for, read_signature
+from closeup.networks.engine.choice import CHOICES_FILE, bf16_is_safe, faster_engine, probe
 from closeup.networks.preprocess import InputSpec
 from tests import tiny
 

@@ -10,13 +10,7 @@ import numpy as np
 import pytest
 
 from tools.render.designs import draw_finish, maker_design
-from tools.render.scenes import (
-    ATTRIBUTES,
-    MAKERS,
-    Scene,
-    render,
-    render_negative,
-)
+from tools.render.scenes import ATTRIBUTES, MAKERS, Scene, render, render_negative
 from tools.render.stage import Lie, empty_stage
 
 SIZE = 224

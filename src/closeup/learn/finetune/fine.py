@@ -28,12 +28,7 @@ from closeup.learn.finetune.pictures import Closeup, Pictures
 from closeup.learn.finetune.result import Finetuned
 from closeup.learn.heads import Head
 from closeup.learn.heads.head import Dense, softmax
-from closeup.networks import (
-    Card,
-    InputOverrides,
-    Network,
-    save,
-)
+from closeup.networks import Card, InputOverrides, Network, save
 from closeup.networks.convert.rebuild import overrides_of, rebuild, side_of
 
 if TYPE_CHECKING:
