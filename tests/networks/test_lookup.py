@@ -99,5 +99,5 @@ def test_without_torch_a_conversion_says_what_to_install(
         return None if name == "torch" else real(name, *args)
 
     monkeypatch.setattr(importlib.util, "find_spec", without_torch)
-    with pytest.raises(NetworkMissing, match=r"closeup\[torch\].*tiny-pool"):
+    with pytest.raises(NetworkMissing, match=r"\.\[torch\].*tiny-pool"):
         find("dinov2-s", "backbone")
