@@ -194,31 +194,7 @@ def print_result(result: RunResult) -> None:
     print(_counts_line(result.counts))
     if len(result.compared) > 1:
         _print_compared(result.compared)
-    s = result.scores
-    if s is None:
-        print("test part: none, because there are too few photos: the model is not measured")
-    else:
-        print(
-            f"test part: {s.n} close-ups of {len(s.labels)} classes\n"
-            f"  macro-F1    {s.macro_f1}   (95 % interval, resampled by group)\n"
-            f"  accuracy    {s.accuracy}\n"
-            f"  end to end  {s.macro_f1_end_to_end}   "
-            "(macro-F1, an object not found counts as wrong)"
-        )
-    if result.trust is not None:
-        t = result.trust
-        print(
-            f"  answered    {t.answered.value:.0%}, of these right "
-            f"{t.accuracy_answered.value:.3f}   (others: {t.unsure} not confident, "
-            f"{t.out_of_distribution} unlike the training photos)\n"
-            f"  calibrated  {t.calibration.ece}   (expected error of the stated confidence)"
-        )
-    if result.crop_gain is not None:
-        gain = result.crop_gain
-        print(
-            f"  whole photo {gain.a:.3f}   (macro-F1 without cropping; close-ups gain "
-            f"{gain.delta.value:+.3f}, {gain.delta.low:+.3f} to {gain.delta.high:+.3f})"
-        )
+    _print_scores(result)
     for row in result.findings.pads:
         print(f"  pad {row.pad:<7g} {row.mean:.3f} ± {row.error:.3f}   (cross-validation)")
     if result.reviewed is not None:
