@@ -22,14 +22,14 @@ from bench.arithmetic import operations, peak
 from bench.machine import describe
 from closeup.core.config import EngineConfig, RunConfig
 from closeup.core.project import Project
+from closeup.crops.view import View
 from closeup.detect import Detector
 from closeup.learn.embed import Embedder
 from closeup.networks import Network, find
 from closeup.networks.engine import Graph
 from closeup.photos.listing import list_entries
 from closeup.photos.reading import read_photo
-from closeup.pipeline.one_pass import Wanted, one_pass
-from closeup.pipeline.stages import Job
+from closeup.pipeline.stages import Job, Wanted, look
 
 SECONDS = 4.0
 
@@ -58,8 +58,11 @@ def pass_rate(photos: Path, detector: Network, backbone: Network, engine: Engine
     with tempfile.TemporaryDirectory() as folder:
         project = Project(Path(folder) / "project")
         project.write_config(config)
-        wanted = Wanted(detector, backbone, ("closeup",), signatures=True)
-        return one_pass(Job(project, config), list_entries(config.photos), wanted).rate
+        wanted = Wanted(detector, None, backbone, (View(),), signatures=True)
+        entries, job = list_entries(config.photos), Job(project, config)
+        start = time.perf_counter()
+        look(job, entries, wanted)
+        return len(entries) / (time.perf_counter() - start)
 
 
 def main() -> None:
