@@ -24,30 +24,37 @@ if TYPE_CHECKING:
     from closeup.report.result import RunResult
 
 
-def settings(out: Path | None, options: Mapping[str, object]) -> RunConfig:
+def settings(
+    out: Path | None, options: Mapping[str, object], photos: Path | str | None = None
+) -> RunConfig:
     """The resolved configuration: `options` over ``out/closeup.toml`` over the defaults.
 
     Parameters
     ----------
     options
-        The photos as `source`, and any of :class:`~closeup.core.config.Options`; None means "not
-        given".
+        Any of :class:`~closeup.core.config.Options`; None means "not given".
+    photos
+        Where the photos are; None for those that the project remembers.
 
     Raises
     ------
     UsageError
         For an unknown option or a value out of range.
     """
-    known = option_fields()
+    known = {name: where for name, where in option_fields().items() if name != "source"}
     flags: dict[str, dict[str, object]] = {}
+    if photos is not None:
+        if not str(photos):
+            raise UsageError("the name of the photos' folder is empty; give PHOTOS")
+        flags["photos"] = {"source": str(Path(photos).absolute())}
     for name, value in options.items():
         if name not in known:
             raise UsageError(f"unknown option {name!r}; known are {', '.join(sorted(known))}")
-        if name in ("source", "test", "boxes") and value:
+        if name in ("test", "boxes") and value:
             value = str(Path(str(value)).absolute())
         flags.setdefault(known[name][0], {})[name] = value
     file = out / CONFIG_FILE if out is not None else None
-    if not flags.get("photos", {}).get("source") and (file is None or not file.exists()):
+    if photos is None and (file is None or not file.exists()):
         raise UsageError(
             f"no photos are named and {out} is not a project that remembers any; give PHOTOS, a "
             "folder with one sub-folder per label"
@@ -61,7 +68,10 @@ def scout(
     """Which of the detector's categories fire on these photos; see ``closeup scout --help``."""
     from closeup.pipeline import scout as verb
 
-    return verb(settings(None, {"source": photos, **options}), sample=sample, progress=progress)
+    if not isinstance(sample, int) or sample < 0:
+        raise UsageError(f"sample: expected a number of photos, 0 for all, got {sample!r}")
+
+    return verb(settings(None, options, photos), sample=sample, progress=progress)
 
 
 def crop(
@@ -74,7 +84,7 @@ def crop(
     """Cut the close-ups; see :func:`run` and ``closeup crop --help``."""
     from closeup.pipeline import crop as verb
 
-    return verb(settings(Path(out), {"source": photos, **options}), Path(out), progress=progress)
+    return verb(settings(Path(out), options, photos), Path(out), progress=progress)
 
 
 def train(out: Path | str, *, progress: Progress = silent, **options: Unpack[Options]) -> RunResult:
@@ -114,7 +124,7 @@ def run(
     """
     from closeup.pipeline import run as verb
 
-    return verb(settings(Path(out), {"source": photos, **options}), Path(out), progress=progress)
+    return verb(settings(Path(out), options, photos), Path(out), progress=progress)
 
 
 def load(model: Path | str, *, engine: EngineConfig | None = None) -> Model:

@@ -105,7 +105,7 @@ def test_options_arrive_as_the_configuration_wants_them() -> None:
     arguments = ["p", "--out", "o", "--no-flip", *(part for pair in words.items() for part in pair)]
     given = load("run").make_context("run", arguments).params
     assert {name: value for name, value in given.items() if value not in (None, False)} == {
-        "photos": Path("p"), "out": Path("o"), "pad": 0.5, "which": "all", "backbone": "a,b",
+        "photos": "p", "out": Path("o"), "pad": 0.5, "which": "all", "backbone": "a,b",
         "threads": 2, "pads": "0,1", "test": "",
     }  # fmt: skip
     assert given["flip"] is False
@@ -137,6 +137,7 @@ def test_review_listens_where_reports_link_to() -> None:
         (["predict", "nowhere", "a.jpg"], 1, "not a model folder"),
         (["train", "nowhere"], 1, "not a Closeup project"),
         (["run", "--out", "x"], 2, "PHOTOS"),
+        (["run", "", "--out", "x"], 2, "is empty"),
     ],
 )
 def test_mistakes_have_exit_codes_and_no_traceback(
@@ -211,6 +212,9 @@ def test_predict_on_ten_kinds_of_broken_file(base: Path, tmp_path: Path) -> None
     assert [p.name for p in (tmp_path / "drawn").iterdir()] == ["ok.jpg"]
     with (tmp_path / "a.csv").open(newline="") as stream:
         assert len(list(csv.DictReader(stream))) == 11
+    alone = closeup("predict", base / "out" / "model", tmp_path / "half.jpg")
+    assert alone.returncode == 1
+    assert "half.jpg" in alone.stdout
 
 
 def test_drawing_never_overwrites_a_photo(base: Path, tmp_path: Path) -> None:

@@ -132,15 +132,18 @@ def test_a_section_alone_is_checked_like_the_whole() -> None:
 
 def test_unknown_options_are_refused() -> None:
     with pytest.raises(UsageError, match="unknown option 'paren'"):
-        settings(None, {"source": "p", "paren": "clock"})
+        settings(None, {"paren": "clock"}, "p")
+    with pytest.raises(UsageError, match="unknown option 'source'"):
+        settings(None, {"source": "q"}, "p")
+    with pytest.raises(UsageError, match="is empty"):
+        settings(None, {}, "")
 
 
 def test_the_command_on_the_report_makes_the_same_configuration(tmp_path: Path) -> None:
     import shlex
 
-    config = settings(None, {"source": tmp_path / "my photos", "parent": "clock, cell phone",
-                             "pad": 0.2, "compare_photo": True,
-                             "test": tmp_path / "t"})  # fmt: skip
+    given = {"parent": "clock, cell phone", "pad": 0.2, "compare_photo": True}
+    config = settings(None, {**given, "test": tmp_path / "t"}, tmp_path / "my photos")
     words = shlex.split(command_of(config, tmp_path / "out"))
     assert words[:3] == ["closeup", "run", str(tmp_path / "my photos")]
     flags = dict(pairwise(words))

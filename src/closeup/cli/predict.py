@@ -33,7 +33,10 @@ def predict(
     ] = False,
     **options: object,
 ) -> None:
-    """Find the object in each photo and classify it; a broken photo gets an answer too."""
+    """Find the object in each photo and classify it; a broken photo gets an answer too.
+
+    Exits with code 1 if not one photo could be answered.
+    """
     from closeup.core.config import EngineConfig, validated
     from closeup.core.progress import track
     from closeup.model.answers import draw_prediction, to_json, write_csv, write_parquet
@@ -69,6 +72,8 @@ def predict(
     for written in (csv, parquet, draw):
         if written is not None:
             say(f"written: {written}")
+    if all(answer.error_code for answer in answers):
+        raise typer.Exit(1)
 
 
 def _check_target(target: Path, files: list[Path]) -> None:

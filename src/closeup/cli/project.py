@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 R = TypeVar("R", "RunResult", "CropResult")
 PHOTOS_HELP = PhotosConfig.model_fields["source"].description
 
-Photos = Annotated[Path, typer.Argument(metavar="PHOTOS", help=PHOTOS_HELP, show_default=False)]
+Photos = Annotated[str, typer.Argument(metavar="PHOTOS", help=PHOTOS_HELP, show_default=False)]
 PhotosOrProject = Annotated[
-    Path | None,
+    str | None,
     typer.Argument(
         metavar="PHOTOS",
         help=f"{PHOTOS_HELP} Not given: those of the project at --out.",
@@ -48,7 +48,7 @@ def scout(
     """Find out which parent category suits your photos: what the detector finds, per label."""
     from closeup import pipeline
 
-    config = settings(None, {"source": photos, **options})
+    config = settings(None, options, photos)
     with progress_on_stderr() as progress:
         scouting = pipeline.scout(config, sample=sample, progress=progress)
     if json:
@@ -57,15 +57,15 @@ def scout(
         _print_scouting(scouting, config, photos)
 
 
-def _print_scouting(scouting: Scouting, config: RunConfig, photos: Path) -> None:
+def _print_scouting(scouting: Scouting, config: RunConfig, photos: str) -> None:
     print(scouting.to_text())
     if scouting.recommended:
         parent = shlex.quote(",".join(scouting.recommended))
         show(
             "",
-            f"Next: closeup run {shlex.quote(str(photos))} --parent {parent} "
+            f"Next: closeup run {shlex.quote(photos)} --parent {parent} "
             f"--threshold {scouting.threshold:g} --detector {config.detect.detector} "
-            f"--out {shlex.quote(photos.resolve().stem)}-closeup",
+            f"--out {shlex.quote(Path(photos).resolve().stem)}-closeup",
         )
 
 
@@ -74,7 +74,7 @@ def run(
     out: opt.Out, photos: PhotosOrProject = None, json: opt.Json = False, **options: object
 ) -> None:
     """Do the whole job: photos -> close-ups -> classifier -> report."""
-    _run(out, {"source": photos, **options}, json)
+    _run(out, options, json, photos)
 
 
 @opt.takes("split", "train", "engine", "report")
@@ -98,7 +98,7 @@ def crop(
     """Find the object in every photo and cut out the close-ups, into DIR/crops/LABEL/."""
     from closeup import pipeline
 
-    result = _do(pipeline.crop, out, {"source": photos, **options})
+    result = _do(pipeline.crop, out, options, photos)
     counts = result.counts
     if json:
         print_json(
@@ -125,9 +125,9 @@ def _require_project(out: Path) -> None:
     Project(out).config()
 
 
-def _do(verb: Callable[..., R], out: Path, given: Mapping[str, object]) -> R:
+def _do(verb: Callable[..., R], out: Path, options: Mapping[str, object], photos: str | None) -> R:
     """Run a verb of the pipeline over a project, with progress, and print its notes."""
-    config = settings(out, given)
+    config, given = settings(out, options, photos), {"source": photos, **options}
     _say_where(config, given, out)
     _require_places(config, given, out)
     with progress_on_stderr() as progress:
@@ -164,10 +164,10 @@ def _remembered(config: RunConfig, given: Mapping[str, object]) -> list[tuple[st
     return [(o, what, place) for o, what, place in places if place and not given.get(o)]
 
 
-def _run(out: Path, given: Mapping[str, object], json: bool) -> None:
+def _run(out: Path, options: Mapping[str, object], json: bool, photos: str | None = None) -> None:
     from closeup import pipeline
 
-    result = _do(pipeline.run, out, given)
+    result = _do(pipeline.run, out, options, photos)
     if json:
         print_json(result.to_json())
         return
