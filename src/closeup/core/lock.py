@@ -41,13 +41,8 @@ def only_writer(folder: Path) -> Iterator[None]:
     """Let nobody else write into `folder` until the block ends; it is created if need be.
 
     Where nothing may be written at all, nothing is locked: the attempt to write will say so. A
-    folder that was created for the lock and is still empty at the end is removed again.
-
-    Raises
-    ------
-    ProjectError
-        Where another process, or another thread of this one, is writing there; the message names
-        it.
+    folder that was created for the lock and is still empty at the end is removed again. Raises a
+    ProjectError that names the process or thread that is writing there.
     """
     fresh = [path for path in (folder, *folder.parents) if not path.exists()]
     file = folder / LOCK_FILE
@@ -96,16 +91,13 @@ def _taken(file: Path) -> BaseFileLock | None:
 
 
 def _sign(handle: int) -> None:
-    """Write into the lock file who holds it; a full disk is no reason to stop here.
-
-    It begins with a space, for the first byte is what Windows locks, and then nobody can read it.
-    """
+    """Write into the lock file who holds it; a full disk is no reason to stop here."""
     about = {
         "process": os.getpid(), "host": socket.gethostname(),
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "since": datetime.now().astimezone().isoformat(timespec="seconds"),
     }  # fmt: skip
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError):  # the space: Windows locks the first byte against reading
         os.ftruncate(handle, os.write(handle, f" {json.dumps(about)}".encode()))
 
 
@@ -142,10 +134,9 @@ def sweep(folder: Path, *, deep: bool = True) -> None:
 
 @contextmanager
 def work_folder(parent: Path, prefix: str) -> Iterator[Path]:
-    """A temporary folder in `parent` to build something in, removed when the block ends.
+    """A folder to build something in, named by one of HALF_FOLDERS; removed when the block ends.
 
-    A lock file in it lets :func:`sweep_dead` tell it from one whose process was killed. `prefix` is
-    one of :data:`HALF_FOLDERS`.
+    A lock file in it lets :func:`sweep_dead` tell it from one whose process was killed.
     """
     from filelock import Timeout
 

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 A = TypeVar("A")
 B = TypeVar("B")
 
-_CGROUP = Path("/sys/fs/cgroup")
-
 
 def ordered_map(
     function: Callable[[A], B], items: Iterable[A], *, workers: int = 0, ahead: int = 0
@@ -34,6 +32,8 @@ def ordered_map(
     ``Executor.map`` it takes an item only when it is about to be needed (as that does with
     `buffersize`, from Python 3.14 on).
 
+    What `function` or `items` raise is raised at the place of the item concerned.
+
     Parameters
     ----------
     workers
@@ -41,10 +41,6 @@ def ordered_map(
     ahead
         Items taken at most before the consumer has had their results, which bounds memory whatever
         the length of `items`; 0 for twice the workers.
-
-    Raises
-    ------
-    Whatever `function` or `items` raise, at the place of the item concerned.
     """
     workers = workers or min(8, available_cpus())
     ahead = ahead or 2 * workers
@@ -67,9 +63,8 @@ def one_blas_thread() -> Iterator[None]:
 
     OpenBLAS lets each of its threads wait busily for the next product, so a few small ones a second
     take the processors from everything else. And sums then come out the same on any number of
-    processors. The limit holds for the whole process and for the libraries that are loaded by now
-    (SciPy brings one of its own). The first thread to ask sets and lifts it: while its block lasts,
-    those of other threads change nothing.
+    processors. The limit holds for the whole process and the libraries loaded by now. The first
+    thread to ask sets and lifts it: while its block lasts, those of other threads change nothing.
     """
     with _blas(len(sys.modules)).limit(limits=1, user_api="blas"):
         yield
@@ -84,15 +79,13 @@ def _blas(modules: int) -> ThreadpoolController:
     return ThreadpoolController()
 
 
-def available_cpus(cgroup: Path = _CGROUP) -> int:
+def available_cpus(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
     """How many processors this process may use: its affinity, container and ``OMP_NUM_THREADS``.
 
     A container's quota of 1.5 processors counts as 2; the answer is at least 1.
     """
-    if hasattr(os, "sched_getaffinity"):
-        count = len(os.sched_getaffinity(0))
-    else:
-        count = os.cpu_count() or 1
+    has_affinity = hasattr(os, "sched_getaffinity")
+    count = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
     quota = _cgroup_quota(cgroup)
     wanted = os.environ.get("OMP_NUM_THREADS", "")
     if wanted.isdecimal() and int(wanted):

@@ -1,9 +1,7 @@
 """The project folder: the only module that writes into one.
 
-Tables are Parquet files whose schema metadata holds the format version, the key of the stage that
-made them, and a small JSON of further facts. A file is written under another name and renamed, so a
-reader sees the old one or the new one, never half of one. The key of a stage is the hash of its
-inputs; where it is unchanged there is nothing to do.
+A file is written under another name and renamed, so a reader sees the old one or the new one, never
+half of one. The key of a stage is the hash of its inputs: while it is the same, so is the table.
 """
 
 from __future__ import annotations
@@ -22,26 +20,14 @@ from typing import IO, Any, TypeVar
 from closeup.core.config import CONFIG_FILE, RunConfig, resolve, to_toml
 from closeup.core.errors import ProjectError, UsageError
 from closeup.core.lock import HALF_FILE, LOCK_FILE, only_writer, sweep
-from closeup.core.tables import FORMAT, Table, encode_table, read_table
+from closeup.core.tables import Table, encode_table, read_table
 from closeup.core.types import values_of
 
-__all__ = [
-    "FORMAT",
-    "Project",
-    "Table",
-    "encode_table",
-    "file_hash",
-    "key_of",
-    "place_in",
-    "read_table",
-    "write_atomically",
-    "write_together",
-]
+__all__ = ["Project", "Table", "file_hash", "key_of", "write_atomically", "write_together"]
 
 SCORES_FILE = "scores.json"
 
 R = TypeVar("R")
-T = TypeVar("T")
 
 
 def key_of(stage: str, version: int, *parts: object) -> str:
@@ -66,13 +52,7 @@ def _plain(value: object) -> object:
 
 
 def file_hash(file: Path | IO[bytes]) -> str:
-    """SHA-256 of a file's bytes, or of the rest of an open one's, as 64 hex digits.
-
-    Raises
-    ------
-    OSError
-        Where it cannot be read.
-    """
+    """SHA-256 of a file's bytes, or of the rest of an open one's, as 64 hex digits."""
     if isinstance(file, Path):
         with file.open("rb") as stream:
             return file_hash(stream)
@@ -82,14 +62,9 @@ def file_hash(file: Path | IO[bytes]) -> str:
 def write_atomically(
     file: Path, data: bytes | Iterable[bytes | memoryview], *, durable: bool = True
 ) -> None:
-    """Replace `file` by `data` in one step, safe against a kill at any moment.
+    """Replace `file` by `data`, whole or in parts, in one step, safe against a kill at any moment.
 
-    Parameters
-    ----------
-    data
-        The file's bytes, whole or in parts.
-    durable
-        Also wait until the bytes are on the disk, to survive a power cut.
+    If `durable`, it returns when the bytes are on the disk, to survive a power cut.
 
     Raises
     ------
@@ -105,12 +80,7 @@ def write_together(files: Mapping[Path, bytes], card: Path, about: bytes) -> Non
 
     Everything is first written under other names, so a full disk leaves the old files as they were.
     Then all are renamed. A process that is killed at that moment leaves no card, never one that
-    names files other than those next to it.
-
-    Raises
-    ------
-    ProjectError
-        As :func:`write_atomically` does.
+    names files other than those next to it. Raises what :func:`write_atomically` does.
     """
     with contextlib.ExitStack() as stack:
         ready = []
@@ -149,17 +119,16 @@ def _cannot_write(file: Path) -> Iterator[None]:
     try:
         yield
     except OSError as err:
-        reason = err.strerror or str(err)
         raise ProjectError(
-            f"cannot write {file}: {reason}; free up space or fix the permissions, then run again"
+            f"cannot write {file}: {err.strerror or err}; free up space or fix the permissions, "
+            "then run again"
         ) from err
 
 
 def place_in(folder: Path, name: str) -> Path:
     """As :meth:`Project.place`, given only the project's folder."""
     file = folder / name
-    inside = os.path.realpath(folder)
-    if os.path.commonpath([inside, os.path.realpath(file)]) != inside:
+    if not Path(os.path.realpath(file)).is_relative_to(os.path.realpath(folder)):
         raise ProjectError(
             f"{file} leads outside the project; remove the link or the table that names it"
         )
@@ -185,7 +154,9 @@ class Project:
         self.folder = folder
         if folder.exists() and not folder.is_dir():
             raise ProjectError(f"{folder} is a file; --out takes a folder")
-        foreign = folder.is_dir() and any(map(_is_foreign, folder.iterdir()))
+        # What a process that was killed has left is ours, too.
+        names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+        foreign = {name for name in names - {LOCK_FILE} if not name.startswith(HALF_FILE)}
         if foreign and not self.config_file.exists():
             raise ProjectError(
                 f"{folder} holds files but no {CONFIG_FILE}, so it is not a Closeup project; "
@@ -205,13 +176,7 @@ class Project:
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """Be the only writer until the block ends; what killed processes left is removed.
-
-        Raises
-        ------
-        ProjectError
-            Where somebody else is writing; the message names them.
-        """
+        """Be the :func:`only_writer` until the block ends; leftovers of killed ones are removed."""
         with only_writer(self.folder):
             sweep(self.folder)
             yield
@@ -246,13 +211,7 @@ class Project:
             raise ProjectError(f"{self.config_file}: {err}") from err
 
     def read(self, name: str, row: type[R]) -> Table[R] | None:
-        """The table `name` as rows of the dataclass `row`, or None where there is none.
-
-        Raises
-        ------
-        ProjectError
-            Where the file is damaged, or of a later format.
-        """
+        """The table `name` as :func:`read_table` gives it, or None where there is none."""
         file = self.place(f"{name}.parquet")
         return read_table(file, row) if file.exists() else None
 
@@ -297,13 +256,7 @@ class Project:
     def write_bytes(
         self, name: str, data: bytes | Iterable[bytes | memoryview], *, durable: bool = True
     ) -> Path:
-        """Write a file below the project, in one step; returns its path.
-
-        Raises
-        ------
-        ProjectError
-            Where it cannot be written, or leads outside the project.
-        """
+        """:func:`write_atomically` to the :meth:`place` of a name; returns its path."""
         file = self.place(name)
         write_atomically(file, data, durable=durable)
         return file
@@ -323,8 +276,3 @@ class Project:
     def remove_folder(self, name: str) -> None:
         """Remove one of our folders below the project with everything in it, if it exists."""
         shutil.rmtree(self.place(name), ignore_errors=True)
-
-
-def _is_foreign(path: Path) -> bool:
-    """Whether something in a folder is not ours, not even left by a process that was killed."""
-    return path.name != LOCK_FILE and not path.name.startswith(HALF_FILE)

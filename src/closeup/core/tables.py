@@ -5,7 +5,6 @@ A table may come from a stranger, so it is checked column by column when it is r
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -36,18 +35,13 @@ class Table(Generic[R]):
     meta: dict[str, Any]
 
 
-def _fields(row: type) -> dict[str, type]:
-    hints = get_type_hints(row)
-    return {field.name: hints[field.name] for field in dataclasses.fields(row)}
-
-
 def encode_table(row: type[R], rows: Sequence[R], key: str, meta: Mapping[str, Any]) -> bytes:
     """`rows` as the bytes of a Parquet file; a Box becomes ``box_x1`` … ``box_y2`` columns."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     columns: dict[str, list[Any]] = {}
-    for name, kind in _fields(row).items():
+    for name, kind in get_type_hints(row).items():
         values = [getattr(item, name) for item in rows]
         if kind is Box:
             for place, corner in enumerate(Box._fields):
@@ -88,7 +82,7 @@ def read_table(file: Path, row: type[R]) -> Table[R]:
             raise KeyError(f"rows are {kind}, expected {row.__name__}")
         _check_columns(table, row)
         columns = table.to_pydict()
-        values = [_decode(columns, name, kind) for name, kind in _fields(row).items()]
+        values = [_decode(columns, name, kind) for name, kind in get_type_hints(row).items()]
     except (pa.ArrowException, *_NO_TABLE) as err:
         raise ProjectError(f"{file} does not hold {row.__name__} rows ({err}); {again}") from err
     return Table(tuple(row(*items) for items in zip(*values, strict=True)), key, meta)
@@ -113,7 +107,7 @@ def _columns(row: type) -> dict[str, Any]:
 
     kinds = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
     found: dict[str, Any] = {}
-    for name, kind in _fields(row).items():
+    for name, kind in get_type_hints(row).items():
         if kind is Box:
             found |= {f"{name}_{corner}": pa.float64() for corner in Box._fields}
         else:
@@ -128,13 +122,7 @@ def read_parquet(file: Path) -> Any:
     when the interpreter exits; releasing them then aborts the process. A column of one value
     packs so well that a few kilobytes may hold billions of rows: no table of ours or of photos
     has more than eight rows for each byte of its file, or unpacks to a thousand times its size.
-
-    Raises
-    ------
-    ValueError
-        Where it would unpack to more.
-    OSError, pyarrow.ArrowException
-        Where it cannot be read.
+    Raises ValueError where it does, OSError or ``pyarrow.ArrowException`` where it is not readable.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -145,12 +133,13 @@ def read_parquet(file: Path) -> Any:
         raise ValueError(f"it claims {parquet.metadata.num_rows:,} rows, too many for its size")
     groups = (parquet.metadata.row_group(n) for n in range(parquet.metadata.num_row_groups))
     batches, room = [], _UNPACKED * len(data) + _LITTLE
+    too_much = ValueError("it unpacks to more than a table of its size can contain")
     if sum(group.total_byte_size for group in groups) > room:
-        raise ValueError("it unpacks to more than a table of its size can contain")
+        raise too_much
     for batch in parquet.iter_batches(_BATCH, use_threads=False):
         room -= batch.nbytes
         if room < 0:
-            raise ValueError("it unpacks to more than a table of its size can contain")
+            raise too_much
         batches.append(batch)
     return pa.Table.from_batches(batches, parquet.schema_arrow)
 

@@ -7,9 +7,8 @@ whole photo is ``(0, 0, width, height)``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from enum import StrEnum
-from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -77,12 +76,7 @@ def values_of(row: Any) -> tuple[Any, ...]:
 
     ``dataclasses.astuple`` copies everything recursively, which takes many times as long.
     """
-    return tuple(getattr(row, name) for name in _names(type(row)))  # type: ignore[arg-type, unused-ignore]
-
-
-@cache
-def _names(kind: type) -> tuple[str, ...]:
-    return tuple(field.name for field in fields(kind))
+    return tuple(getattr(row, name) for name in row.__dataclass_fields__)
 
 
 class PhotoState(StrEnum):

@@ -280,10 +280,7 @@ def _scores(names: Iterable[str], best: Mapping[str, _Best], n: int) -> Floats:
 
 
 def _choices(
-    recommended: tuple[str, ...],
-    categories: Sequence[Category],
-    best: Mapping[str, _Best],
-    n: int,
+    recommended: tuple[str, ...], categories: Sequence[Category], best: Mapping[str, _Best], n: int
 ) -> tuple[Choice, ...]:
     if not categories:
         return ()

@@ -1,15 +1,11 @@
 """What Closeup's web applications share: pages, static files, errors, sign-in, access checks.
 
-An application is a :class:`Site` (a name and a folder with ``templates/`` and ``static/``), and
-the routes that it adds to what :func:`make_app` returns. Its static files are served at
-``/static/NAME/``, the shared ones at ``/static/base/``.
+Static files of an application are served at ``/static/NAME/``, the shared ones at ``/static/base/``.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +20,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.templating import Jinja2Templates
-from starlette.types import Scope
+from starlette.types import Lifespan, Scope
 
 from closeup._version import __version__
 from closeup.core.errors import CloseupError
@@ -36,21 +32,12 @@ _log = logging.getLogger(__name__)
 FOLDER = Path(__file__).parent
 COOKIE_SECONDS = 30 * 24 * 3600
 
-Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
-
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """One application.
+    """One application: the title of its pages, its name (`access.name`), and who may use it.
 
-    Attributes
-    ----------
-    title
-        Shown at the top of its pages.
-    folder
-        Holds ``templates/`` and ``static/``, either of which may be absent.
-    access
-        Who may use it; `access.name` names the application.
+    `folder` holds its ``templates/`` and ``static/``, either of which may be absent.
     """
 
     title: str
@@ -89,13 +76,12 @@ def render(request: Request, template: str, status_code: int = 200, **values: An
     return templates.TemplateResponse(request, template, values, status_code)
 
 
-def make_app(site: Site, *, lifespan: Lifespan | None = None) -> FastAPI:
+def make_app(site: Site, *, lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:
     """An application with access checks, static files and error pages, but no routes of its own.
 
-    Routes answer with :func:`render`, and refuse by raising
-    :class:`closeup.web.refusal.Refusal`. It has ``/healthz``, and with a token ``/login`` and
-    ``/logout``. The OpenAPI document is at ``/openapi.json``; FastAPI's page for it is off because
-    it loads scripts from other sites.
+    Routes answer with :func:`render`, and refuse by raising a :class:`Refusal`. It has
+    ``/healthz``, and with a token ``/login`` and ``/logout``. The OpenAPI document is at
+    ``/openapi.json``; FastAPI's page for it is off because it loads scripts from other sites.
     """
     responses: dict[int | str, dict[str, Any]] = {
         403: problem("Sent by another site's page, or to another host name.")

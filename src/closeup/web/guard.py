@@ -12,7 +12,7 @@ import hashlib
 import hmac
 from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
-from urllib.parse import quote, urlsplit
+from urllib.parse import SplitResult, quote, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
@@ -46,17 +46,10 @@ _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 
 @dataclass(frozen=True, slots=True)
 class AccessPolicy:
-    """Who may use an application.
+    """Who may use the application `name`, which its cookie is named after: cookies ignore ports.
 
-    Attributes
-    ----------
-    name
-        Of the application; part of its cookie's name, because cookies ignore ports.
-    token
-        The secret that every request must carry; ``""`` for none.
-    hosts
-        Host names that the service accepts, without port; empty for any, which is safe only
-        with a token.
+    Every request must carry the secret `token`, unless that is ``""``. `hosts` are the names that
+    the service accepts, without port; none for any, which is safe only with a token.
     """
 
     name: str
@@ -95,50 +88,35 @@ class AccessPolicy:
         return hmac.compare_digest(value.encode("utf8", "replace"), self.pass_value.encode())
 
     def check_origin(self, method: str, headers: Headers) -> None:
-        """Refuse requests for another host, or from another site's page.
-
-        Raises
-        ------
-        Refusal
-            403.
-        """
+        """Raise a 403 Refusal for requests for another host, or from another site's page."""
         host = headers.get("host", "")
-        if self.hosts and _name(host) not in self.hosts:
-            raise Refusal(
-                403, "wrong_host",
+        if self.hosts and (_split(f"//{host}").hostname or "") not in self.hosts:
+            message = (
                 f"this service does not accept requests for {host or 'no host'}, only for "
-                f"{', '.join(self.hosts)}; add a name with --allow-host",
-            )  # fmt: skip
+                f"{', '.join(self.hosts)}; add a name with --allow-host"
+            )
+            raise Refusal(403, "wrong_host", message)
         if method in _READING:
             return
-        origin = headers.get("origin")
-        if (origin is not None and not _same(origin, host)) or headers.get(
-            "sec-fetch-site", "none"
-        ) not in {"same-origin", "none"}:
+        origin, site = headers.get("origin"), headers.get("sec-fetch-site", "none")
+        same = origin is None or (host and _split(origin).netloc.lower() == host.lower())
+        if not same or site not in {"same-origin", "none"}:
             raise Refusal(403, "wrong_origin", "pages of other sites may not send this request")
 
 
-def _name(host: str) -> str:
-    """The name in a ``Host`` header, without its port; ``""`` if it is not valid."""
+def _split(url: str) -> SplitResult:
+    """The parts of a URL, all of them empty if it is not valid."""
     try:
-        return urlsplit(f"//{host}").hostname or ""
+        return urlsplit(url)
     except ValueError:
-        return ""
-
-
-def _same(origin: str, host: str) -> bool:
-    try:
-        return bool(host) and urlsplit(origin).netloc.lower() == host.lower()
-    except ValueError:
-        return False
+        return urlsplit("")
 
 
 class Guard:
     """ASGI middleware: enforces the :class:`AccessPolicy` and sets :data:`SECURITY_HEADERS`."""
 
     def __init__(self, app: ASGIApp, access: AccessPolicy) -> None:
-        self._app = app
-        self._access = access
+        self._app, self._access = app, access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or refuse it."""

@@ -12,20 +12,10 @@ from closeup.web.refusal import Refusal
 
 
 def limited(request: Request, *, most_bytes: int, seconds: float) -> Request:
-    """The same request, with limits on its body.
+    """The same request, whose body may have `most_bytes` and must arrive within `seconds`.
 
-    Parameters
-    ----------
-    most_bytes
-        Maximum size of the body, by ``Content-Length`` and counted as it arrives.
-    seconds
-        Maximum time for the body to arrive, from now.
-
-    Raises
-    ------
-    Refusal
-        400 if a form is not in UTF-8. Reading the returned request's body raises 413 (at once if
-        ``Content-Length`` is too large) or 408.
+    Raises a Refusal: 400 if a form is not in UTF-8; later, when the body is read, 413 (at once if
+    ``Content-Length`` is too large) or 408.
     """
     _check_charset(request.headers.get("content-type", ""))
     return Request(request.scope, _bounded(request, most_bytes, seconds))
@@ -35,9 +25,7 @@ class Bounded:
     """ASGI middleware: the limits of :func:`limited` on the body of every request."""
 
     def __init__(self, app: ASGIApp, most_bytes: int, seconds: float) -> None:
-        self._app = app
-        self._most_bytes = most_bytes
-        self._seconds = seconds
+        self._app, self._most_bytes, self._seconds = app, most_bytes, seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on."""
@@ -48,10 +36,8 @@ class Bounded:
 
 def _bounded(request: Request, most_bytes: int, seconds: float) -> Receive:
     """A ``receive`` that raises 413 when the body is too large, and 408 when it is too late."""
-    too_large = Refusal(
-        413, "too_large",
-        f"a request may be at most {most_bytes / 1e6:g} MB; send fewer or smaller photos",
-    )  # fmt: skip
+    most = f"a request may be at most {most_bytes / 1e6:g} MB; send fewer or smaller photos"
+    too_large = Refusal(413, "too_large", most)
     declared = request.headers.get("content-length", "")
     too_long = declared.isascii() and declared.isdigit() and int(declared[:20]) > most_bytes
     deadline = asyncio.get_running_loop().time() + seconds
@@ -67,10 +53,8 @@ def _bounded(request: Request, most_bytes: int, seconds: float) -> Receive:
             async with asyncio.timeout_at(deadline):
                 message = await request.receive()
         except TimeoutError as err:
-            raise Refusal(
-                408, "too_slow", f"the request did not arrive within {seconds:g} s; send it again",
-                {"connection": "close"},
-            ) from err  # fmt: skip
+            late = f"the request did not arrive within {seconds:g} s; send it again"
+            raise Refusal(408, "too_slow", late, {"connection": "close"}) from err
         received += len(message.get("body", b""))
         complete = not message.get("more_body", False)
         if received > most_bytes:

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from starlette.templating import Jinja2Templates
 
 
 class ErrorInfo(BaseModel):
@@ -31,17 +32,7 @@ def problem(description: str, model: Any = Problem) -> dict[str, Any]:
 
 
 class Refusal(HTTPException):
-    """A refused request.
-
-    Parameters
-    ----------
-    status
-        The HTTP status, 400 to 599.
-    code
-        Stable machine-readable reason.
-    message
-        One sentence for a person: what is wrong, and what to do.
-    """
+    """A refused request: its HTTP status, a stable code, and a sentence for a person."""
 
     def __init__(
         self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None
@@ -72,9 +63,9 @@ def refuse(request: Request, err: Refusal) -> Response:
     if wants_page(request):
         values = {"phrase": HTTPStatus(err.status_code).phrase, "message": err.detail,
                   "code": err.code, "number": err.status_code}  # fmt: skip
-        page: Response = request.app.state.templates.TemplateResponse(
+        templates: Jinja2Templates = request.app.state.templates
+        return templates.TemplateResponse(
             request, "error.html", values, err.status_code, err.headers
         )
-        return page
     body = {"error": {"code": err.code, "message": err.detail}}
     return JSONResponse(body, err.status_code, headers=err.headers)

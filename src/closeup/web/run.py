@@ -35,12 +35,8 @@ def make_access_policy(
     """The access policy of an application that listens at `host`.
 
     If only this machine can reach it, programs and the application's own pages need no token.
-    Anything that other machines can reach does.
-
-    Parameters
-    ----------
-    allowed
-        Further host names that it accepts, such as a proxy's.
+    Anything that other machines can reach does. `allowed` are further host names that it accepts,
+    such as a proxy's.
 
     Raises
     ------
@@ -96,17 +92,9 @@ def serve_app(
 ) -> None:
     """Serve until Ctrl-C or SIGTERM; accepted requests are answered before it returns.
 
-    Parameters
-    ----------
-    announce
-        Called with the address, ``http://HOST:PORT``, once the server is ready.
-    grace
-        Seconds that running requests may take to finish; a second Ctrl-C does not wait.
-
-    Raises
-    ------
-    CloseupError
-        If the address is not available, or the application cannot start.
+    Once the server is ready, `announce` is called with its address, ``http://HOST:PORT``. Running
+    requests have `grace` seconds to finish; a second Ctrl-C does not wait. Raises a CloseupError if
+    the address is not available or the application cannot start.
     """
     with listen(address) as listener:
         url = url_of(listener, address.host)
@@ -118,13 +106,7 @@ def serve_app(
 
 
 def listen(address: Address) -> socket.socket:
-    """A listening socket at `address`.
-
-    Raises
-    ------
-    UsageError
-        If the host is not this machine's or the port is in use; the message names both.
-    """
+    """A listening socket; a UsageError if the host is not this machine's or the port is in use."""
     listener = None
     try:
         family, kind, protocol, _, place = socket.getaddrinfo(
@@ -141,10 +123,10 @@ def listen(address: Address) -> socket.socket:
     except (OSError, OverflowError) as err:
         if listener is not None:
             listener.close()
-        reason = getattr(err, "strerror", None) or str(err)
         raise UsageError(
-            f"cannot listen on {address.host}, port {address.port}: {reason}; choose another with "
-            "--host or --port (0: any free one)"
+            f"cannot listen on {address.host}, port {address.port}: "
+            f"{getattr(err, 'strerror', None) or err}; choose another with --host or --port "
+            "(0: any free one)"
         ) from err
 
 
@@ -160,9 +142,8 @@ def _quiet_signals() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-
-    signals = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.signal(number, lambda *_: None) for number in signals}
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, lambda *_: None) for number in numbers}
     try:
         yield
     finally:

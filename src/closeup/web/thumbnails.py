@@ -9,13 +9,7 @@ from PIL import Image
 
 
 def open_jpeg(file: Path, size: int) -> Image.Image:
-    """A JPEG file, decoded at about `size` pixels or more.
-
-    Raises
-    ------
-    OSError
-        If the file cannot be read or is of another format.
-    """
+    """A JPEG file, decoded at about `size` pixels or more; OSError if it is not a readable one."""
     with Image.open(file, formats=("JPEG",)) as picture:
         picture.draft("RGB", (size, size))  # decodes large files at a fraction of the work
         return picture.convert("RGB")
