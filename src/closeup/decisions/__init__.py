@@ -1,9 +1,7 @@
 """What people decided in review: an append-only log in the project folder.
 
-``decisions.sqlite`` has one row per decision. Nothing in it is changed or deleted (the database
-itself refuses that); undoing adds a row that names the one undone. Which decisions are active is a
-pure function of the rows, :func:`current`. Several processes may write at once: each append is one
-transaction, and it has reached the disk by the time it is acknowledged.
+Nothing in it is changed or deleted (the database itself refuses that); undoing adds a row that
+names the one undone. Which decisions are active is a pure function of the rows, :func:`current`.
 """
 
 from closeup.decisions.fold import NOTHING, Current, Verdict, current, last_batch, live

@@ -48,20 +48,9 @@ ABOUT_PAIR = frozenset({Kind.SAME, Kind.DIFFERENT})
 class Decision:
     """One decision.
 
-    Attributes
-    ----------
-    photo
-        The photo's id; of a pair the smaller one.
-    crop
-        The close-up's id, if it is accepted, rejected or relabelled.
-    other
-        The second photo of a pair.
-    label
-        The new label.
-    boxes
-        The person's own boxes, in pixels of the upright photo, in order.
-    undoes
-        The number of the row that is undone.
+    `photo` and `other` are photo ids, `other` the second of a pair; `crop` is the id of a close-up
+    that is accepted, rejected or relabelled, with its new `label`; `boxes` are the person's own, in
+    pixels of the upright photo, in order; `undoes` is the number of the row that is undone.
     """
 
     kind: Kind

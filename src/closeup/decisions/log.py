@@ -46,10 +46,7 @@ BEGIN SELECT RAISE(ABORT, 'decisions are never changed'); END""",
 
 @dataclass(frozen=True, slots=True)
 class Appended:
-    """The rows written, and the photos of the decisions that were not.
-
-    A decision is not written if somebody else has decided about its photo in the meantime.
-    """
+    """The rows written, and the photos whose decisions were not: somebody else was quicker."""
 
     rows: tuple[Row, ...]
     overtaken: frozenset[str]
@@ -85,17 +82,13 @@ class Decisions:
     ) -> Appended:
         """Write decisions as one batch; when this returns they are on the disk.
 
-        Parameters
-        ----------
-        seen
-            For each photo the number of the last row about it that `who` knew of. Decisions about
-            a photo that has a newer row are not written. None: the latest decision counts.
+        `seen` has for each photo the number of the last row about it that `who` knew of: decisions
+        about a photo that has a newer row are not written. None: the latest decision counts.
 
         Raises
         ------
         UsageError
-            Where one of them is invalid, or undoes a row that does not exist; then none is
-            written.
+            Where one of them is invalid, or undoes a row that does not exist; none is written.
         """
         todo = [checked(decision) for decision in decisions]
         with self._lock, self._told("write"):
@@ -111,13 +104,7 @@ class Decisions:
         return Appended(tuple(new), frozenset(overtaken))
 
     def undo(self, who: str, numbers: Iterable[int]) -> Appended:
-        """Undo the rows with these numbers.
-
-        Raises
-        ------
-        UsageError
-            Where there is no such row.
-        """
+        """Undo the rows with these numbers; UsageError where there is no such row."""
         photos = {row.number: row.decision.photo for row in self.rows()}
         undoings = []
         for number in numbers:
@@ -176,13 +163,7 @@ class Decisions:
 
 
 def read_decisions(folder: Path) -> Current:
-    """The decisions in force in a project; none where there is no log.
-
-    Raises
-    ------
-    ProjectError
-        As :class:`Decisions` does.
-    """
+    """The active decisions of a project, :data:`NOTHING` if there is no log."""
     with closing(Decisions(folder)) as log:
         rows = log.rows()
     return current(rows) if rows else NOTHING

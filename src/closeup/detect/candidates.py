@@ -37,14 +37,8 @@ def grid(width: int, height: int, levels: int) -> NDArray[np.float64]:
 class Candidates(NamedTuple):
     """``n`` boxes of one photo, best first.
 
-    Attributes
-    ----------
-    boxes
-        ``(n, 4)`` float64 XYXY in pixels of the network's input, not clipped; ``(0, 4)`` for none.
-    scores
-        ``(n,)`` float32, 0 to 1, falling.
-    classes
-        ``(n,)`` int64, numbers in the network's own class list.
+    `boxes` is ``(n, 4)`` float64 XYXY in pixels of the network's input, not clipped; `scores`
+    ``(n,)`` float32, 0 to 1, falling; `classes` ``(n,)`` int64, places in the card's class list.
     """
 
     boxes: NDArray[np.float64]
@@ -74,12 +68,7 @@ def best_cells(
     """The cells and classes of a ``(cells, classes)`` score table worth decoding, best first.
 
     One cell may stand for several classes: a watch that looks a little more like a phone is still
-    found as a clock.
-
-    Returns
-    -------
-    cells, classes
-        ``(n,)`` each, for the at most :data:`MOST` scores of `floor` or more.
+    found as a clock. Both are ``(n,)``, for the at most :data:`MOST` scores of `floor` or more.
     """
     values = scores.reshape(-1)
     flat = np.flatnonzero(values >= floor)
@@ -92,13 +81,7 @@ def best_cells(
 
 
 def require_classes(found: int, expected: int) -> None:
-    """Check that the graph scores as many classes as the card names.
-
-    Raises
-    ------
-    NetworkDamaged
-        Where it does not.
-    """
+    """Raise NetworkDamaged where the graph does not score as many classes as the card names."""
     if found != expected:
         raise NetworkDamaged(
             f"the graph scores {found} categories, but {expected} names were given; "

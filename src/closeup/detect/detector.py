@@ -11,8 +11,7 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
-from types import MappingProxyType
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,27 +58,20 @@ class Seen:
 class Family:
     """How the outputs of one family of detectors are read.
 
-    Attributes
-    ----------
-    decode
-        ``(outputs, card, floor) -> Candidates`` of one photo.
-    nms_iou
-        Overlap above which the weaker of two boxes of one class is dropped; None where the graph
-        does so itself.
+    `decode` is ``(outputs, card, floor) -> Candidates`` of one photo. Above an overlap of
+    `nms_iou`, the weaker of two boxes of one class is dropped; None where the graph does so itself.
     """
 
     decode: Callable[[Outputs, Card, float], Candidates]
     nms_iou: float | None = None
 
 
-FAMILIES: Mapping[str, Family] = MappingProxyType(
-    {
-        "yolox": Family(yolox.decode, yolox.NMS_IOU),
-        "picodet": Family(picodet.decode, picodet.NMS_IOU),
-        "detr": Family(ranked.decode),
-        "rcnn": Family(ranked.decode),
-    }
-)
+FAMILIES: Mapping[str, Family] = {
+    "yolox": Family(yolox.decode, yolox.NMS_IOU),
+    "picodet": Family(picodet.decode, picodet.NMS_IOU),
+    "detr": Family(ranked.decode),
+    "rcnn": Family(ranked.decode),
+}
 
 
 class Detector:
@@ -102,7 +94,6 @@ class Detector:
 
     def __init__(self, network: Network, config: EngineConfig, *, many: bool = True) -> None:
         card = network.card
-        self._open = partial(open_graph, network.file, config, many=many)
         if card.family not in FAMILIES:
             raise NetworkError(
                 f"{card.name} is a {card.kind} of the family {card.family}, expected a detector "
@@ -113,7 +104,7 @@ class Detector:
                 f"{card.name} takes {card.batch} photos at a time, expected 1; "
                 "export it with a batch of 1 and add it again"
             )
-        self.card = card
+        self.card, self._network, self._config, self._many = card, network, config, many
         self._family = FAMILIES[card.family]
         inputs = read_signature(network.file).inputs
         self._image, *others = inputs
@@ -129,7 +120,7 @@ class Detector:
     @cached_property
     def graph(self) -> Graph:
         """Its graph; see :meth:`feed` and :meth:`read`."""
-        return self._open()
+        return open_graph(self._network.file, self._config, many=self._many)
 
     def detect(
         self, photos: Iterable[Pixels | Picture], floor: float = FLOOR, limit: int = 100

@@ -9,22 +9,10 @@ from numpy.typing import NDArray
 def nms(
     boxes: NDArray[np.floating], classes: NDArray[np.integer], iou: float, limit: int
 ) -> NDArray[np.int64]:
-    """Greedy non-maximum suppression within each class.
+    """Greedy non-maximum suppression: the ``(m,)`` increasing positions of the boxes kept.
 
-    Parameters
-    ----------
-    boxes
-        ``(n, 4)`` finite XYXY, best first.
-    classes
-        ``(n,)``; a box only suppresses boxes of its own class.
-    iou
-        A box is dropped if its intersection over union with a kept one is *above* this.
-    limit
-        Stop once this many are kept: they are the best of all that would be kept.
-
-    Returns
-    -------
-    ``(m,)`` increasing positions of the boxes kept; empty if there are no boxes.
+    A box of `boxes`, ``(n, 4)`` finite XYXY, best first, is dropped if its intersection over union
+    with a kept one of its own class is *above* `iou`. At most `limit` are kept, the best ones.
     """
     x1, y1, x2, y2 = boxes.T
     areas = (x2 - x1) * (y2 - y1)

@@ -56,10 +56,8 @@ def _stack(maps: list[NDArray[Any]]) -> NDArray[Any]:
 def decode(outputs: Outputs, card: Card, floor: float) -> Candidates:
     """Read the score maps ``(1, cells, classes)``, then as many distance maps, finest level first.
 
-    Raises
-    ------
-    NetworkDamaged
-        Where the outputs are not such maps at strides 8, 16, 32 and 64, or the first of these.
+    Raises NetworkDamaged where they are not such maps at strides 8, 16, 32, 64 or the first of
+    these.
     """
     maps = list(outputs.values())
     levels = len(maps) // 2

@@ -18,12 +18,8 @@ SIZES_INPUT = "orig_target_sizes"
 def decode(outputs: Outputs, card: Card, floor: float) -> Candidates:
     """Read ``labels`` ``(n,)``, ``boxes`` ``(n, 4)`` XYXY input pixels and ``scores`` ``(n,)``.
 
-    The DETR form has a leading batch axis of 1; the order of the outputs does not matter.
-
-    Raises
-    ------
-    NetworkDamaged
-        Where an output is absent or their lengths differ.
+    The DETR form has a leading batch axis of 1; the order of the outputs does not matter. Raises
+    NetworkDamaged where one is absent or their lengths differ.
     """
     if not {"labels", "boxes", "scores"} <= set(outputs):
         raise NetworkDamaged(

@@ -154,17 +154,9 @@ def scout(photos: Sequence[Photo], detections: Iterable[Detection]) -> Scouting:
     photos that the lowest one covers. In labelled photos the object is known to be there, so a
     lower threshold costs little, and every photo not covered loses its close-up.
 
-    Parameters
-    ----------
-    photos
-        The photos to count; unreadable ones are counted but do not affect the rates.
-    detections
-        Those of these photos, including scores below the lowest threshold; others are ignored.
-
-    Returns
-    -------
-    scouting
-        With no recommendation and a warning where nothing was found or no photo is readable.
+    Unreadable photos are counted but do not affect the rates; detections of other photos are
+    ignored. Where nothing was found or no photo is readable, there is a warning instead of a
+    recommendation.
     """
     readable = [photo for photo in photos if photo.state is PhotoState.READABLE]
     best = _best_boxes(readable, detections)
@@ -174,10 +166,10 @@ def scout(photos: Sequence[Photo], detections: Iterable[Detection]) -> Scouting:
     categories = sorted(seen, key=lambda c: (-c.strength, c.name))
     recommended = _recommend([c.name for c in categories], best)
     choices = _choices(recommended, categories, best, len(readable))
-    reached = choices[0].coverage if recommended else dict.fromkeys(THRESHOLDS, 0.0)
-    threshold = max(t for t in THRESHOLDS if reached[t] >= reached[THRESHOLDS[0]] - _MIN_GAIN)
-    if not recommended:
-        threshold = THRESHOLDS[0]
+    reached, threshold = dict.fromkeys(THRESHOLDS, 0.0), THRESHOLDS[0]
+    if recommended:
+        reached = choices[0].coverage
+        threshold = max(t for t in THRESHOLDS if reached[t] >= reached[threshold] - _MIN_GAIN)
     hits = _scores(recommended, best, len(readable)) >= threshold
     return Scouting(
         photos=len(photos),

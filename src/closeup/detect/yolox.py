@@ -22,12 +22,7 @@ def decode(outputs: Outputs, card: Card, floor: float) -> Candidates:
     """Read ``(1, cells, 5 + classes)``: centre, log size, objectness, class scores.
 
     A box is ``(centre + cell) * stride`` and ``exp(size) * stride``; its score is objectness times
-    class score.
-
-    Raises
-    ------
-    NetworkDamaged
-        Where the output has another shape.
+    class score. Raises NetworkDamaged where the output has another shape.
     """
     raw = next(iter(outputs.values()))
     size = card.input.width, card.input.height

@@ -38,21 +38,10 @@ def list_photos(
     relative to the table's folder or absolute. In a folder, hidden files and Closeup's own project
     folders are skipped, and photos directly in it have the label ``""``.
 
-    Parameters
-    ----------
-    config
-        Where the photos are; those of ``config.test`` get ``split="test"``.
-    previous
-        Rows of an earlier call: a readable file whose size and modification time are unchanged is
-        not read again.
-    progress
-        Called for the stage ``"photos"``.
-
-    Returns
-    -------
-    photos
-        Sorted by split, then path; ids are unique. A file that cannot be read has the ``state``
-        unreadable, with a `code` and a `reason`.
+    Rows are sorted by split (those of ``config.test`` have ``split="test"``), then path; ids are
+    unique. A file that cannot be read has the ``state`` unreadable, with a `code` and a `reason`.
+    Of `previous`, the rows of an earlier call, those are kept whose file has the same size and
+    modification time, without reading it again. `progress` is called for the stage ``"photos"``.
 
     Raises
     ------
@@ -244,18 +233,17 @@ def _from_folder(root: Path, split: str, skip: Collection[Path]) -> list[Entry]:
             f"{root} is a Closeup project folder (it contains {CONFIG_FILE}), not a folder of "
             f"photos; {_LAYOUT}, and keep the project elsewhere"
         )
-    skipped: Counter[str] = Counter()
-    entries = []
+    entries, others = [], []
     for file in _walk(root, skip):
         if file.suffix.lower() not in photo_suffixes():
-            skipped[file.suffix.lower() or "no suffix"] += 1
+            others.append(file.suffix.lower() or "no suffix")
             continue
         parts = file.relative_to(root).parts
         label = parts[0] if len(parts) > 1 else ""
         entries.append(Entry("", str(root), "/".join(parts), label, "", split))
     if not entries:
-        others = ", ".join(f"{n} x {suffix}" for suffix, n in sorted(skipped.items()))
-        found = f"only other files ({others})" if others else "no files at all"
+        others = [f"{n} x {suffix}" for suffix, n in sorted(Counter(others).items())]
+        found = f"only other files ({', '.join(others)})" if others else "no files at all"
         raise PhotosError(f"{root} contains no photo, {found}; {_LAYOUT}")
     return sorted(entries, key=lambda entry: entry.path)
 

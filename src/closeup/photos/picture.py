@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import cached_property
-from types import MappingProxyType
 
 import numpy as np
 from PIL import Image
@@ -17,36 +16,27 @@ detectors take. Larger networks use the photo itself."""
 _Turn = Image.Transpose
 # How to get from a pixel of the upright photo to the stored one: whether to swap x and y, then
 # whether to count x from the right and y from the bottom.
-_STEPS = MappingProxyType(
-    {
-        _Turn.FLIP_LEFT_RIGHT: (False, True, False),
-        _Turn.ROTATE_180: (False, True, True),
-        _Turn.FLIP_TOP_BOTTOM: (False, False, True),
-        _Turn.TRANSPOSE: (True, False, False),
-        _Turn.ROTATE_270: (True, False, True),
-        _Turn.TRANSVERSE: (True, True, True),
-        _Turn.ROTATE_90: (True, True, False),
-    }
-)
+_STEPS = {
+    _Turn.FLIP_LEFT_RIGHT: (False, True, False),
+    _Turn.ROTATE_180: (False, True, True),
+    _Turn.FLIP_TOP_BOTTOM: (False, False, True),
+    _Turn.TRANSPOSE: (True, False, False),
+    _Turn.ROTATE_270: (True, False, True),
+    _Turn.TRANSVERSE: (True, True, True),
+    _Turn.ROTATE_90: (True, True, False),
+}
 
 
 class Picture:
-    """An upright RGB photo.
+    """An upright RGB photo, from the one `stored` in a file and the `turn` that makes it upright.
 
     Turning twelve megapixels takes as long as decoding them, and a close-up is a small part of
     them. Every result is, to the pixel, the same as if the whole photo had been turned first.
-
-    Parameters
-    ----------
-    stored
-        RGB, as stored in the file. Must not be changed later.
-    turn
-        What makes it upright; None where it is already.
+    `stored` must not be changed later.
     """
 
     def __init__(self, stored: Image.Image, turn: Image.Transpose | None = None) -> None:
-        self._stored = stored
-        self._turn = turn
+        self._stored, self._turn = stored, turn
 
     @classmethod
     def of(cls, pixels: Pixels) -> Picture:

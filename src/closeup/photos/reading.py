@@ -17,7 +17,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from types import MappingProxyType
 from typing import IO, Any
 
 import numpy as np
@@ -30,21 +29,19 @@ from closeup.core.types import Photo, Pixels
 from closeup.photos.picture import Picture
 from closeup.photos.rgb import to_rgb
 
-CODES: Mapping[str, str] = MappingProxyType(
-    {
-        "missing": "there is no such file",
-        "not_a_file": "a folder, pipe or device, not a file",
-        "no_permission": "the file may not be opened",
-        "bad_name": "the file's name is not valid text",
-        "io_error": "the disk or network drive failed while reading",
-        "empty": "the file or array holds nothing",
-        "not_an_image": "no known picture format",
-        "damaged": "a picture whose contents are broken",
-        "truncated": "a picture whose end is missing",
-        "too_large": "more pixels than allowed",
-        "unsupported": "a kind of picture that cannot be used",
-    }
-)
+CODES: Mapping[str, str] = {
+    "missing": "there is no such file",
+    "not_a_file": "a folder, pipe or device, not a file",
+    "no_permission": "the file may not be opened",
+    "bad_name": "the file's name is not valid text",
+    "io_error": "the disk or network drive failed while reading",
+    "empty": "the file or array holds nothing",
+    "not_an_image": "no known picture format",
+    "damaged": "a picture whose contents are broken",
+    "truncated": "a picture whose end is missing",
+    "too_large": "more pixels than allowed",
+    "unsupported": "a kind of picture that cannot be used",
+}
 """Every code a :class:`~closeup.core.errors.PhotoError` may carry, with its meaning."""
 
 Source = Path | str | bytes | Image.Image | NDArray[Any]
@@ -70,10 +67,9 @@ _BROKEN = (
     *_HEADER_ERRORS,
     OSError,
     ValueError,
-    KeyError,
-    OverflowError,
+    LookupError,
+    ArithmeticError,
     EOFError,
-    NotImplementedError,
     RuntimeError,
     MemoryError,
     zlib.error,
@@ -135,15 +131,10 @@ def read_picture(
 
 
 def read_and_hash(path: Path, stream: IO[bytes], max_pixels: int) -> tuple[Picture, str]:
-    """A photo and the SHA-256 of its file, which is open in `stream`.
+    """A photo, as :func:`read_photo` reads it, and the SHA-256 of its file, open in `stream`.
 
     Both are of the very same bytes, except of files that grow or have more than :data:`AT_ONCE`
     bytes, which are read twice.
-
-    Raises
-    ------
-    PhotoError
-        As :func:`read_photo` and :func:`hash_file`.
     """
     size = os.fstat(stream.fileno()).st_size
     with _reading():
@@ -154,13 +145,7 @@ def read_and_hash(path: Path, stream: IO[bytes], max_pixels: int) -> tuple[Pictu
 
 
 def read_picture_again(photo: Photo) -> Picture:
-    """A listed photo, of ``photo.width`` x ``photo.height`` pixels.
-
-    Raises
-    ------
-    ProjectError
-        Where the file has changed or vanished since it was listed.
-    """
+    """A listed photo; a ProjectError where its file has changed or vanished since."""
     try:
         picture = read_picture(photo.file, max_pixels=photo.width * photo.height)
         same = _holds_what_it_did(photo)
@@ -216,13 +201,7 @@ def open_photo(path: Path) -> io.BufferedReader:
 
 
 def hash_file(path: Path) -> str:
-    """SHA-256 of a file's bytes, 64 hex digits.
-
-    Raises
-    ------
-    PhotoError
-        As :func:`open_photo`, and ``io_error`` where reading fails.
-    """
+    """SHA-256 of a file's bytes, 64 hex digits; a PhotoError as :func:`open_photo` raises."""
     with open_photo(path) as stream, _reading():
         return file_hash(stream)
 

@@ -1,6 +1,6 @@
 """What Closeup's web applications share: pages, static files, errors, sign-in, access checks.
 
-Static files of an application are served at ``/static/NAME/``, the shared ones at ``/static/base/``.
+Static files of an application are at ``/static/NAME/``, the shared ones at ``/static/base/``.
 """
 
 from __future__ import annotations
