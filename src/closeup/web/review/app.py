@@ -49,10 +49,7 @@ class ReviewConfig:
 def make_review_app(config: ReviewConfig) -> FastAPI:
     """An application to go through a project's close-ups and decide; see docs/review.md.
 
-    Raises
-    ------
-    ProjectError
-        If the folder is no project with close-ups.
+    Raises a ProjectError if the folder is no project with close-ups.
     """
     review = Review(config, ReviewSession(config.folder))
     app = make_app(Site(config.folder.resolve().name, Path(__file__).parent, config.access))

@@ -24,17 +24,9 @@ LEAST_SCORE = 0.05
 class TrainingInfo:
     """What training found out about one close-up.
 
-    Attributes
-    ----------
-    split
-        ``"train"``, ``"test"``, or ``""`` if it is left out for the `reason`.
-    answer, confidence
-        The model's answer for a test close-up, ``""`` for others.
-    misclassified
-        Whether `answer` is wrong.
-    issue_score, suggested
-        How likely the label is wrong, 0 to 1, and the most likely right one; 0 and ``""`` if
-        there is no label issue.
+    `split` is ``"train"``, ``"test"``, or ``""`` if it is left out for the `reason`. Test close-ups
+    have the model's `answer`, and whether it is `misclassified`. `issue_score` is how likely the
+    label is wrong, 0 to 1, and `suggested` the most likely right one; 0 and ``""`` for no issue.
     """
 
     split: str = ""
@@ -51,18 +43,10 @@ NOT_TRAINED = TrainingInfo()
 
 @dataclass(frozen=True, slots=True)
 class ProjectData:
-    """A project's tables.
+    """A project's tables, by photo id, or `training` by close-up id.
 
-    Attributes
-    ----------
-    found
-        By photo id, the close-ups that Closeup finds by itself.
-    training
-        By close-up id.
-    files
-        By file name, what each saved close-up shows (``crops.cut.saved_as``).
-    stamp
-        Changes whenever a table does.
+    `found` has the close-ups that Closeup finds by itself, and `files`, by file name, what each
+    saved one shows (``crops.cut.saved_as``). `stamp` changes whenever a table does.
     """
 
     folder: Path
@@ -106,13 +90,7 @@ def stamp_of(folder: Path) -> tuple[int, ...]:
 
 
 def read_data(folder: Path) -> ProjectData:
-    """Read a project.
-
-    Raises
-    ------
-    ProjectError
-        If `folder` is no project, has no close-ups yet, or has a damaged table.
-    """
+    """Read a project; a ProjectError if it is none, has no close-ups or a damaged table."""
     stamp = stamp_of(folder)  # before reading: what changes meanwhile is read again
     project = Project(folder)
     config = project.config()

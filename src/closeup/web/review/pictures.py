@@ -26,10 +26,7 @@ WORKERS = 2
 class Pictures:
     """A cache of JPEG pictures in the sizes that pages need.
 
-    Raises
-    ------
-    ProjectError
-        From every method: if the photo's file has changed or vanished since it was listed.
+    Every method raises a ProjectError if the photo's file has changed since it was listed.
     """
 
     def __init__(self) -> None:

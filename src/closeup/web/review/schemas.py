@@ -62,13 +62,7 @@ class DecisionRequest(_Strict):
     seen: dict[str, int] = {}
 
     def decisions(self, session: ReviewSession) -> list[Decision]:
-        """The decisions, each about something that exists.
-
-        Raises
-        ------
-        Refusal
-            404 if a close-up or photo does not exist.
-        """
+        """The decisions; a 404 Refusal if one is about something that does not exist."""
         given = self.decision
         if isinstance(given, OnCloseups):
             photo_ids = [session.item(name).crop.photo_id for name in given.crops]

@@ -24,22 +24,12 @@ LOW_SCORE = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One tile: a close-up as it would be cut now, and what is known about it.
+    """One tile: a close-up as it would be cut now, and what is known about it and its photo.
 
-    Attributes
-    ----------
-    path, own_label
-        Of its photo: its path, and the label from before any decision.
-    training
-        What training found out about it.
-    boxes_decided
-        Whether a person drew or chose the photo's boxes.
-    seen
-        The number of the last decision about the photo, 0 for none.
-    score, side
-        As Closeup found it by itself: a decision must not change the order of the tiles.
-    order
-        The photo's position in the project.
+    `own_label` is the label from before any decision; `boxes_decided` whether a person drew or
+    chose the photo's boxes; `seen` the number of the last decision about the photo, 0 for none;
+    `order` the photo's position in the project. `score` and `side` are as Closeup found them by
+    itself: a decision must not change the order of the tiles.
     """
 
     crop: Crop
@@ -201,13 +191,7 @@ class ReviewSession:
             return self._now
 
     def undo(self, who: str, numbers: Sequence[int] = ()) -> Appended:
-        """Undo these decisions, or by default the last ones of `who`, if there are any.
-
-        Raises
-        ------
-        UsageError
-            If there is no decision of such a number.
-        """
+        """Undo these decisions (UsageError if there is none), or the last ones of `who`, if any."""
         if not numbers:
             numbers = [row.number for row in last_batch(self.log.rows(), who)]
         return self.log.undo(who, numbers) if numbers else Appended((), frozenset())
@@ -243,13 +227,7 @@ class ReviewSession:
         return Page(tuple(shown), total, shown[-1].crop.id if more else "")
 
     def item(self, crop_id: str) -> Item:
-        """The item of a close-up.
-
-        Raises
-        ------
-        Refusal
-            404 if there is none.
-        """
+        """The item of a close-up; a 404 Refusal if there is none."""
         items = self.snapshot().items
         mine = items.get(crop_id) or items.get(crop_id.rpartition("-")[0], ())
         for item in mine:

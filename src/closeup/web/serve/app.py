@@ -42,16 +42,9 @@ _PAGES = {"/": "ask.html", "/about": "about.html", "/docs": "docs.html"}
 
 @dataclass(frozen=True, slots=True)
 class ServeConfig:
-    """How a model is served.
+    """How a model is served: its `name` for people, and the `seconds` that an answer may take.
 
-    Attributes
-    ----------
-    name
-        Of the model, for people.
-    seconds
-        How long an answer may take.
-    project
-        Where the pictures of training close-ups are; None shows none.
+    `project` is where the pictures of training close-ups are; None shows none.
     """
 
     name: str

@@ -18,17 +18,9 @@ _KEPT = 2000
 
 
 class Examples:
-    """The saved close-ups of a project, by their ids.
+    """The saved close-ups of a project folder, by their ids; of None, no pictures at all.
 
-    Parameters
-    ----------
-    project
-        A project folder; None for no pictures at all.
-
-    Raises
-    ------
-    ProjectError
-        If the folder is no project with close-ups, or its table is damaged.
+    Raises a ProjectError if the folder is no project with close-ups, or its table is damaged.
     """
 
     def __init__(self, project: Path | None) -> None:

@@ -24,13 +24,7 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 
 
 class Metrics:
-    """The metrics, in a registry of their own.
-
-    Parameters
-    ----------
-    pending
-        Returns the number of photos accepted and not yet answered.
-    """
+    """The metrics; `pending` returns the number of photos accepted and not yet answered."""
 
     def __init__(self, pending: Callable[[], int]) -> None:
         self._registry = registry = CollectorRegistry()
@@ -77,8 +71,7 @@ class RequestCounter:
     """ASGI middleware that counts requests, including those that the guard refuses."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
-        self._app = app
-        self._metrics = metrics
+        self._app, self._metrics = app, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, and count its response."""

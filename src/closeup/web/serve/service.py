@@ -48,14 +48,8 @@ class QueueFull(CloseupError):
 class Limits:
     """How much a service accepts.
 
-    Attributes
-    ----------
-    queue
-        Photos accepted and not yet answered, at most.
-    max_pixels
-        Of one photo (width x height).
-    held_pixels
-        Of all decoded photos together, about.
+    `queue` photos may wait for their answers; each may have `max_pixels` (width x height), and all
+    that are decoded about `held_pixels` together.
     """
 
     queue: int = 64
@@ -79,10 +73,7 @@ class _Job:
 class Service:
     """A model that answers many requests at once.
 
-    Parameters
-    ----------
-    on_batch
-        Called after each run of the model with the number of photos and the seconds taken.
+    After each run of the model, `on_batch` is called with the number of photos and the seconds.
     """
 
     def __init__(
@@ -96,11 +87,7 @@ class Service:
         self._changed = threading.Condition()
         # All below is read and written under `_changed`.
         self._ready: deque[_Job] = deque()
-        self._pending = 0
-        self._unread = 0
-        self._held = 0
-        self._blocked = 0
-        self._running = 0
+        self._pending = self._unread = self._held = self._blocked = self._running = 0
         self._closed = False
         self._rate = 0.0
 
@@ -111,13 +98,7 @@ class Service:
 
     @contextmanager
     def reserve(self) -> Iterator[None]:
-        """Reserve one place in the queue while a request is read.
-
-        Raises
-        ------
-        QueueFull
-            If there is none.
-        """
+        """Reserve one place in the queue while a request is read; QueueFull if there is none."""
         self._take(1)
         try:
             yield
@@ -127,23 +108,11 @@ class Service:
     def submit(
         self, photos: Sequence[tuple[str, bytes]], nearest: int = 0
     ) -> list[Future[Prediction]]:
-        """Accept all photos or none, each a name and a file's content.
+        """Accept all photos, each a name and a file's content, or raise QueueFull.
 
-        Parameters
-        ----------
-        nearest
-            How many training close-ups each answer lists at least, if the model has any.
-
-        Returns
-        -------
-        answers
-            In order. A photo that cannot be read gives a Prediction with an error. ``result()``
-            raises what the model raised. One that is cancelled in time is not computed.
-
-        Raises
-        ------
-        QueueFull
-            If there is no room for all of them.
+        The answers come in order, each with at least `nearest` training close-ups if the model has
+        any. A photo that cannot be read gives a Prediction with an error. ``result()`` raises what
+        the model raised. An answer that is cancelled in time is not computed.
         """
         self._take(len(photos))
         jobs = [_Job(name, data, nearest) for name, data in photos]

@@ -24,18 +24,10 @@ class UploadLimits:
 
 
 async def read_photos(request: Request, limits: UploadLimits) -> list[tuple[str, bytes]]:
-    """The photos of a request: each one's file name (``""`` for a bare body) and content.
+    """The photos of a request, at least one: each a file name (``""`` for a bare body) and content.
 
-    Returns
-    -------
-    photos
-        At least one; they have not been decoded yet.
-
-    Raises
-    ------
-    Refusal
-        400 if the form is broken or has no file, 408 and 413 beyond the limits, 415 if the type of
-        the body is neither a form nor a picture.
+    Raises a Refusal: 400 if the form is broken or has no file, 408 and 413 beyond the limits, 415
+    if the type of the body is neither a form nor a picture.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     bounded = limited(request, most_bytes=limits.most_bytes, seconds=limits.seconds)
