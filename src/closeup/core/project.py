@@ -136,12 +136,7 @@ def place_in(folder: Path, name: str) -> Path:
 
 
 class Project:
-    """A project folder, created by ``closeup run … --out FOLDER``.
-
-    Parameters
-    ----------
-    folder
-        A project, or a path where there is none yet (the first write creates it).
+    """A project folder, created by the first write if there is none yet.
 
     Raises
     ------

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
 
 from closeup.core.types import Box
 from closeup.decisions.kinds import ABOUT_CROP, ABOUT_PAIR, Kind, Row
@@ -21,18 +20,11 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Current:
-    """The active decisions.
+    """The active decisions, and how many were `undone`.
 
-    Attributes
-    ----------
-    verdicts
-        By photo id and close-up id.
-    boxes
-        By photo id, the person's boxes; none where the person says that there is no object.
-    pairs
-        For two photo ids, the smaller one first, whether they must stay together (or apart).
-    undone
-        How many decisions were undone.
+    `verdicts` are by photo id and close-up id. `boxes` are the person's, by photo id; none where
+    there is no object. `pairs` says for two photo ids, the smaller one first, whether they must
+    stay together (or apart).
     """
 
     verdicts: Mapping[str, Mapping[str, Verdict]] = field(default_factory=dict)
@@ -77,7 +69,7 @@ class Current:
 
 _UNDECIDED = Verdict()
 _STILL = 0.01  # pixels: a browser returns boxes with rounding errors
-NOTHING = Current(MappingProxyType({}), MappingProxyType({}), MappingProxyType({}))
+NOTHING = Current()
 """No decisions at all."""
 
 

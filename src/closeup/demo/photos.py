@@ -28,12 +28,7 @@ def copy_photos(to: Path, *, per_maker: int = PER_MAKER) -> None:
     ``to/boxes.csv`` has the columns path, x1, y1, x2, y2 and label, with boxes in pixels of the
     upright photo; it names all photos that ship, copied or not. A file that is there already is
     left untouched, and so is whatever else the folder holds; only the demo's own photos beyond
-    `per_maker` are removed.
-
-    Parameters
-    ----------
-    per_maker
-        1 to :data:`PER_MAKER`.
+    `per_maker`, 1 to :data:`PER_MAKER`, are removed.
 
     Raises
     ------

@@ -26,11 +26,6 @@ class _Given:
 
     A `box` is in pixels, or, where `relative`, in fractions of the photo's size. `size` is the
     photo's width and height as the file gives them, (0, 0) where it does not.
-
-    Raises
-    ------
-    PhotosError
-        Where the score or the order of the corners is wrong.
     """
 
     file: Path
@@ -77,12 +72,7 @@ class GivenBoxes:
     A name is matched by the photo's path relative to its folder (or its absolute path), and by
     the file name alone only where exactly one photo and one name in the file have it. A box
     without a score counts as certain (1); one without a category matches every parent. Boxes are
-    clipped to the photo.
-
-    Parameters
-    ----------
-    photos
-        All photos of the collection, as entries or rows.
+    clipped to the photo. `photos` are all those of the collection.
 
     Raises
     ------

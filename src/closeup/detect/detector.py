@@ -35,10 +35,7 @@ FLOOR = 0.01
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """One object: its category by name, score 0 to 1, and box in pixels of the upright photo.
-
-    The box lies inside the photo and has an area above 0.
-    """
+    """One object: category by name, score 0 to 1, box of some area inside the upright photo."""
 
     category: str
     score: float
@@ -75,16 +72,9 @@ FAMILIES: Mapping[str, Family] = {
 
 
 class Detector:
-    """A detector ready to run.
+    """A detector ready to run; its graph is opened when first needed.
 
-    Parameters
-    ----------
-    network
-        A network of kind ``detector``.
-    config
-        How its graph runs. It is opened when first needed.
-    many
-        Whether to optimise for many photos or for a quick first answer.
+    `many` says whether to optimise for many photos or for a quick first answer.
 
     Raises
     ------
@@ -127,21 +117,9 @@ class Detector:
     ) -> Iterator[list[Found]]:
         """The objects in each photo: one list per photo, in order, best first.
 
-        Reads `photos` slightly ahead of its results, and holds no more of them than that.
-
-        Parameters
-        ----------
-        photos
-            ``(height, width, 3)`` uint8 RGB each, upright, of any size from 1x1; or pictures.
-        floor
-            Boxes with a lower score are left out.
-        limit
-            The most boxes per photo; the best ones are kept.
-
-        Yields
-        ------
-        The objects by falling score, ties in the network's own order; an empty list where
-        nothing was found.
+        Photos are ``(height, width, 3)`` uint8 RGB, upright, of any size from 1x1, or pictures;
+        they are read slightly ahead of the results. Boxes that score less than `floor` and all but
+        the best `limit` are left out. Ties keep the network's own order.
 
         Raises
         ------

@@ -46,17 +46,9 @@ Threshold = Annotated[float, PlainSerializer("{:g}".format)]
 class Category:
     """How often one category is detected.
 
-    Attributes
-    ----------
-    hit_rate
-        Share of the readable photos with a box of a score of at least :data:`HIT`.
-    per_label
-        The same for each label.
-    median_area
-        Median share of the photo that its best box covers, over the photos where it is detected;
-        0 where it never is.
-    strength
-        How well it serves as the parent; see :func:`scout`. Not part of the JSON.
+    `hit_rate` is the share of the readable photos with a box that scores :data:`HIT` or more,
+    `per_label` the same for each label. `median_area` is the median share of such a photo that its
+    best box covers, 0 without any. `strength`, not part of the JSON, is as in :func:`scout`.
     """
 
     name: str

@@ -313,8 +313,7 @@ def _from_table(file: Path, split: str) -> list[Entry]:
 _Key = tuple[str, str, str, str, str, int, int]
 
 
-def _key(photo: Photo) -> _Key:
-    p = photo
+def _key(p: Photo) -> _Key:
     return (p.root, p.path, p.label, p.group, p.split, p.bytes, p.mtime_ns)
 
 
