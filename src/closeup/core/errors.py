@@ -30,13 +30,7 @@ class UsageError(CloseupError):
 class PhotoError(CloseupError):
     """One photo cannot be used.
 
-    Parameters
-    ----------
-    code
-        Stable machine-readable reason, e.g. ``"truncated"``; see
-        :data:`closeup.photos.reading.CODES`.
-    message
-        One sentence for people that says what was found.
+    `code` is one of :data:`closeup.photos.reading.CODES`, `message` one sentence for people.
     """
 
     def __init__(self, code: str, message: str) -> None:

@@ -272,7 +272,7 @@ def _walk(
             continue
         if not _is_folder(child):
             yield path
-        elif not _is_own_or_skipped(path, skip):
+        elif not ((path / CONFIG_FILE).is_file() or (skip and path.resolve() in skip)):
             inner = path.stat()
             if (inner.st_dev, inner.st_ino) not in here:
                 yield from _walk(path, skip, here)
@@ -283,10 +283,6 @@ def _is_folder(child: os.DirEntry[str]) -> bool:
         return child.is_dir()
     except OSError:  # a link to itself, or to a name that is too long: its row will say so
         return False
-
-
-def _is_own_or_skipped(folder: Path, skip: Collection[Path]) -> bool:
-    return (folder / CONFIG_FILE).is_file() or (bool(skip) and folder.resolve() in skip)
 
 
 def _from_table(file: Path, split: str) -> list[Entry]:

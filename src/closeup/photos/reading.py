@@ -325,25 +325,18 @@ def _turn_of(image: Image.Image) -> Image.Transpose | None:
 
 def _from_array(array: NDArray[Any], max_pixels: int) -> Pixels:
     shape = array.shape
-    if array.dtype != np.uint8 or len(shape) not in (2, 3) or (len(shape) == 3 and shape[2] == 2):
-        raise _unsupported_array(array)
-    _check_size(shape[1], shape[0], max_pixels)
     channels = shape[2] if len(shape) == 3 else 1
+    if array.dtype != np.uint8 or len(shape) not in (2, 3) or channels not in (1, 3, 4):
+        raise PhotoError(
+            "unsupported",
+            f"an array must be uint8 of shape (h, w), (h, w, 3) or (h, w, 4), not {array.dtype} "
+            f"{array.shape}; scale it to 0-255 and convert it first, because its range is unknown",
+        )
+    _check_size(shape[1], shape[0], max_pixels)
     if channels == 1:
         return np.repeat(array.reshape(*shape[:2], 1), 3, axis=2)
-    if channels == 3:
-        return np.ascontiguousarray(array)
-    if channels == 4:
-        return np.asarray(to_rgb(Image.fromarray(np.ascontiguousarray(array))))
-    raise _unsupported_array(array)
-
-
-def _unsupported_array(array: NDArray[Any]) -> PhotoError:
-    return PhotoError(
-        "unsupported",
-        f"an array must be uint8 of shape (h, w), (h, w, 3) or (h, w, 4), not {array.dtype} "
-        f"{array.shape}; scale it to 0-255 and convert it first, because its range is unknown",
-    )
+    array = np.ascontiguousarray(array)
+    return array if channels == 3 else np.asarray(to_rgb(Image.fromarray(array)))
 
 
 _quiet_lock = threading.Lock()

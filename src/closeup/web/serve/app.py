@@ -22,16 +22,10 @@ from closeup.model.model import Model
 from closeup.web.base import Site, make_app, render
 from closeup.web.guard import AccessPolicy
 from closeup.web.refusal import Refusal, refuse, wants_page
+from closeup.web.serve import schemas
 from closeup.web.serve.examples import Examples
 from closeup.web.serve.metrics import METRICS_TYPE, Metrics, RequestCounter
-from closeup.web.serve.schemas import (
-    METRICS_RESPONSES,
-    PICTURE_RESPONSES,
-    PREDICT_BODY,
-    PREDICT_RESPONSES,
-    ModelInfo,
-    PhotoAnswer,
-)
+from closeup.web.serve.schemas import ModelInfo, PhotoAnswer
 from closeup.web.serve.service import MOST_NEAREST, Limits, QueueFull, Service
 from closeup.web.serve.uploads import UploadLimits, read_photos
 
@@ -104,8 +98,8 @@ api = APIRouter()
 
 
 @api.post("/predict", summary="Where is the object, and what is it?", tags=["answers"],
-          response_model=PhotoAnswer | list[PhotoAnswer], responses=PREDICT_RESPONSES,
-          openapi_extra=PREDICT_BODY)  # fmt: skip
+          response_model=PhotoAnswer | list[PhotoAnswer], responses=schemas.PREDICT_RESPONSES,
+          openapi_extra=schemas.PREDICT_BODY)  # fmt: skip
 async def predict(
     request: Request,
     served: Shared,
@@ -135,7 +129,7 @@ async def predict(
 
 
 @api.get("/training/{crop}", summary="A training close-up, small", tags=["answers"],
-         response_class=Response, responses=PICTURE_RESPONSES)  # fmt: skip
+         response_class=Response, responses=schemas.PICTURE_RESPONSES)  # fmt: skip
 async def training(served: Shared, crop: str) -> Response:
     data = await asyncio.to_thread(served.examples.picture, crop)
     if data is None:
@@ -155,7 +149,7 @@ async def model_info(served: Shared) -> ModelInfo:
 
 
 @api.get("/metrics", summary="Metrics for Prometheus", tags=["service"],
-         response_class=Response, responses=METRICS_RESPONSES)  # fmt: skip
+         response_class=Response, responses=schemas.METRICS_RESPONSES)  # fmt: skip
 async def metrics_text(served: Shared) -> Response:
     return Response(served.metrics.text(), media_type=METRICS_TYPE)
 

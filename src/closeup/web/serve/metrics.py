@@ -6,19 +6,12 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from prometheus_client import (
-    CONTENT_TYPE_LATEST,
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    generate_latest,
-)
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, exposition
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from closeup.core.types import Prediction
 
-METRICS_TYPE = CONTENT_TYPE_LATEST
+METRICS_TYPE = exposition.CONTENT_TYPE_LATEST
 _BATCHES = (1, 2, 4, 8, 16)
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
@@ -64,7 +57,7 @@ class Metrics:
 
     def text(self) -> bytes:
         """All metrics, in Prometheus' text format."""
-        return generate_latest(self._registry)
+        return exposition.generate_latest(self._registry)
 
 
 class RequestCounter:
