@@ -70,22 +70,11 @@ class Choice:
 class Scouting:
     """What :func:`scout` found; as JSON, the form of ``closeup scout --json``.
 
-    Attributes
-    ----------
-    photos, unreadable
-        Number of photos, and how many of them could not be read; rates are over the others.
-    categories
-        Every category detected at least once, the strongest first.
-    recommended
-        The parent: one category or a few; empty where nothing was detected.
-    threshold
-        The recommended score threshold.
-    coverage
-        Share of the readable photos with a recommended category (score >= HIT).
-    choices
-        The recommendation, each strong category alone, and ``("any",)``.
-    warnings
-        Sentences on what to check before going on.
+    Of `photos`, `unreadable` could not be read; rates are over the others. `categories` has every
+    category detected at least once, the strongest first. `recommended` is the parent, one category
+    or a few, empty where nothing was detected, with its score `threshold`; `coverage` is the share
+    of photos with one of them (score >= HIT). `choices` are the recommendation, each strong
+    category alone, and ``("any",)``. `warnings` are sentences on what to check before going on.
     """
 
     photos: int
