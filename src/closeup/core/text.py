@@ -30,6 +30,8 @@ def visible(text: str, keep: str = "") -> str:
 
 def visible_json(text: str) -> str:
     """The same JSON with escapes for characters that a terminal would act on."""
+    if text.isascii() and text.isprintable():
+        return text
     return "".join(f"\\u{ord(char):04x}" if _is_unsafe(char) else char for char in text)
 
 
