@@ -20,10 +20,7 @@ DROPPED = "no object was found and such photos are dropped"
 
 
 def make_dataset(
-    photos: Sequence[Photo],
-    crops: Sequence[Crop],
-    config: SplitConfig,
-    groups: Mapping[str, str],
+    photos: Sequence[Photo], crops: Sequence[Crop], config: SplitConfig, groups: Mapping[str, str]
 ) -> list[Example]:
     """One row per crop, in the order of `crops`, and one per photo that has no crop.
 

@@ -58,9 +58,7 @@ class Titles(NamedTuple):
 
 TITLES: Mapping[str, Titles] = {
     "CU101": Titles(
-        "Copies on both sides of the split",
-        "No copies across the split",
-        "Copies across the split",
+        "Copies on both sides of the split", "No copies across the split", "Copies across the split"
     ),
     "CU102": Titles("Uneven class sizes", "Similar class sizes", "Class sizes"),
     "CU103": Titles("Too few test photos", "Enough test photos", "Number of test photos"),

@@ -218,10 +218,7 @@ def macro_f1_interval(
 
 
 def tally(
-    true: NDArray[np.int64],
-    answer: NDArray[np.int64],
-    k: int,
-    use: NDArray[np.bool_] | None = None,
+    true: NDArray[np.int64], answer: NDArray[np.int64], k: int, use: NDArray[np.bool_] | None = None
 ) -> Any:
     """``(n, 3 k)`` sparse: of each row and class, whether it is right, occurs, and is answered.
 

@@ -101,10 +101,7 @@ class Item:
 
 
 def look_at(
-    entries: Iterable[Entry],
-    known: Known,
-    steps: Steps,
-    vectors: Mapping[str, dict[str, Floats]],
+    entries: Iterable[Entry], known: Known, steps: Steps, vectors: Mapping[str, dict[str, Floats]]
 ) -> Iterator[Item]:
     """The photos in order, each finished when it comes; only what is not `known` is computed.
 

@@ -257,11 +257,7 @@ def _crop_gain(job: Job, fit: Fit, results: Sequence[Result]) -> Difference | No
 
 
 def _save(
-    job: Job,
-    fit: Fit,
-    evaluation: Evaluation,
-    parts: Parts,
-    likely: dict[str, int | float] | None,
+    job: Job, fit: Fit, evaluation: Evaluation, parts: Parts, likely: dict[str, int | float] | None
 ) -> Path:
     """Write the model folder; `likely` is the rule for sets of labels."""
     contents = parts.files()

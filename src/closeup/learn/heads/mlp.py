@@ -141,12 +141,7 @@ def _start(dim: int, k: int, rng: np.random.Generator) -> Parameters:
     return [hidden, np.zeros(HIDDEN, np.float32), last, np.zeros(k, np.float32)]
 
 
-def _epoch(
-    parameters: Parameters,
-    optimiser: Adam,
-    rows: Rows,
-    rng: np.random.Generator,
-) -> float:
+def _epoch(parameters: Parameters, optimiser: Adam, rows: Rows, rng: np.random.Generator) -> float:
     """Every row once, in random batches; the mean loss along the way."""
     embeddings, classes = rows
     order = rng.permutation(len(classes))
