@@ -29,12 +29,9 @@ class Conflict:
 class Grouping:
     """Which photos belong together.
 
-    Attributes
-    ----------
-    group_of
-        ``{photo_id: group_id}`` for every photo; a group's id is the smallest photo id in it.
-    conflicts
-        Identical photos whose labels contradict each other.
+    - `group_of`: ``{photo_id: group_id}`` for every photo; a group's id is the smallest photo id in
+      it
+    - `conflicts`: identical photos whose labels contradict each other
     """
 
     group_of: dict[str, str]
@@ -52,10 +49,7 @@ def group_photos(photos: Sequence[Photo], *, pairs: Iterable[tuple[str, str]] = 
     Byte-identical photos, photos of the same non-empty `group`, and the `pairs` of photo ids belong
     together, directly or through others. Any other photo is a group of its own.
 
-    Raises
-    ------
-    KeyError
-        Where `pairs` names a photo that is not among `photos`.
+    Raises KeyError where `pairs` names a photo that is not among `photos`.
     """
     parent = {photo.id: photo.id for photo in photos}
 

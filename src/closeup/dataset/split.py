@@ -34,6 +34,9 @@ def make_dataset(
     without pixels because misses are dropped is left out of training, but stays in the test part
     with its reason, so that the end-to-end score can count it as wrong.
 
+    Raises DatasetError where there are fewer than two labels, a label has no usable photo, or
+    training and the user's test folder share no label.
+
     Parameters
     ----------
     photos, crops
@@ -43,12 +46,6 @@ def make_dataset(
 
     A label with one group of photos is trained on and not tested; where every label has but one,
     there is no test part.
-
-    Raises
-    ------
-    DatasetError
-        Where there are fewer than two labels, a label has no usable photo, or training and the
-        user's test folder share no label.
     """
     by_id = {photo.id: photo for photo in photos}
     conflicting = {

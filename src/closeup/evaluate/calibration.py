@@ -64,25 +64,16 @@ class Bin:
 class Calibration:
     """How well confidence and accuracy agree on n close-ups.
 
-    Attributes
-    ----------
-    ece
-        Expected calibration error over bins of equal width. The value is the usual, biased one;
-        the interval is for the error on an unlimited number of photos, so it may lie below the
-        value.
-    ece_equal_mass
-        The same over bins of (nearly) equal count.
-    floor
-        The mean `ece` of perfectly calibrated answers with these confidences.
-    chance
-        The probability that such answers have an `ece` at least as large: small where
-        miscalibration is certain.
-    confidence, accuracy
-        Means over all.
-    loss
-        Mean negative log-likelihood; true labels that the head does not know are left out.
-    bins
-        Of equal width, from 0 to 1, for a reliability diagram.
+    - `ece`: expected calibration error over bins of equal width. The value is the usual, biased
+      one; the interval is for the error on an unlimited number of photos, so it may lie below the
+      value.
+    - `ece_equal_mass`: the same over bins of (nearly) equal count
+    - `floor`: the mean `ece` of perfectly calibrated answers with these confidences
+    - `chance`: the probability that such answers have an `ece` at least as large: small where
+      miscalibration is certain
+    - `confidence`, `accuracy`: means over all
+    - `loss`: mean negative log-likelihood; true labels that the head does not know are left out
+    - `bins`: of equal width, from 0 to 1, for a reliability diagram
     """
 
     n: int
@@ -101,10 +92,7 @@ def calibrate(probabilities: Probabilities, temperature: float) -> Probabilities
 
     A probability of 0 stays next to 0. n may be 0.
 
-    Raises
-    ------
-    UsageError
-        Where `temperature` is not a positive number.
+    Raises UsageError where `temperature` is not a positive number.
 
     >>> calibrate(np.array([[0.9, 0.1]]), 2.0).round(3).tolist()
     [[0.75, 0.25]]
@@ -151,6 +139,8 @@ def measure_calibration(
 ) -> Calibration:
     """Compare the confidence of the answers with their accuracy.
 
+    Raises UsageError where `bins` is below 1.
+
     Parameters
     ----------
     predictions
@@ -159,11 +149,6 @@ def measure_calibration(
         The number of bins of the expected calibration error, of equal width and of equal count.
     seed, resamples
         Of the bootstrap over whole groups and of the simulated floor.
-
-    Raises
-    ------
-    UsageError
-        Where `bins` is below 1.
     """
     if bins < 1:
         raise UsageError(f"a calibration error needs at least 1 bin, got {bins}")

@@ -109,10 +109,7 @@ class Check:
 def skipped(code: str, why: str, advice: str = "") -> Check:
     """The verdict of a check that was not made.
 
-    Raises
-    ------
-    KeyError
-        For an unknown code.
+    Raises KeyError for an unknown code.
     """
     return Check(code, TITLES[code].topic, CheckState.SKIPPED, why, advice)
 

@@ -35,23 +35,15 @@ class Candidate:
 class Compared:
     """A candidate and its cross-validation.
 
-    Attributes
-    ----------
-    macro_f1
-        Of the out-of-fold answers of all training close-ups, with its 95 % interval by group.
-    mean, error
-        Mean and standard error of macro-F1 over the folds.
-    megabytes
-        Size of the backbone's graph.
-    work
-        Input pixels times the graph's bytes, for all views, relative to the cheapest candidate:
-        a rough measure of the cost of an answer.
-    rate
-        Close-ups embedded per second on this machine, decoding included; 0 where not measured.
-    seconds
-        Time taken by fitting, without the embeddings.
-    picked
-        Whether this candidate was chosen.
+    - `macro_f1`: of the out-of-fold answers of all training close-ups, with its 95 % interval by
+      group
+    - `mean`, `error`: mean and standard error of macro-F1 over the folds
+    - `megabytes`: size of the backbone's graph
+    - `work`: input pixels times the graph's bytes, for all views, relative to the cheapest
+      candidate: a rough measure of the cost of an answer
+    - `rate`: close-ups embedded per second on this machine, decoding included; 0 where not measured
+    - `seconds`: time taken by fitting, without the embeddings
+    - `picked`: whether this candidate was chosen
     """
 
     candidate: Candidate

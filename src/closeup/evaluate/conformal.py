@@ -26,15 +26,10 @@ ALPHA = 0.1
 class Conformal:
     """A rule for sets of labels.
 
-    Attributes
-    ----------
-    alpha
-        The share of sets that may miss the true label.
-    threshold
-        A label with at least this probability is in the set; 0 (all labels) where the n
-        calibration photos are too few for `alpha`.
-    n
-        The number of calibration photos.
+    - `alpha`: the share of sets that may miss the true label
+    - `threshold`: a label with at least this probability is in the set; 0 (all labels) where the n
+      calibration photos are too few for `alpha`
+    - `n`: the number of calibration photos
     """
 
     alpha: float
@@ -46,20 +41,12 @@ class Conformal:
 class SetScore:
     """Coverage and size of the sets on n close-ups.
 
-    Attributes
-    ----------
-    alpha
-        The miscoverage that was asked for.
-    coverage
-        Share of sets that contain the true label.
-    size
-        Mean number of labels in a set; its interval lies between 1 and k.
-    single
-        Share of sets of one label.
-    sizes
-        ``sizes[i]`` sets have ``i + 1`` labels.
-    per_class
-        ``(label, coverage, n)`` for each true label that occurs.
+    - `alpha`: the miscoverage that was asked for
+    - `coverage`: share of sets that contain the true label
+    - `size`: mean number of labels in a set; its interval lies between 1 and k
+    - `single`: share of sets of one label
+    - `sizes`: ``sizes[i]`` sets have ``i + 1`` labels
+    - `per_class`: ``(label, coverage, n)`` for each true label that occurs
     """
 
     n: int
@@ -74,17 +61,14 @@ class SetScore:
 def fit_conformal(predictions: Predictions, alpha: float = ALPHA) -> Conformal:
     """The highest threshold at which at most `alpha` of n + 1 photos would miss their label.
 
+    Raises UsageError where `alpha` is out of range.
+
     Parameters
     ----------
     predictions
         Calibrated out-of-fold probabilities of the training part.
     alpha
         Between 0 and 1.
-
-    Raises
-    ------
-    UsageError
-        Where `alpha` is out of range.
     """
     if not 0 < alpha < 1:
         raise UsageError(f"alpha is a share between 0 and 1, got {alpha}")

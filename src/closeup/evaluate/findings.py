@@ -35,20 +35,15 @@ class Padding:
 class Findings:
     """What training found out about the photos.
 
-    Attributes
-    ----------
-    label_issues
-        Labels of the training part that may be wrong; None where nothing could be held out.
-    label_issue_crops
-        The crop id of each of their rows.
-    curve
-        The score against the number of photos; None where there are too few.
-    covered
-        ``(right, n)`` answers on the test part with the object covered; None where not tried.
-    pads
-        The compared paddings.
-    alike
-        By crop id, for the worst mistakes on the test part: the most similar training close-ups.
+    - `label_issues`: labels of the training part that may be wrong; None where nothing could be
+      held out
+    - `label_issue_crops`: the crop id of each of their rows
+    - `curve`: the score against the number of photos; None where there are too few
+    - `covered`: ``(right, n)`` answers on the test part with the object covered; None where not
+      tried
+    - `pads`: the compared paddings
+    - `alike`: by crop id, for the worst mistakes on the test part: the most similar training
+      close-ups
     """
 
     label_issues: Annotated[LabelIssues | None, Field(alias="suspects")]
@@ -121,15 +116,10 @@ def read_evaluation(project: Project) -> Evaluation | None:
 class Facts:
     """What the checks need to know beside the evaluation.
 
-    Attributes
-    ----------
-    detector
-        Whether a detector looked for the objects; False where their boxes were given.
-    own_test
-        Whether the user brought the test part.
-    pairs
-        Ids of photos that show the same picture, as found and as people decided; photos of
-        identical bytes need not be among them.
+    - `detector`: whether a detector looked for the objects; False where their boxes were given
+    - `own_test`: whether the user brought the test part
+    - `pairs`: ids of photos that show the same picture, as found and as people decided; photos of
+      identical bytes need not be among them
     """
 
     photos: Sequence[Photo]

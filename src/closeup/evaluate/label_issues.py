@@ -41,18 +41,11 @@ Values = NDArray[np.float64]
 class LabelIssue:
     """A photo whose label may be wrong.
 
-    Attributes
-    ----------
-    index
-        Its row.
-    given, suggested
-        The label it has, and the most probable other one.
-    score
-        How likely the label is wrong, 0 to 1.
-    p_given, p_suggested
-        Their out-of-fold probabilities.
-    confident
-        Whether confident learning counts the label as wrong, too.
+    - `index`: its row
+    - `given`, `suggested`: the label it has, and the most probable other one
+    - `score`: how likely the label is wrong, 0 to 1
+    - `p_given`, `p_suggested`: their out-of-fold probabilities
+    - `confident`: whether confident learning counts the label as wrong, too
     """
 
     index: int
@@ -76,14 +69,9 @@ class Noise:
 class LabelIssues:
     """The labels among n that may be wrong, the likeliest first.
 
-    Attributes
-    ----------
-    share
-        The estimated share of wrong labels; a weak head sees more than there are.
-    confident
-        The same by confident learning; far too high for a weak head.
-    least
-        The lowest score of a label issue.
+    - `share`: the estimated share of wrong labels; a weak head sees more than there are
+    - `confident`: the same by confident learning; far too high for a weak head
+    - `least`: the lowest score of a label issue
     """
 
     n: int
@@ -95,6 +83,8 @@ class LabelIssues:
 
 def find_label_issues(predictions: Predictions, *, least: float = LEAST) -> LabelIssues:
     """The photos whose labels are likely to be wrong.
+
+    Raises UsageError where `least` is not above 0, or there is but one label.
 
     Parameters
     ----------
@@ -110,11 +100,6 @@ def find_label_issues(predictions: Predictions, *, least: float = LEAST) -> Labe
     -------
     label_issues
         Of equal scores, the earlier row first.
-
-    Raises
-    ------
-    UsageError
-        Where `least` is not above 0, or there is but one label.
     """
     if not least > 0:
         raise UsageError(f"the lowest score of a label issue is above 0, got {least}")
@@ -146,10 +131,7 @@ def fit_noise(predictions: Predictions) -> Noise:
 
     0 and 1 where no label has a probability above 0. A share below one in ten thousand is 0.
 
-    Raises
-    ------
-    UsageError
-        Where there is but one label.
+    Raises UsageError where there is but one label.
     """
     from scipy.optimize import minimize
 

@@ -49,16 +49,10 @@ Rows = NDArray[np.bool_]
 class LearningTask:
     """The training part, and the head whose settings are used.
 
-    Attributes
-    ----------
-    head
-        Fitted on these rows; only its kind and what it chose are used.
-    embeddings
-        ``(n, d)`` float32.
-    labels, groups
-        One of each per row; the labels are those of the head.
-    blocks
-        Lengths of the parts that an embedding is put together from; empty for one part.
+    - `head`: fitted on these rows; only its kind and what it chose are used
+    - `embeddings`: ``(n, d)`` float32
+    - `labels`, `groups`: one of each per row; the labels are those of the head
+    - `blocks`: lengths of the parts that an embedding is put together from; empty for one part
     """
 
     head: Head
@@ -80,24 +74,15 @@ class Point:
 class LearningCurve:
     """The score against photos a class, and how many more a gain would take.
 
-    Attributes
-    ----------
-    measured
-        From few photos to many; the last uses all those that are not held out.
-    line
-        The fitted curve with its interval, up to `reach` times the photos of the training part.
-    a, b, c
-        Of ``a - b * photos ** -c``.
-    photos
-        A class, on average, in the training part.
-    gain
-        The gain in macro-F1 in question, over the fitted score at `photos`.
-    more
-        How many more photos a class it takes; None where that lies beyond the curve's reach.
-    more_low, more_high
-        The 95 % interval of `more`; None where a bound lies beyond the reach.
-    rising
-        Whether the curve rises from `photos` to its end in all but 2.5 % of the draws.
+    - `measured`: from few photos to many; the last uses all those that are not held out
+    - `line`: the fitted curve with its interval, up to `reach` times the photos of the training
+      part
+    - `a`, `b`, `c`: of ``a - b * photos ** -c``
+    - `photos`: a class, on average, in the training part
+    - `gain`: the gain in macro-F1 in question, over the fitted score at `photos`
+    - `more`: how many more photos a class it takes; None where that lies beyond the curve's reach
+    - `more_low`, `more_high`: the 95 % interval of `more`; None where a bound lies beyond the reach
+    - `rising`: whether the curve rises from `photos` to its end in all but 2.5 % of the draws
     """
 
     measured: tuple[Point, ...]
@@ -141,6 +126,9 @@ def learning_curve(
 ) -> LearningCurve:
     """Measure and extrapolate the score of heads that learn from growing shares.
 
+    Raises UsageError where the lengths differ, the labels are not the head's, there are fewer than
+    two different groups of a label, or `gain` or `repeats` is out of range.
+
     Parameters
     ----------
     gain
@@ -150,12 +138,6 @@ def learning_curve(
         on).
     seed
         The same input gives the same curve.
-
-    Raises
-    ------
-    UsageError
-        Where the lengths differ, the labels are not the head's, there are fewer than two
-        different groups of a label, or `gain` or `repeats` is out of range.
     """
     repeats = repeats or (REPEATS if len(task.labels) < MANY else REPEATS // 2)
     problem = _problem(task, gain, repeats, seed)

@@ -32,10 +32,7 @@ class Known:
     def from_bytes(cls, data: bytes, count: int) -> Known:
         """Read what :meth:`to_bytes` gave, for a rule with `count` references.
 
-        Raises
-        ------
-        ModelError
-            Where it is something else, or of another length.
+        Raises ModelError where it is something else, or of another length.
         """
         try:
             known = from_json(cls, json.loads(data))
@@ -57,10 +54,7 @@ def neighbours(
 ) -> tuple[Neighbour, ...]:
     """The `count` training close-ups most similar to a ``(d,)`` embedding, the nearest first.
 
-    Raises
-    ------
-    ModelError
-        As :meth:`UnknownRule.nearest`.
+    Raises ModelError as :meth:`UnknownRule.nearest`.
     """
     rows, cosines = rule.nearest(embedding, count)
     return tuple(

@@ -18,21 +18,14 @@ Probabilities = NDArray[np.float64]
 class Predictions:
     """Probabilities for n close-ups, and their true labels.
 
-    Attributes
-    ----------
-    probabilities
-        ``(n, k)``, each row sums to 1: out of fold on the training part, or on the test part.
-    labels
-        The k classes, in the order of the columns.
-    truth, groups
-        n labels and groups. A true label that is not among `labels` is never predicted correctly.
+    - `probabilities`: ``(n, k)``, each row sums to 1: out of fold on the training part, or on the
+      test part
+    - `labels`: the k classes, in the order of the columns
+    - `truth`, `groups`: n labels and groups. A true label that is not among `labels` is never
+      predicted correctly.
 
-    Raises
-    ------
-    DatasetError
-        Where n is 0, or a probability is not finite.
-    UsageError
-        Where the lengths do not match.
+    Raises DatasetError where n is 0, or a probability is not finite; UsageError where the lengths
+    do not match.
     """
 
     probabilities: Probabilities

@@ -96,6 +96,9 @@ def evaluate(
 ) -> Scores:
     """Score the answers on the test part.
 
+    Raises UsageError where the lengths or the columns do not match; DatasetError where there is no
+    close-up to score, or a probability is not finite.
+
     Parameters
     ----------
     truth, groups, found
@@ -106,13 +109,6 @@ def evaluate(
         ``(label, group)`` of test objects that have no close-up at all; wrong end to end.
     seed, resamples
         Of the bootstrap; the same input gives the same intervals.
-
-    Raises
-    ------
-    UsageError
-        Where the lengths or the columns do not match.
-    DatasetError
-        Where there is no close-up to score, or a probability is not finite.
     """
     if not len(truth):
         raise DatasetError("the test part is empty; give more photos or another --test folder")
@@ -170,12 +166,7 @@ def paired_difference(
 ) -> Difference:
     """Macro-F1 of `answers_b` less that of `answers_a`, on the same n examples and resamples.
 
-    Raises
-    ------
-    UsageError
-        Where the lengths differ.
-    DatasetError
-        Where there is no example.
+    Raises UsageError where the lengths differ; DatasetError where there is no example.
     """
     if not len(truth):
         raise DatasetError("there are no examples to compare on")
@@ -202,12 +193,7 @@ def macro_f1_interval(
 ) -> Interval:
     """Macro-F1 of n answers, over the classes that occur in `truth`, with its interval.
 
-    Raises
-    ------
-    UsageError
-        Where the lengths differ.
-    DatasetError
-        Where there is no answer.
+    Raises UsageError where the lengths differ; DatasetError where there is no answer.
     """
     if not len(truth):
         raise DatasetError("there are no answers to score")

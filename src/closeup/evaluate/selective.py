@@ -33,14 +33,10 @@ class Point:
 class Selective:
     """Coverage against accuracy on n close-ups.
 
-    Attributes
-    ----------
-    curve
-        From few answers to all.
-    area
-        The area under risk (1 - accuracy) against coverage; smaller is better.
-    at_70, gain_70
-        The accuracy of the most confident 70 %, and by how much it exceeds that of all (paired).
+    - `curve`: from few answers to all
+    - `area`: the area under risk (1 - accuracy) against coverage; smaller is better
+    - `at_70`, `gain_70`: the accuracy of the most confident 70 %, and by how much it exceeds that
+      of all (paired)
     """
 
     n: int

@@ -37,16 +37,12 @@ class UncertaintyRule:
 class Trust:
     """How the rules do on the test part.
 
-    Attributes
-    ----------
-    temperature, conformal
-        As chosen; the head's own probabilities are calibrated by the temperature already.
-    rule
-        The rule for unknown photos, without its arrays.
-    answered, accuracy_answered
-        The share of test close-ups that get an answer, and the accuracy on these.
-    unsure, out_of_distribution
-        How many test close-ups are withheld for each reason.
+    - `temperature`, `conformal`: as chosen; the head's own probabilities are calibrated by the
+      temperature already
+    - `rule`: the rule for unknown photos, without its arrays
+    - `answered`, `accuracy_answered`: the share of test close-ups that get an answer, and the
+      accuracy on these
+    - `unsure`, `out_of_distribution`: how many test close-ups are withheld for each reason
     """
 
     temperature: Temperature

@@ -46,20 +46,12 @@ _STEP = 1_000  # rows compared at a time, which bounds memory
 class UnknownRule:
     """Which answers to withhold: those that are uncertain or out of distribution.
 
-    Attributes
-    ----------
-    min_confidence
-        An answer of a lower probability is withheld.
-    max_distance
-        An answer for an embedding farther away than this is withheld.
-    coverage
-        The share of the training part that was to be answered.
-    answered
-        The share that is answered, out of fold.
-    basis
-        ``(r, d)`` float32, orthonormal rows.
-    references
-        ``(m, r)`` float16: training embeddings in that basis, over their whole length.
+    - `min_confidence`: an answer of a lower probability is withheld
+    - `max_distance`: an answer for an embedding farther away than this is withheld
+    - `coverage`: the share of the training part that was to be answered
+    - `answered`: the share that is answered, out of fold
+    - `basis`: ``(r, d)`` float32, orthonormal rows
+    - `references`: ``(m, r)`` float16: training embeddings in that basis, over their whole length
     """
 
     min_confidence: float
@@ -72,10 +64,7 @@ class UnknownRule:
     def distances(self, embeddings: Floats) -> Floats:
         """``(n,)`` distances of ``(n, d)`` embeddings from the training part, 0 to 2; n may be 0.
 
-        Raises
-        ------
-        ModelError
-            Where the embeddings are not of the length that the rule was fitted on.
+        Raises ModelError where the embeddings are not of the length that the rule was fitted on.
         """
         self._check(embeddings)
         return _distances(self.basis, self.references.astype(np.float32), embeddings)
@@ -87,10 +76,7 @@ class UnknownRule:
 
         The most similar come first, of equally similar ones the earlier.
 
-        Raises
-        ------
-        ModelError
-            As :meth:`distances`.
+        Raises ModelError as :meth:`distances`.
         """
         self._check(embedding[None])
         cosines = _cosines(self.basis, self.references.astype(np.float32), embedding[None])[0]
@@ -108,19 +94,14 @@ class UnknownRule:
     def reasons(self, probabilities: Probabilities, embeddings: Floats) -> list[str]:
         """Why each of n answers is withheld, ``""`` where it is given.
 
+        Raises ModelError as :meth:`distances`; UsageError where the lengths differ.
+
         Parameters
         ----------
         probabilities
             ``(n, k)``, calibrated like those that the rule was fitted on.
         embeddings
             ``(n, d)``.
-
-        Raises
-        ------
-        ModelError
-            As :meth:`distances`.
-        UsageError
-            Where the lengths differ.
         """
         if len(probabilities) != len(embeddings):
             raise UsageError(
@@ -145,10 +126,7 @@ class UnknownRule:
 def restore_rule(arrays: Mapping[str, NDArray[Any]], settings: Mapping[str, float]) -> UnknownRule:
     """The rule whose ``arrays()`` and ``settings()`` these are.
 
-    Raises
-    ------
-    ModelError
-        Where they are not those of a rule.
+    Raises ModelError where they are not those of a rule.
     """
     if set(arrays) != {"basis", "references"} or set(settings) != set(SETTINGS):
         raise ModelError(
@@ -185,6 +163,9 @@ def fit_unknown(
     Half of the withheld answers are left to the distance, the rest to the confidence. Distances are
     measured to the other folds, so that no photo, and no copy of it, is its own neighbour.
 
+    Raises UsageError where the lengths differ, there is one fold only, or `coverage` is out of
+    range.
+
     Parameters
     ----------
     embeddings
@@ -195,11 +176,6 @@ def fit_unknown(
         ``(n,)`` fold number of each row, at least two different ones.
     coverage
         Above 0, up to 1 for thresholds that withhold nothing of the training part.
-
-    Raises
-    ------
-    UsageError
-        Where the lengths differ, there is one fold only, or `coverage` is out of range.
     """
     n = len(predictions.truth)
     if embeddings.ndim != 2 or len(embeddings) != n or folds.shape != (n,):

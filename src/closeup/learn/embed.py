@@ -142,6 +142,8 @@ def embed_crops(
 ) -> Embeddings:
     """The embeddings of all `crops`, reusing the `known` ones; each photo is decoded once.
 
+    Raises ProjectError where a photo has changed or vanished since it was listed.
+
     Parameters
     ----------
     photos
@@ -150,11 +152,6 @@ def embed_crops(
         Those with pixels (``side > 0``).
     view
         What is embedded of a photo for a crop of it.
-
-    Raises
-    ------
-    ProjectError
-        Where a photo has changed or vanished since it was listed.
     """
     wanted: dict[str, dict[str, Crop]] = {}
     for crop in crops:

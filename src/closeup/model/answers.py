@@ -58,10 +58,7 @@ def to_rows(predictions: Sequence[Prediction]) -> Iterator[tuple[Any, ...]]:
 def write_csv(predictions: Sequence[Prediction], file: Path) -> None:
     """Write a CSV file with a header, UTF-8.
 
-    Raises
-    ------
-    ProjectError
-        Where the file cannot be written.
+    Raises ProjectError where the file cannot be written.
     """
     text = io.StringIO(newline="")
     writer = csv.writer(text)
@@ -73,10 +70,7 @@ def write_csv(predictions: Sequence[Prediction], file: Path) -> None:
 def write_parquet(predictions: Sequence[Prediction], file: Path) -> None:
     """Write a Parquet file of the same rows.
 
-    Raises
-    ------
-    ProjectError
-        Where the file cannot be written.
+    Raises ProjectError where the file cannot be written.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -99,12 +93,8 @@ def _text(value: Any) -> Any:
 def draw_prediction(prediction: Prediction, file: Path) -> None:
     """Write the photo with its boxes and answers as a JPEG; the photo itself is not touched.
 
-    Raises
-    ------
-    PhotoError
-        Where the photo cannot be read any more.
-    ProjectError
-        Where the file cannot be written.
+    Raises PhotoError where the photo cannot be read any more; ProjectError where the file cannot be
+    written.
     """
     picture = annotate(read_photo(Path(prediction.photo)), prediction.objects)
     data = io.BytesIO()

@@ -75,10 +75,7 @@ class ModelCard(BaseModel):
 def read_card(folder: Path) -> ModelCard:
     """The card of a model folder.
 
-    Raises
-    ------
-    ModelError
-        Where `folder` is not a model folder, is damaged, or has a later format.
+    Raises ModelError where `folder` is not a model folder, is damaged, or has a later format.
     """
     file = folder / CARD_FILE
     if not file.is_file():
@@ -116,10 +113,8 @@ def _check_format(file: Path, found: int) -> None:
 def check_files(folder: Path, card: ModelCard) -> None:
     """Check that every file on the card is there and unchanged, and that none is missing on it.
 
-    Raises
-    ------
-    ModelError
-        Where a file is missing, changed, outside the folder or without a hash; names the file.
+    Raises ModelError where a file is missing, changed, outside the folder or without a hash; names
+    the file.
     """
     for name, expected in card.files.items():
         _check_file(folder, name, expected)

@@ -103,15 +103,12 @@ class Parts:
 def save_model(folder: Path, card: ModelCard, contents: Mapping[str, bytes]) -> Path:
     """Write a model folder; all of it is replaced together.
 
+    Raises ProjectError where the folder cannot be written.
+
     Parameters
     ----------
     contents
         What :meth:`Parts.files` gave; ``card.files`` holds their hashes.
-
-    Raises
-    ------
-    ProjectError
-        Where the folder cannot be written.
     """
     for name in ("detector", "backbone"):
         check_inside(folder, name)
@@ -286,16 +283,14 @@ def load_model(
 ) -> Model:
     """Load a model folder, checking every file against the hash on the card.
 
+    Raises ModelError where the folder is no model, damaged, or of a later format; the file is
+    named.
+
     Parameters
     ----------
     many
         Whether it is for many photos at once or for a few soon: how its networks are opened. The
         answers are the same but for the last digits.
-
-    Raises
-    ------
-    ModelError
-        Where the folder is no model, damaged, or of a later format; the file is named.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import load_file

@@ -20,14 +20,10 @@ from closeup.pipeline.stages import Job, embeddings_stage
 class TrainingSet:
     """The close-ups of both parts.
 
-    Attributes
-    ----------
-    photos
-        All photos of the project.
-    crops, examples
-        One of each for every close-up with pixels that the split uses, in the same order.
-    missed
-        Examples of the test part that have no close-up.
+    - `photos`: all photos of the project
+    - `crops`, `examples`: one of each for every close-up with pixels that the split uses, in the
+      same order
+    - `missed`: examples of the test part that have no close-up
     """
 
     photos: Table[Photo]
@@ -65,18 +61,11 @@ class TrainingSet:
 class Features:
     """The features of every close-up.
 
-    Attributes
-    ----------
-    of
-        Crop id to a ``(d,)`` vector.
-    blocks
-        Lengths of the parts of a vector, which sum to d.
-    key
-        Changes with anything that changes a vector of given pixels.
-    augmented
-        For each augmented view, crop id to a vector; training close-ups only.
-    rate
-        Close-ups per second, all views and decoding included; 0 where that is not known.
+    - `of`: crop id to a ``(d,)`` vector
+    - `blocks`: lengths of the parts of a vector, which sum to d
+    - `key`: changes with anything that changes a vector of given pixels
+    - `augmented`: for each augmented view, crop id to a vector; training close-ups only
+    - `rate`: close-ups per second, all views and decoding included; 0 where that is not known
     """
 
     of: Mapping[str, Floats]

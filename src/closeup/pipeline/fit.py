@@ -20,16 +20,12 @@ from closeup.pipeline.features import Features, Part, TrainingSet
 class Fit:
     """A backbone and view with a head fitted on the training part.
 
-    Attributes
-    ----------
-    predictions
-        Of the training rows `rows`, by heads that did not see them; None where nothing could be
-        held out.
-    rows, folds
-        ``(m,)`` each: which rows of the training part were held out, and the fold of each.
-    refits
-        Whether heads like this one can be fitted on parts of these features; not where the
-        backbone itself was trained.
+    - `predictions`: of the training rows `rows`, by heads that did not see them; None where nothing
+      could be held out
+    - `rows`, `folds`: ``(m,)`` each: which rows of the training part were held out, and the fold of
+      each
+    - `refits`: whether heads like this one can be fitted on parts of these features; not where the
+      backbone itself was trained
     """
 
     data: TrainingSet

@@ -34,10 +34,7 @@ def measure(
 ) -> tuple[tuple[Result, ...], Scores | None]:
     """The answers on the test part and their scores; None where nothing was held out.
 
-    Raises
-    ------
-    DatasetError
-        Where there is a test part, but no close-up in it.
+    Raises DatasetError where there is a test part, but no close-up in it.
     """
     test, missed = fit.test.examples, fit.data.missed
     if not test and not missed:

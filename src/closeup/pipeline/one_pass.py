@@ -32,18 +32,11 @@ from closeup.photos.reading import read_picture_again
 class Known:
     """What earlier runs left, so that a pass need not compute it again.
 
-    Attributes
-    ----------
-    photos
-        As :func:`closeup.photos.listing.known_photos` gives them.
-    detections
-        By photo id and sha256.
-    signatures
-        sha256 of the photos that have one.
-    files
-        Name of each saved close-up -> what it shows, see :func:`closeup.crops.cut.saved_as`.
-    vectors
-        Name of each embeddings file -> the content keys in it.
+    - `photos`: as :func:`closeup.photos.listing.known_photos` gives them
+    - `detections`: by photo id and sha256
+    - `signatures`: sha256 of the photos that have one
+    - `files`: name of each saved close-up -> what it shows, see :func:`closeup.crops.cut.saved_as`
+    - `vectors`: name of each embeddings file -> the content keys in it
     """
 
     photos: Mapping[Any, Photo] = field(default_factory=dict)
@@ -57,16 +50,10 @@ class Known:
 class Steps:
     """What a pass does with each photo beside reading it.
 
-    Attributes
-    ----------
-    boxes
-        The user's own boxes of a photo; they take the place of `detector`.
-    crops_of
-        The close-ups with pixels of a photo, from its detections.
-    is_there, save
-        Whether a close-up's file exists; write its JPEG, of the given quality.
-    embedder, views
-        The backbone, and for each of its views the name of the embeddings file.
+    - `boxes`: the user's own boxes of a photo; they take the place of `detector`
+    - `crops_of`: the close-ups with pixels of a photo, from its detections
+    - `is_there`, `save`: whether a close-up's file exists; write its JPEG, of the given quality
+    - `embedder`, `views`: the backbone, and for each of its views the name of the embeddings file
     """
 
     max_pixels: int
@@ -105,15 +92,12 @@ def look_at(
 ) -> Iterator[Item]:
     """The photos in order, each finished when it comes; only what is not `known` is computed.
 
+    Raises CloseupError where a network fails or a close-up cannot be saved.
+
     Parameters
     ----------
     vectors
         By name of the embeddings file: the new embeddings are added, by content key.
-
-    Raises
-    ------
-    CloseupError
-        Where a network fails or a close-up cannot be saved.
     """
     items: Iterator[Item] = ordered_map(lambda entry: _open(entry, known, steps), entries)
     if steps.detector is not None:

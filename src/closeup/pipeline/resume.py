@@ -40,19 +40,13 @@ _ARRAYS = ("luma", "colour")
 class Observed:
     """What a pass has seen of the photos, or what the parts of killed passes hold.
 
-    Attributes
-    ----------
-    photos
-        A row for each file, in order.
-    detections
-        By photo id.
-    files
-        Name of each close-up that lies saved -> what it shows, see
-        :func:`closeup.crops.cut.saved_as`.
-    signatures
-        By sha256, of photos that had none.
-    vectors
-        Name of the embeddings file -> content key -> embedding, of those that were not cached.
+    - `photos`: a row for each file, in order
+    - `detections`: by photo id
+    - `files`: name of each close-up that lies saved -> what it shows, see
+      :func:`closeup.crops.cut.saved_as`
+    - `signatures`: by sha256, of photos that had none
+    - `vectors`: name of the embeddings file -> content key -> embedding, of those that were not
+      cached
     """
 
     photos: list[Photo] = field(default_factory=list)

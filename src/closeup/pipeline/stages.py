@@ -80,10 +80,8 @@ def look(job: Job, entries: Sequence[Entry], wanted: Wanted) -> None:
 
     Close-ups are saved on the way; the rest goes to ``job.seen``, for the stages to make tables of.
 
-    Raises
-    ------
-    CloseupError
-        Where a network fails or a file cannot be written; what was written before stays.
+    Raises CloseupError where a network fails or a file cannot be written; what was written before
+    stays.
     """
     with job.timed("look"):
         unfinished = Unfinished(job.project, detection_recipe(job, wanted.detector))

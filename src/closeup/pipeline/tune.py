@@ -23,10 +23,8 @@ FOLDER = "finetune"
 def check_tuning(config: TrainConfig) -> None:
     """Refuse what fine-tuning cannot do.
 
-    Raises
-    ------
-    UsageError
-        Where several backbones are named, a variant of one, or another view than the close-up.
+    Raises UsageError where several backbones are named, a variant of one, or another view than the
+    close-up.
     """
     name, *others = config.backbone
     if others or "@" in name:
@@ -42,10 +40,7 @@ def tune(job: Job, data: TrainingSet, network: Network) -> Fit:
 
     Everything else is fitted to the predictions for that fold.
 
-    Raises
-    ------
-    UsageError
-        As :func:`check_tuning`.
+    Raises UsageError as :func:`check_tuning`.
     """
     config, split = job.config.train, job.config.split
     check_tuning(config)

@@ -60,15 +60,12 @@ class CropResult:
 def scout(config: RunConfig, *, sample: int = 0, progress: Progress = silent) -> Scouting:
     """Which of the detector's categories fire on these photos, per label.
 
+    Raises PhotosError where no photo can be read.
+
     Parameters
     ----------
     sample
         Look at this many photos only, drawn evenly from every label; 0 for all.
-
-    Raises
-    ------
-    PhotosError
-        Where no photo can be read.
     """
     entries = list_entries(config.photos)
     chosen = _sample(entries, sample) if sample else entries
@@ -173,10 +170,8 @@ def _frozen(job: Job) -> Wanted:
 def run(config: RunConfig, out: Path, *, progress: Progress = silent) -> RunResult:
     """The whole job: photos -> close-ups -> classifier -> report.
 
-    Raises
-    ------
-    CloseupError
-        Whatever stage cannot be done; what was done before stays and is not done again.
+    Raises CloseupError where a stage cannot be done; what was done before stays and is not done
+    again.
     """
     with _job(config, out, progress) as job:
         photos, crops, detector = _crop(job, _frozen)

@@ -76,25 +76,19 @@ class Skipped:
 class ReportData:
     """Everything on the page. No sequence needs to be cut to length: the page does that.
 
-    Attributes
-    ----------
-    title
-        What the photos are of, usually the project folder's name.
-    label_issues
-        Training close-ups whose labels may be wrong, the most likely first; `truth` is the given
-        label, `answer` the suggested one, `confidence` how likely it is wrong.
-    copies, copies_total
-        Near duplicates that are not identical, the least similar first, and how many in all.
-    samples, mistakes
-        In the order to show; see :func:`pick_samples` and :func:`worst_mistakes`.
-    skipped
-        Files that could not be read, show no found object, or were left out, in the order to show.
-    facts
-        Further ``(name, value)`` lines about the photos: sizes of the parts, identical photos …
-    commands
-        ``(purpose, command line)``, the one that reproduces the run first.
-    made
-        When and with what, for the page's last line.
+    - `title`: what the photos are of, usually the project folder's name
+    - `label_issues`: training close-ups whose labels may be wrong, the most likely first; `truth`
+      is the given label, `answer` the suggested one, `confidence` how likely it is wrong
+    - `copies`, `copies_total`: near duplicates that are not identical, the least similar first, and
+      how many in all
+    - `samples`, `mistakes`: in the order to show; see :func:`pick_samples` and
+      :func:`worst_mistakes`
+    - `skipped`: files that could not be read, show no found object, or were left out, in the order
+      to show
+    - `facts`: further ``(name, value)`` lines about the photos: sizes of the parts, identical
+      photos …
+    - `commands`: ``(purpose, command line)``, the one that reproduces the run first
+    - `made`: when and with what, for the page's last line
     """
 
     title: str

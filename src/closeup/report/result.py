@@ -82,17 +82,12 @@ class State:
 class Reviewed:
     """The active decisions, and what they changed.
 
-    Attributes
-    ----------
-    kinds
-        How many active decisions of each kind there are, including those without an effect.
-    undone
-        How many were undone.
-    relabelled, redrawn, left_out, emptied
-        Close-ups with another label than their photo's; photos with boxes drawn by a person;
-        rejected close-ups; photos marked as without an object.
-    before
-        The project before the first decision; None where it had not been trained by then.
+    - `kinds`: how many active decisions of each kind there are, including those without an effect
+    - `undone`: how many were undone
+    - `relabelled`, `redrawn`, `left_out`, `emptied`: close-ups with another label than their
+      photo's; photos with boxes drawn by a person; rejected close-ups; photos marked as without an
+      object
+    - `before`: the project before the first decision; None where it had not been trained by then
     """
 
     kinds: Annotated[Mapping[Kind, int], Field(alias="decisions")]

@@ -23,12 +23,9 @@ _LEAST = 0.004  # texture of the whole below which a picture is too blank to com
 class Agreement:
     """m pairs of pictures, window by window.
 
-    Attributes
-    ----------
-    correlation
-        ``(m, k, k)`` normalised correlation of brightness in windows of 8 x 8 pixels, -1 to 1.
-    texture
-        ``(m, k, k)`` weight of each window, 0 (flat in both pictures, or outside) to 1.
+    - `correlation`: ``(m, k, k)`` normalised correlation of brightness in windows of 8 x 8 pixels,
+      -1 to 1
+    - `texture`: ``(m, k, k)`` weight of each window, 0 (flat in both pictures, or outside) to 1
     """
 
     correlation: Floats

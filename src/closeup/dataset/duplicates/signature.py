@@ -39,17 +39,11 @@ class Signatures:
 
     Each takes about 20 kB. Photos of any shape are squeezed into a square.
 
-    Attributes
-    ----------
-    keys
-        n SHA-256 hashes of the files, ascending.
-    luma
-        ``(n, 128, 128)`` uint8 brightness.
-    colour
-        ``(n, 32, 32, 3)`` uint8 RGB.
-    layout
-        ``(n, 512)`` float16: directions of edges by place, of unit length, zeros for a blank
-        photo; the inner product of two is 1 for the same layout.
+    - `keys`: n SHA-256 hashes of the files, ascending
+    - `luma`: ``(n, 128, 128)`` uint8 brightness
+    - `colour`: ``(n, 32, 32, 3)`` uint8 RGB
+    - `layout`: ``(n, 512)`` float16: directions of edges by place, of unit length, zeros for a
+      blank photo; the inner product of two is 1 for the same layout
     """
 
     keys: tuple[str, ...]
@@ -111,10 +105,7 @@ def signatures(
 
     Those taken from `fresh` are removed there, so that none is held twice.
 
-    Raises
-    ------
-    ProjectError
-        Where a photo has changed or vanished since it was listed.
+    Raises ProjectError where a photo has changed or vanished since it was listed.
     """
     readable = {p.sha256: p for p in photos if p.state is PhotoState.READABLE and p.sha256}
     keys = tuple(sorted(readable))

@@ -45,6 +45,9 @@ def fit(
 ) -> Fitted:
     """Fit a head on the training part. The same input gives the same head.
 
+    Raises UsageError where the kind is unknown, the lengths differ, or the embeddings have no
+    dimension; DatasetError where there are fewer than two labels, or an embedding is not finite.
+
     Parameters
     ----------
     kind
@@ -63,13 +66,6 @@ def fit(
         Of the ``mlp``'s initial weights and order of batches; the others do not use it.
     blocks
         Lengths of the parts that an embedding is put together from; empty for one part.
-
-    Raises
-    ------
-    UsageError
-        Where the kind is unknown, the lengths differ, or the embeddings have no dimension.
-    DatasetError
-        Where there are fewer than two labels, or an embedding is not finite.
     """
     problem = _problem(embeddings, labels, folds, seed, blocks)
     with single_threaded():
@@ -86,6 +82,9 @@ def cross_probabilities(
 ) -> NDArray[np.float64]:
     """Out-of-fold probabilities: for each row from a head fitted without its fold.
 
+    Raises UsageError as :func:`fit`; also where there is but one fold, or the labels are not the
+    head's.
+
     Parameters
     ----------
     head
@@ -95,11 +94,6 @@ def cross_probabilities(
     -------
     probabilities
         ``(n, k)`` in the order of ``head.labels``.
-
-    Raises
-    ------
-    UsageError
-        As :func:`fit`; also where there is but one fold, or the labels are not the head's.
     """
     problem = _problem(embeddings, labels, folds, seed, blocks)
     if not problem.can_hold_out or problem.labels != head.labels:

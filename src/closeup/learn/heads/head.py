@@ -34,10 +34,7 @@ class Standardiser(NamedTuple):
     in all, however long they are: a few numbers of an early stage say as much as the many of the
     last one.
 
-    Attributes
-    ----------
-    mean, scale
-        ``(d,)`` each.
+    - `mean`, `scale`: ``(d,)`` each
     """
 
     mean: NDArray[np.float64]
@@ -75,16 +72,10 @@ class Standardiser(NamedTuple):
 class Head:
     """Dense layers with ReLU between them and a softmax on top.
 
-    Attributes
-    ----------
-    kind
-        How it was fitted; see :func:`closeup.learn.heads.fit`.
-    labels
-        The k classes, in the order of the probabilities.
-    layers
-        The first takes raw embeddings, the last gives k logits.
-    chosen
-        The settings that fitting chose, for information; they do not affect the answers.
+    - `kind`: how it was fitted; see :func:`closeup.learn.heads.fit`
+    - `labels`: the k classes, in the order of the probabilities
+    - `layers`: the first takes raw embeddings, the last gives k logits
+    - `chosen`: the settings that fitting chose, for information; they do not affect the answers
     """
 
     kind: str
@@ -95,6 +86,8 @@ class Head:
     def probabilities(self, embeddings: Floats) -> NDArray[np.float64]:
         """A probability for each label.
 
+        Raises ModelError where the embeddings are not of the length that the head was fitted on.
+
         Parameters
         ----------
         embeddings
@@ -104,11 +97,6 @@ class Head:
         -------
         probabilities
             ``(n, k)`` float64, each row sums to 1.
-
-        Raises
-        ------
-        ModelError
-            Where the embeddings are not of the length that the head was fitted on.
         """
         dim = self.layers[0].weights.shape[1]
         if embeddings.ndim != 2 or embeddings.shape[1] != dim:
@@ -198,11 +186,8 @@ def restore(
 ) -> Head:
     """The head whose ``arrays()`` and ``settings()`` these are.
 
-    Raises
-    ------
-    ModelError
-        Where the kind is unknown, the labels are not at least two different ones, or the arrays
-        are not those of such a head: names, types, shapes, finite numbers.
+    Raises ModelError where the kind is unknown, the labels are not at least two different ones, or
+    the arrays are not those of such a head: names, types, shapes, finite numbers.
     """
     if kind not in LAYERS:
         raise ModelError(

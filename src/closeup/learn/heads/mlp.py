@@ -93,10 +93,7 @@ def _train(
 class Adam:
     """Adam (Kingma and Ba, 2015), with its usual decay rates.
 
-    Attributes
-    ----------
-    mean, square
-        Running means of the gradients and of their squares, one array per parameter.
+    - `mean`, `square`: running means of the gradients and of their squares, one array per parameter
     """
 
     mean: Parameters

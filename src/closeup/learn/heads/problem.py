@@ -25,18 +25,11 @@ Rows = NDArray[np.bool_]
 class Problem:
     """The training part, checked.
 
-    Attributes
-    ----------
-    embeddings
-        ``(n, d)`` float32.
-    classes
-        ``(n,)`` positions in `labels`.
-    folds
-        ``(n,)`` fold numbers; all the same where nothing can be held out.
-    blocks
-        Lengths of the parts of an embedding, which sum to d.
-    seed
-        For whatever is drawn at random.
+    - `embeddings`: ``(n, d)`` float32
+    - `classes`: ``(n,)`` positions in `labels`
+    - `folds`: ``(n,)`` fold numbers; all the same where nothing can be held out
+    - `blocks`: lengths of the parts of an embedding, which sum to d
+    - `seed`: for whatever is drawn at random
     """
 
     embeddings: Floats
