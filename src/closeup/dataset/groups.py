@@ -7,8 +7,7 @@ from dataclasses import dataclass, replace
 
 from closeup.core.types import Crop, CropState, Photo
 
-REJECTED = "rejected in review"
-"""The reason of a close-up that a person rejected."""
+REJECTED = "rejected in review"  # the reason of a close-up that a person rejected
 
 
 @dataclass(frozen=True, slots=True)

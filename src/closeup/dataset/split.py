@@ -34,15 +34,12 @@ def make_dataset(
     without pixels because misses are dropped is left out of training, but stays in the test part
     with its reason, so that the end-to-end score can count it as wrong.
 
+    - `photos`, `crops`: all of them; a crop's photo must be among `photos`
+    - `groups`: ``{photo_id: group_id}`` for every photo; see
+      :func:`closeup.dataset.groups.group_photos`
+
     Raises DatasetError where there are fewer than two labels, a label has no usable photo, or
     training and the user's test folder share no label.
-
-    Parameters
-    ----------
-    photos, crops
-        All of them; a crop's photo must be among `photos`.
-    groups
-        ``{photo_id: group_id}`` for every photo; see :func:`closeup.dataset.groups.group_photos`.
 
     A label with one group of photos is trained on and not tested; where every label has but one,
     there is no test part.
@@ -73,13 +70,11 @@ def make_dataset(
 def folds(examples: Sequence[Example], config: SplitConfig) -> NDArray[np.int64]:
     """The fold of every training row: stratified by label, groups kept whole.
 
-    Returns
-    -------
-    folds
-        ``(n,)`` numbers from 0 without gaps, one for each of `examples` with ``split="train"``,
-        in their order. There are ``config.folds`` of them, fewer where the largest class has
-        fewer groups. A class with fewer groups than folds is absent from some. All 0 where fewer
-        than two classes have two groups to put into different folds: then nothing can be held out.
+    Returns `folds`: ``(n,)`` numbers from 0 without gaps, one for each of `examples` with
+    ``split="train"``, in their order. There are ``config.folds`` of them, fewer where the largest
+    class has fewer groups. A class with fewer groups than folds is absent from some. All 0 where
+    fewer than two classes have two groups to put into different folds: then nothing can be held
+    out.
     """
     train = [row for row in examples if row.split == "train"]
     sizes = sorted(len(found) for found in _groups_by_label(train, "train").values())
@@ -195,11 +190,8 @@ def _hold_out(rows: Sequence[Example], config: SplitConfig) -> list[Example]:
 
 
 def _both_sides(groups_of: Mapping[str, set[str]], held: set[str]) -> set[str]:
-    """`held` with single groups moved over so that each class is in training and in test.
-
-    The first group of a class that is missing from one side moves there, unless another class
-    would then be missing from a side. A class of one group stays in training.
-    """
+    """`held` with single groups moved over so that each class is in training and in test."""
+    # Not where another class would then be missing from a side; a class of one group is trained on.
     for label in sorted(groups_of):
         if len(groups_of[label]) == 1 or _on_both(groups_of[label], held):
             continue
@@ -231,10 +223,7 @@ def _groups_by_label(rows: Sequence[Example], split: str) -> dict[str, set[str]]
 
 
 def _check_classes(rows: Sequence[Example], groups: Mapping[str, set[str]], where: str) -> None:
-    """Raise DatasetError where this is not a classification problem.
-
-    All labels of `rows` count, usable or not, except those whose rows were all rejected.
-    """
+    """Raise DatasetError where this is not a classification problem; rejected rows do not count."""
     labels = sorted({row.label for row in rows if row.reason != REJECTED} - {""})
     if len(labels) < 2:
         raise DatasetError(

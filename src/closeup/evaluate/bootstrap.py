@@ -14,8 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 RESAMPLES = 1000
-PERCENTILES = 2.5, 97.5
-"""Of a 95 % interval."""
+PERCENTILES = 2.5, 97.5  # of a 95 % interval
 
 Values = NDArray[np.float64]
 
@@ -50,15 +49,9 @@ def resampled_sums(
 ) -> Values:
     """Sums of the rows of `values` over the draws of :func:`drawn_weights`.
 
-    Parameters
-    ----------
-    values
-        ``(n, m)``, an array or a sparse array; n at least 1.
+    - `values`: ``(n, m)``, an array or a sparse array; n at least 1
 
-    Returns
-    -------
-    sums
-        ``(resamples, m)``.
+    Returns `sums`: ``(resamples, m)``.
     """
     from scipy.sparse import csr_array
 

@@ -25,8 +25,7 @@ from closeup.learn.heads.likelihood import cross_entropy, least_loss
 
 BINS = 15
 
-TEMPERATURES = 0.05, 20.0
-"""The lowest and the highest temperature that is fitted."""
+TEMPERATURES = 0.05, 20.0  # the lowest and the highest temperature that is fitted
 _SMALLEST = 1e-12  # probability taken for one that is exactly 0
 
 
@@ -108,12 +107,9 @@ def fit_temperature(predictions: Predictions) -> Temperature:
     The true labels are smoothed by Laplace's rule of succession (as Platt 1999 does for two
     classes), as if one more answer were wrong: n right answers do not prove certainty.
 
-    Parameters
-    ----------
-    predictions
-        Out-of-fold probabilities of the training part. A row whose true label has a probability
-        of exactly 0 is left out: its fold's head had not seen that class, which no temperature
-        fixes. Without any row left, or with one label only, the temperature is 1.
+    - `predictions`: out-of-fold probabilities of the training part. A row whose true label has a
+      probability of exactly 0 is left out: its fold's head had not seen that class, which no
+      temperature fixes. Without any row left, or with one label only, the temperature is 1.
     """
     rows = np.flatnonzero(predictions.of_truth > 0)
     n, k = len(rows), len(predictions.labels)
@@ -139,16 +135,12 @@ def measure_calibration(
 ) -> Calibration:
     """Compare the confidence of the answers with their accuracy.
 
-    Raises UsageError where `bins` is below 1.
+    - `predictions`: calibrated probabilities of the test part (or out-of-fold ones)
+    - `bins`: the number of bins of the expected calibration error, of equal width and of equal
+      count
+    - `seed`, `resamples`: of the bootstrap over whole groups and of the simulated floor
 
-    Parameters
-    ----------
-    predictions
-        Calibrated probabilities of the test part (or out-of-fold ones).
-    bins
-        The number of bins of the expected calibration error, of equal width and of equal count.
-    seed, resamples
-        Of the bootstrap over whole groups and of the simulated floor.
+    Raises UsageError where `bins` is below 1.
     """
     if bins < 1:
         raise UsageError(f"a calibration error needs at least 1 bin, got {bins}")
@@ -197,10 +189,7 @@ class _Binned:
         return float(np.abs(gaps).sum() / len(right))
 
     def perfect(self, seed: int, resamples: int) -> NDArray[np.float64]:
-        """The errors of answers that are right as often as they claim, ``(resamples,)``.
-
-        Photos of one group are right or wrong together, as copies are.
-        """
+        """The errors of answers that are right as often as they claim, ``(resamples,)``."""
         member, count = members(self.predictions.groups)
         rng = np.random.default_rng(seed)
         confidence = self.predictions.confidence

@@ -32,20 +32,14 @@ from closeup.evaluate.label_issues import LabelIssues
 K = TypeVar("K")
 
 LEVEL = 0.05
-UNEVEN = 5.0
-"""CU102 is an issue from this ratio of the largest to the smallest class on."""
-WIDE = 0.15
-"""CU103 is an issue from this width of the interval of macro-F1 on."""
-FEW = 10
-"""CU103 is an issue where a class has fewer test photos."""
-WRONG_LABELS = 0.01
-"""CU104 is an issue from this share of wrong labels on."""
+UNEVEN = 5.0  # CU102 is an issue from this ratio of the largest to the smallest class on
+WIDE = 0.15  # CU103 is an issue from this width of the interval of macro-F1 on
+FEW = 10  # CU103 is an issue where a class has fewer test photos
+WRONG_LABELS = 0.01  # CU104 is an issue from this share of wrong labels on
 MISSED = 0.05
 """CU201 is an issue where the detection rate of a class is lower than the others' by this."""
-MISCALIBRATED = 0.05
-"""CU301 is an issue from this calibration error on."""
-CONFUSED = 5
-"""CU303 is an issue from this number of confused photos of a pair on."""
+MISCALIBRATED = 0.05  # CU301 is an issue from this calibration error on
+CONFUSED = 5  # CU303 is an issue from this number of confused photos of a pair on
 
 
 class Titles(NamedTuple):
@@ -283,12 +277,9 @@ def check_calibration(calibration: Calibration | None) -> Check:
 def check_shortcut(covered: tuple[int, int] | None, majority: float, accuracy: float) -> Check:
     """CU302, from ``(right, photos)`` of the test part with the object covered.
 
-    Parameters
-    ----------
-    majority
-        The share of the largest class among these photos: the accuracy of always answering it.
-    accuracy
-        With the object visible.
+    - `majority`: the share of the largest class among these photos: the accuracy of always
+      answering it
+    - `accuracy`: with the object visible
 
     An issue where the exact lower bound (Clopper and Pearson 1934) lies above `majority`.
     """

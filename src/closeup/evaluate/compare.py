@@ -75,10 +75,7 @@ def score_folds(
 ) -> tuple[Interval, float, float]:
     """Macro-F1 of out-of-fold predictions: of all together, and mean and error over the folds.
 
-    Parameters
-    ----------
-    folds
-        ``(n,)``, at least two different ones.
+    - `folds`: ``(n,)``, at least two different ones
     """
     true, answer = predictions.true, predictions.answer
     by_fold = [macro_f1(true[folds == f], answer[folds == f]) for f in np.unique(folds)]

@@ -61,14 +61,10 @@ class SetScore:
 def fit_conformal(predictions: Predictions, alpha: float = ALPHA) -> Conformal:
     """The highest threshold at which at most `alpha` of n + 1 photos would miss their label.
 
-    Raises UsageError where `alpha` is out of range.
+    - `predictions`: calibrated out-of-fold probabilities of the training part
+    - `alpha`: between 0 and 1
 
-    Parameters
-    ----------
-    predictions
-        Calibrated out-of-fold probabilities of the training part.
-    alpha
-        Between 0 and 1.
+    Raises UsageError where `alpha` is out of range.
     """
     if not 0 < alpha < 1:
         raise UsageError(f"alpha is a share between 0 and 1, got {alpha}")

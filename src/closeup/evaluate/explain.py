@@ -21,19 +21,12 @@ def nearest(
     Both are standardised first as heads do it, by the mean and the blocks' scales of `train`, so
     that what all close-ups share does not make them similar.
 
-    Parameters
-    ----------
-    train, test
-        ``(n, d)`` and ``(m, d)`` features; n and m may be 0.
-    blocks
-        Lengths of the parts of a feature vector; empty for one part.
-    count
-        How many neighbours; fewer where there are fewer rows.
+    - `train`, `test`: ``(n, d)`` and ``(m, d)`` features; n and m may be 0
+    - `blocks`: lengths of the parts of a feature vector; empty for one part
+    - `count`: how many neighbours; fewer where there are fewer rows
 
-    Returns
-    -------
-    rows, cosines
-        ``(m, min(count, n))`` each, the most similar first, of equal ones the earlier row.
+    Returns `rows`, `cosines`: ``(m, min(count, n))`` each, the most similar first, of equal ones
+    the earlier row.
     """
     count = min(count, len(train))
     if not count or not len(test):
@@ -53,19 +46,12 @@ def occlusion_map(
 
     A grey patch of two cells a side is put over each cell in turn (Zeiler and Fergus 2014).
 
-    Parameters
-    ----------
-    answer
-        From n close-ups to the ``(n,)`` probabilities of the answer in question.
-    closeup
-        ``(h, w, 3)``, at least 1 x 1.
-    grid
-        Cells a side.
+    - `answer`: from n close-ups to the ``(n,)`` probabilities of the answer in question
+    - `closeup`: ``(h, w, 3)``, at least 1 x 1
+    - `grid`: cells a side
 
-    Returns
-    -------
-    drops
-        ``(grid, grid)``, from the top left; below 0 where covering raises the probability.
+    Returns `drops`: ``(grid, grid)``, from the top left; below 0 where covering raises the
+    probability.
     """
     height, width = closeup.shape[:2]
     grey = closeup.reshape(-1, 3).mean(axis=0).round().astype(np.uint8)

@@ -152,11 +152,8 @@ def run_checks(facts: Facts, evaluation: Evaluation) -> list[Check]:
 
 
 def _pictures(facts: Facts) -> dict[str, str]:
-    """By photo id, the picture that it shows: copies share one, the user's groups do not.
-
-    An example's group cannot be used here: it also joins the user's groups, which hold photos of
-    different pictures and may hold several labels.
-    """
+    """By photo id, the picture that it shows: copies share one, the user's groups do not."""
+    # An example's group also joins the user's groups, which may hold several pictures and labels.
     alone = [replace(photo, group="") for photo in facts.photos]
     there = {photo.id for photo in alone}
     return group_photos(alone, pairs=[p for p in facts.pairs if there.issuperset(p)]).group_of
@@ -201,12 +198,8 @@ def _found(facts: Facts) -> dict[str, tuple[int, int]]:
 def _leaks(facts: Facts) -> tuple[list[tuple[str, str]], int]:
     """The user's training photos that share a group with one of their test photos.
 
-    Returns
-    -------
-    pairs
-        Those that were trained on, each with its test photo, by names that differ.
-    left_out
-        How many others there are: the dataset leaves them out of training.
+    Those that were trained on, each with its test photo, by names that differ; and how many others
+    there are, which the dataset leaves out of training.
     """
     photos: Mapping[str, Photo] = {photo.id: photo for photo in facts.photos}
     tests: dict[str, Photo] = {}

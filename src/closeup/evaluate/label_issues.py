@@ -28,8 +28,7 @@ from closeup.core.errors import UsageError
 from closeup.evaluate.calibration import TEMPERATURES, calibrate
 from closeup.evaluate.predictions import Predictions
 
-LEAST = 0.3
-"""The lowest score of a label issue; ``python -m bench.trust`` measures what that finds."""
+LEAST = 0.3  # the lowest score of a label issue; ``python -m bench.trust`` measures what that finds
 
 _STARTS = (0.005, 0.05, 0.2)
 _SHARES = 1e-4, 0.9
@@ -84,22 +83,15 @@ class LabelIssues:
 def find_label_issues(predictions: Predictions, *, least: float = LEAST) -> LabelIssues:
     """The photos whose labels are likely to be wrong.
 
+    - `predictions`: out-of-fold probabilities of the training part, calibrated or not; the true
+      labels are those in doubt. More folds (10 rather than 5) and stronger features find more. A
+      photo whose label has a probability of exactly 0 is left out: its fold's head had not seen the
+      class.
+    - `least`: the lowest score of a label issue, above 0
+
+    Returns `label_issues`: of equal scores, the earlier row first.
+
     Raises UsageError where `least` is not above 0, or there is but one label.
-
-    Parameters
-    ----------
-    predictions
-        Out-of-fold probabilities of the training part, calibrated or not; the true labels are
-        those in doubt. More folds (10 rather than 5) and stronger features find more. A photo
-        whose label has a probability of exactly 0 is left out: its fold's head had not seen the
-        class.
-    least
-        The lowest score of a label issue, above 0.
-
-    Returns
-    -------
-    label_issues
-        Of equal scores, the earlier row first.
     """
     if not least > 0:
         raise UsageError(f"the lowest score of a label issue is above 0, got {least}")

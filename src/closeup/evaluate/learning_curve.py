@@ -31,13 +31,11 @@ from closeup.learn.heads.problem import Problem, mean_f1
 
 SHARES = (0.15, 0.25, 0.4, 0.65, 1.0)
 REPEATS = 4
-MANY = 3000
-"""From this number of photos on, half the repeats are enough: chance is smaller."""
+MANY = 3000  # from this number of photos on, half the repeats are enough: chance is smaller
 FOLDS = 5
 GAIN = 0.02
 RESAMPLES = 400
-REACH = 4.0
-"""How far the curve is extrapolated, in multiples of the number of photos."""
+REACH = 4.0  # how far the curve is extrapolated, in multiples of the number of photos
 
 _EXPONENTS = np.geomspace(0.1, 2.0, 40)
 
@@ -126,18 +124,13 @@ def learning_curve(
 ) -> LearningCurve:
     """Measure and extrapolate the score of heads that learn from growing shares.
 
+    - `gain`: the gain in macro-F1 in question, above 0
+    - `repeats`: each has its own folds and order of groups; at least 2, or 0 for 4 (2 from 3,000
+      photos on)
+    - `seed`: the same input gives the same curve
+
     Raises UsageError where the lengths differ, the labels are not the head's, there are fewer than
     two different groups of a label, or `gain` or `repeats` is out of range.
-
-    Parameters
-    ----------
-    gain
-        The gain in macro-F1 in question, above 0.
-    repeats
-        Each has its own folds and order of groups; at least 2, or 0 for 4 (2 from 3,000 photos
-        on).
-    seed
-        The same input gives the same curve.
     """
     repeats = repeats or (REPEATS if len(task.labels) < MANY else REPEATS // 2)
     problem = _problem(task, gain, repeats, seed)
@@ -260,17 +253,10 @@ def _extrapolate(data: tuple[Values, Values, Values], photos: float, gain: float
 def fit_power_law(sizes: Values, scores: Values, weights: Values | None = None) -> Values:
     """The least-squares ``a - b * n ** -c`` through each row of scores.
 
-    Parameters
-    ----------
-    sizes, scores
-        ``(s,)`` and ``(m, s)``, s at least 2.
-    weights
-        ``(m, s)`` how much each score counts, above 0; None for all alike.
+    - `sizes`, `scores`: ``(s,)`` and ``(m, s)``, s at least 2
+    - `weights`: ``(m, s)`` how much each score counts, above 0; None for all alike
 
-    Returns
-    -------
-    fits
-        ``(m, 3)``: a up to 1, b at least 0, and c from 0.1 to 2.
+    Returns `fits`: ``(m, 3)``: a up to 1, b at least 0, and c from 0.1 to 2.
     """
     share = np.ones_like(scores) if weights is None else weights
     share = share / share.sum(axis=1, keepdims=True)

@@ -96,19 +96,15 @@ def evaluate(
 ) -> Scores:
     """Score the answers on the test part.
 
+    - `truth`, `groups`, `found`: the label, group and whether the object was found, for each of n
+      test close-ups
+    - `probabilities`: ``(n, len(labels))``; the answer is the most probable label, the first of
+      equal ones
+    - `missed`: ``(label, group)`` of test objects that have no close-up at all; wrong end to end
+    - `seed`, `resamples`: of the bootstrap; the same input gives the same intervals
+
     Raises UsageError where the lengths or the columns do not match; DatasetError where there is no
     close-up to score, or a probability is not finite.
-
-    Parameters
-    ----------
-    truth, groups, found
-        The label, group and whether the object was found, for each of n test close-ups.
-    probabilities
-        ``(n, len(labels))``; the answer is the most probable label, the first of equal ones.
-    missed
-        ``(label, group)`` of test objects that have no close-up at all; wrong end to end.
-    seed, resamples
-        Of the bootstrap; the same input gives the same intervals.
     """
     if not len(truth):
         raise DatasetError("the test part is empty; give more photos or another --test folder")
@@ -208,12 +204,8 @@ def tally(
 ) -> Any:
     """``(n, 3 k)`` sparse: of each row and class, whether it is right, occurs, and is answered.
 
-    Parameters
-    ----------
-    true, answer
-        ``(n,)`` positions among k classes; an answer of k is none of them.
-    use
-        ``(n,)`` which rows to count; None for all.
+    - `true`, `answer`: ``(n,)`` positions among k classes; an answer of k is none of them
+    - `use`: ``(n,)`` which rows to count; None for all
     """
     from scipy.sparse import csr_array
 

@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from closeup.evaluate.bootstrap import RESAMPLES, Interval, drawn_weights, interval, share_interval
 from closeup.evaluate.predictions import Predictions
 
-COVERAGES = tuple(round(0.05 * step, 2) for step in range(1, 21))
-"""The points of the curve."""
+COVERAGES = tuple(round(0.05 * step, 2) for step in range(1, 21))  # the points of the curve
 
 AT = 0.70
 

@@ -66,14 +66,10 @@ def fit_uncertainty(
 ) -> UncertaintyRule:
     """Temperature, rule for unknown photos and threshold of label sets.
 
-    Parameters
-    ----------
-    embeddings, folds
-        ``(n, d)`` and ``(n,)`` of the training part.
-    predictions
-        Its out-of-fold probabilities as the head gives them.
-    coverage, alpha
-        The share of photos to answer, and how often a set may miss the true label.
+    - `embeddings`, `folds`: ``(n, d)`` and ``(n,)`` of the training part
+    - `predictions`: its out-of-fold probabilities as the head gives them
+    - `coverage`, `alpha`: the share of photos to answer, and how often a set may miss the true
+      label
     """
     temperature = fit_temperature(predictions)
     calibrated = Predictions(

@@ -94,14 +94,10 @@ class UnknownRule:
     def reasons(self, probabilities: Probabilities, embeddings: Floats) -> list[str]:
         """Why each of n answers is withheld, ``""`` where it is given.
 
-        Raises ModelError as :meth:`distances`; UsageError where the lengths differ.
+        - `probabilities`: ``(n, k)``, calibrated like those that the rule was fitted on
+        - `embeddings`: ``(n, d)``
 
-        Parameters
-        ----------
-        probabilities
-            ``(n, k)``, calibrated like those that the rule was fitted on.
-        embeddings
-            ``(n, d)``.
+        Raises ModelError as :meth:`distances`; UsageError where the lengths differ.
         """
         if len(probabilities) != len(embeddings):
             raise UsageError(
@@ -163,19 +159,13 @@ def fit_unknown(
     Half of the withheld answers are left to the distance, the rest to the confidence. Distances are
     measured to the other folds, so that no photo, and no copy of it, is its own neighbour.
 
+    - `embeddings`: ``(n, d)`` of the training part
+    - `predictions`: its calibrated out-of-fold probabilities
+    - `folds`: ``(n,)`` fold number of each row, at least two different ones
+    - `coverage`: above 0, up to 1 for thresholds that withhold nothing of the training part
+
     Raises UsageError where the lengths differ, there is one fold only, or `coverage` is out of
     range.
-
-    Parameters
-    ----------
-    embeddings
-        ``(n, d)`` of the training part.
-    predictions
-        Its calibrated out-of-fold probabilities.
-    folds
-        ``(n,)`` fold number of each row, at least two different ones.
-    coverage
-        Above 0, up to 1 for thresholds that withhold nothing of the training part.
     """
     n = len(predictions.truth)
     if embeddings.ndim != 2 or len(embeddings) != n or folds.shape != (n,):

@@ -30,21 +30,15 @@ from closeup.networks.preprocess import prepare
 from closeup.photos.reading import read_picture_again
 
 VERSION = 4
-LEAST_FOR_RATE = 16
-"""With fewer close-ups at once, their number a second says nothing."""
+LEAST_FOR_RATE = 16  # with fewer close-ups at once, their number a second says nothing
 
 
 class Embedder:
     """A backbone ready to run: close-ups in, embeddings out.
 
-    Parameters
-    ----------
-    network
-        A network of kind ``backbone``.
-    config
-        How its graph runs. It is opened when first needed.
-    many
-        Whether it is for many close-ups or for a few soon.
+    - `network`: a network of kind ``backbone``
+    - `config`: how its graph runs. It is opened when first needed.
+    - `many`: whether it is for many close-ups or for a few soon
     """
 
     def __init__(self, network: Network, config: EngineConfig, *, many: bool = True) -> None:
@@ -142,16 +136,11 @@ def embed_crops(
 ) -> Embeddings:
     """The embeddings of all `crops`, reusing the `known` ones; each photo is decoded once.
 
-    Raises ProjectError where a photo has changed or vanished since it was listed.
+    - `photos`: by id; every crop's photo is among them
+    - `crops`: those with pixels (``side > 0``)
+    - `view`: what is embedded of a photo for a crop of it
 
-    Parameters
-    ----------
-    photos
-        By id; every crop's photo is among them.
-    crops
-        Those with pixels (``side > 0``).
-    view
-        What is embedded of a photo for a crop of it.
+    Raises ProjectError where a photo has changed or vanished since it was listed.
     """
     wanted: dict[str, dict[str, Crop]] = {}
     for crop in crops:

@@ -18,13 +18,11 @@ from closeup.core.config import CropConfig, DetectConfig, ViewName
 from closeup.core.errors import ModelError
 
 FORMAT = 2
-OLDEST = 1
-"""The earliest format that is still read."""
+OLDEST = 1  # the earliest format that is still read
 CARD_FILE = "model.json"
 HEAD_FILE = "head.safetensors"
 UNKNOWN_FILE = "unknown.safetensors"
-LARGEST = 64_000_000
-"""Bytes of a card, at most: a million labels need a third of it."""
+LARGEST = 64_000_000  # bytes of a card, at most: a million labels need a third of it
 
 
 class ModelCard(BaseModel):

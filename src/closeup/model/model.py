@@ -67,8 +67,7 @@ from closeup.photos.reading import read_photo, read_picture
 
 GRAPH_FILE = "graph.onnx"
 KNOWN_FILE = "references.json"
-CHUNK = 16
-"""Photos held in memory at once while predicting on many."""
+CHUNK = 16  # photos held in memory at once while predicting on many
 
 Source = Path | str | bytes | Image.Image | NDArray[np.uint8] | Picture
 
@@ -103,12 +102,9 @@ class Parts:
 def save_model(folder: Path, card: ModelCard, contents: Mapping[str, bytes]) -> Path:
     """Write a model folder; all of it is replaced together.
 
-    Raises ProjectError where the folder cannot be written.
+    - `contents`: what :meth:`Parts.files` gave; ``card.files`` holds their hashes
 
-    Parameters
-    ----------
-    contents
-        What :meth:`Parts.files` gave; ``card.files`` holds their hashes.
+    Raises ProjectError where the folder cannot be written.
     """
     for name in ("detector", "backbone"):
         check_inside(folder, name)

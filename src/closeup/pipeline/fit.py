@@ -64,11 +64,8 @@ def fit_candidate(
 ) -> tuple[Fit, Compared | None]:
     """Fit a head on the training part and its augmented views, and cross-validate it.
 
-    Parameters
-    ----------
-    folds
-        One for each training close-up; all equal where nothing can be held out, which leaves
-        nothing to compare by.
+    - `folds`: one for each training close-up; all equal where nothing can be held out, which leaves
+      nothing to compare by
     """
     start, blocks = time.perf_counter(), features.blocks
     train, views = Part.of(data, features, "train"), features.augmented

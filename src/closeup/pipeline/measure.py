@@ -14,8 +14,7 @@ from closeup.evaluate.scores import Scores, evaluate, worst_mistakes
 from closeup.learn.heads import Head
 from closeup.pipeline.fit import Fit
 
-ALIKE = 3
-"""How many training close-ups are shown beside a mistake."""
+ALIKE = 3  # how many training close-ups are shown beside a mistake
 
 
 def alike(fit: Fit, results: Sequence[Result]) -> dict[str, tuple[str, ...]]:

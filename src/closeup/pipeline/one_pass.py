@@ -92,12 +92,9 @@ def look_at(
 ) -> Iterator[Item]:
     """The photos in order, each finished when it comes; only what is not `known` is computed.
 
-    Raises CloseupError where a network fails or a close-up cannot be saved.
+    - `vectors`: by name of the embeddings file: the new embeddings are added, by content key
 
-    Parameters
-    ----------
-    vectors
-        By name of the embeddings file: the new embeddings are added, by content key.
+    Raises CloseupError where a network fails or a close-up cannot be saved.
     """
     items: Iterator[Item] = ordered_map(lambda entry: _open(entry, known, steps), entries)
     if steps.detector is not None:
@@ -209,10 +206,7 @@ def _through(
     name: str,
     take: Callable[[Item, str, Results], None],
 ) -> Iterator[Item]:
-    """The items in order, after `take` has had what the graph gave for each of their feeds.
-
-    The graph is opened when the first feed called `name` comes.
-    """
+    """The items in order, after `take` has had what the graph gave for each of their feeds."""
     waiting: deque[tuple[Item, str, bool]] = deque()
     rest = iter(items)
 

@@ -30,8 +30,7 @@ if TYPE_CHECKING:
 V = TypeVar("V")
 FOLDER = "unfinished"
 VERSION = 2
-SECONDS = 10.0
-"""What a kill costs at most."""
+SECONDS = 10.0  # what a kill costs at most
 
 _ARRAYS = ("luma", "colour")
 
@@ -59,10 +58,8 @@ class Observed:
 class Unfinished:
     """The parts in a project.
 
-    Parameters
-    ----------
-    recipe
-        Of the detections, see ``stages.detection_recipe``; ``""`` where they are no part of this.
+    - `recipe`: of the detections, see ``stages.detection_recipe``; ``""`` where they are no part of
+      this
     """
 
     def __init__(self, project: Project, recipe: str) -> None:

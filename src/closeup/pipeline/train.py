@@ -39,10 +39,8 @@ from closeup.pipeline.trained import read_back
 from closeup.report.result import Trained
 
 VERSION = 11
-MOST_COVERED = 200
-"""Enough to see a shortcut by; each photo costs as much as an embedding."""
-LEAST_FOR_CURVE = 4
-"""Groups that each label must have in the training part for a learning curve."""
+MOST_COVERED = 200  # enough to see a shortcut by; each photo costs as much as an embedding
+LEAST_FOR_CURVE = 4  # groups that each label must have in the training part for a learning curve
 
 Tables = tuple[Table[Photo], Table[Crop], Table[Example]]
 
@@ -198,10 +196,7 @@ def _curve(fit: Fit, seed: int) -> LearningCurve | None:
 
 
 def _covered(job: Job, fit: Fit, head: heads.Head) -> tuple[int, int]:
-    """Right answers on the test part with the object painted over, and out of how many.
-
-    Only photos where the object was found count, at most :data:`MOST_COVERED` of them.
-    """
+    """Right answers on test photos with the found object painted over, and out of how many."""
     found = [e for e in fit.test.examples if e.found]
     found = found[:: max(1, math.ceil(len(found) / MOST_COVERED))]
     data = fit.data.only([e.crop_id for e in found])
@@ -214,10 +209,7 @@ def _covered(job: Job, fit: Fit, head: heads.Head) -> tuple[int, int]:
 
 
 def _pads(job: Job, fit: Fit) -> tuple[Padding, ...]:
-    """Each padding's macro-F1 by cross-validation: same folds, backbone, view and kind of head.
-
-    Where the head sees the whole photo as well, so it does here; none where it sees only that.
-    """
+    """Each padding's macro-F1 by cross-validation: same folds, backbone, view and kind of head."""
     view, blocks, seed = fit.candidate.view, fit.features.blocks, job.config.split.seed
     if not fit.refits or fit.predictions is None or view == "photo":
         return ()
@@ -239,10 +231,7 @@ def _pads(job: Job, fit: Fit) -> tuple[Padding, ...]:
 
 
 def _crop_gain(job: Job, fit: Fit, results: Sequence[Result]) -> Difference | None:
-    """By how much close-ups beat whole photos; None where that is not asked for, or no question.
-
-    Trained on the same photos, split and folds, with the same backbone and kind of head.
-    """
+    """By how much close-ups beat whole photos; None where that is not asked for, or no question."""
     wanted = job.config.train.compare_photo and fit.refits
     if not wanted or fit.candidate.view != "closeup" or not results:
         return None

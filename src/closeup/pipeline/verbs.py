@@ -153,10 +153,7 @@ def _crop(
 
 
 def _frozen(job: Job) -> Wanted:
-    """What a run needs of each photo beside its close-up.
-
-    Where several backbones or views are to be compared, each is timed in a stage of its own.
-    """
+    """What a run needs of each photo beside its close-up."""
     train = job.config.train
     signatures = job.config.split.near_duplicates
     backbone, *others = [find(name, "backbone", progress=job.progress) for name in train.backbone]

@@ -27,16 +27,10 @@ def line_chart(
 ) -> Markup:
     """Lines over a common x axis, each named at its end.
 
-    Parameters
-    ----------
-    lines
-        Of finite numbers; at least one with at least one point.
-    ticks
-        ``(x, text)`` below the axis.
-    mark
-        The chosen x, drawn as a vertical line.
-    label
-        What the chart says, for screen readers.
+    - `lines`: of finite numbers; at least one with at least one point
+    - `ticks`: ``(x, text)`` below the axis
+    - `mark`: the chosen x, drawn as a vertical line
+    - `label`: what the chart says, for screen readers
     """
     xs = [x for line in lines for x, _ in line.points]
     ys = [bound for line in lines

@@ -21,10 +21,8 @@ from closeup.report.data import MAX_COPIES, MAX_LABEL_ISSUES, MAX_SAMPLES, Repor
 if TYPE_CHECKING:
     from jinja2 import Template
 
-MAX_ROWS = 200
-"""Rows shown of a table (labels, skipped files, notes); the others are counted."""
-MAX_MATRIX = 40
-"""The confusion matrix is drawn up to this number of labels; more do not fit a page."""
+MAX_ROWS = 200  # rows shown of a table (labels, skipped files, notes); the others are counted
+MAX_MATRIX = 40  # the confusion matrix is drawn up to this number of labels; more do not fit a page
 MAX_PAIRS = 10
 HEADINGS = {
     "c": "C",

@@ -17,14 +17,9 @@ def thumbnail(
 ) -> str:
     """A small picture as a ``data:image/webp`` URI.
 
-    Parameters
-    ----------
-    photo
-        ``(height, width, 3)`` uint8 RGB, or as an image, which is not changed.
-    box
-        Drawn onto the picture, in pixels of `photo`; None or an empty box draws nothing.
-    size
-        The longer side in pixels, at most; a smaller picture keeps its size.
+    - `photo`: ``(height, width, 3)`` uint8 RGB, or as an image, which is not changed
+    - `box`: drawn onto the picture, in pixels of `photo`; None or an empty box draws nothing
+    - `size`: the longer side in pixels, at most; a smaller picture keeps its size
     """
     if isinstance(photo, np.ndarray):
         photo = Image.fromarray(photo)

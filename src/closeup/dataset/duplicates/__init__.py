@@ -50,8 +50,7 @@ __all__ = [
     "signatures",
 ]
 
-SIMILAR = 0.72
-"""Similarity from which two photos count as one picture; see ``bench/duplicates.py``."""
+SIMILAR = 0.72  # similarity from which two photos count as one picture; see ``bench/duplicates.py``
 
 _NEIGHBOURS = 8
 _LAYOUT = 0.85  # inner product of layouts below which nothing is compared
@@ -61,8 +60,7 @@ _CHUNK = 64  # pairs aligned at a time
 _CONTRADICTION_WEIGHT = 1.5
 _COLOUR_FREE, _COLOUR_WEIGHT = 0.06, 4.0
 _SMALL = 32
-_THREADS = 2
-"""More would only wait for the interpreter: the arrays are small."""
+_THREADS = 2  # more would only wait for the interpreter: the arrays are small
 
 Places = NDArray[np.int64]
 
@@ -102,13 +100,9 @@ def near_duplicates(
     alone is compared with different photos. A photo is compared with the 8 nearest by layout, so
     not all pairs are listed among many copies of one picture.
 
-    Parameters
-    ----------
-    known
-        The signatures of all readable photos among `photos`; other signatures are ignored.
-    similar
-        The least similarity, 0 to 1: the share of the texture that is the same in both, minus
-        contradictions in the middle and colours that no single recolouring explains.
+    - `known`: the signatures of all readable photos among `photos`; other signatures are ignored
+    - `similar`: the least similarity, 0 to 1: the share of the texture that is the same in both,
+      minus contradictions in the middle and colours that no single recolouring explains
     """
     copies: dict[str, list[str]] = {}
     for photo in photos:
@@ -189,10 +183,8 @@ def _align(
 
 
 def _fine(known: Signatures, pairs: Places, placed: Floats) -> Floats:
-    """Similarities ``(m,)`` at full size.
-
-    The picture that shows less is warped onto the one that shows more: enlarging blurs.
-    """
+    """Similarities ``(m,)`` at full size."""
+    # The picture that shows less is warped onto the one that shows more: enlarging blurs.
     more = placed[:, 0] * placed[:, 2] >= 1
     pairs = np.where(more[:, None], pairs, pairs[:, ::-1])
     placed = np.where(more[:, None], placed, inverse(placed))

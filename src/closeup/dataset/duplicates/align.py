@@ -59,13 +59,9 @@ def normalise_contrast(pictures: Floats) -> Floats:
 def refine(still: Floats, moved: Floats, placed: Floats, steps: int) -> Floats:
     """Better placements of the pictures `moved` over `still`, both of normalised contrast.
 
-    Parameters
-    ----------
-    still, moved
-        ``(m, s, s)``, as :func:`normalise_contrast` gives.
-    placed
-        ``(m, 4)``: the initial placements. ``(a, t)`` says that the point x of `still`, from -1
-        to 1 across the picture, shows what `moved` shows at ``a * x + t``.
+    - `still`, `moved`: ``(m, s, s)``, as :func:`normalise_contrast` gives
+    - `placed`: ``(m, 4)``: the initial placements. ``(a, t)`` says that the point x of `still`,
+      from -1 to 1 across the picture, shows what `moved` shows at ``a * x + t``.
     """
     side = still.shape[1]
     grid = _grid(side)

@@ -53,10 +53,7 @@ def odd_colours(still: Pictures, moved: Pictures, placed: Floats, agreed: Agreem
     two counts, as clipping and loss of colour cannot be undone; a picture that is truly grey is
     only fitted to. Nothing is compared where brightness contradicts (a watermark) or is blown out.
 
-    Parameters
-    ----------
-    placed
-        ``(m, 4)``, see :func:`closeup.dataset.duplicates.align.refine`.
+    - `placed`: ``(m, 4)``, see :func:`closeup.dataset.duplicates.align.refine`
     """
     colour = still.colour
     over, inside = warp(moved.colour, placed)

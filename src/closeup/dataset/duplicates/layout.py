@@ -10,8 +10,7 @@ from closeup.dataset.duplicates.align import downsample
 
 CELLS = 8
 BINS = 8
-LENGTH = CELLS * CELLS * BINS
-"""Numbers in one layout."""
+LENGTH = CELLS * CELLS * BINS  # numbers in one layout
 
 
 def layouts(luma: NDArray[np.uint8]) -> NDArray[np.float16]:
@@ -20,15 +19,9 @@ def layouts(luma: NDArray[np.uint8]) -> NDArray[np.float16]:
     Edges are weighted relative to those nearby and directions have no sign, so that contrast and a
     recoloured background hardly matter.
 
-    Parameters
-    ----------
-    luma
-        ``(n, s, s)`` brightness, `s` even. Each result is independent of the other pictures.
+    - `luma`: ``(n, s, s)`` brightness, `s` even. Each result is independent of the other pictures.
 
-    Returns
-    -------
-    layouts
-        ``(n, 512)`` of unit length, zeros for a blank picture.
+    Returns `layouts`: ``(n, 512)`` of unit length, zeros for a blank picture.
     """
     from scipy import ndimage
 

@@ -20,11 +20,9 @@ from closeup.photos.picture import Picture
 from closeup.photos.reading import read_picture_again
 
 VERSION = 4
-LUMA = 128
-"""Side of the brightness picture, fine enough to distinguish watches in one layout."""
+LUMA = 128  # side of the brightness picture, fine enough to distinguish watches in one layout
 COLOUR = 32
-_AT_ONCE = 32
-"""Photos whose layouts are computed together."""
+_AT_ONCE = 32  # photos whose layouts are computed together
 
 _STAGE = "duplicates"
 

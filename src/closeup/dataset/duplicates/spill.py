@@ -21,13 +21,10 @@ _SLOT = _LUMA + COLOUR * COLOUR * 3
 class Spilled(MutableMapping[str, Signature]):
     """Signatures by sha256, in the order of insertion; the file ends with the object or process.
 
+    - `folder`: where the file is put, without a name where the system allows that
+
     Raises ProjectError from whatever reads or writes: where the file cannot be written, perhaps for
     lack of space.
-
-    Parameters
-    ----------
-    folder
-        Where the file is put, without a name where the system allows that.
     """
 
     def __init__(self, folder: Path) -> None:

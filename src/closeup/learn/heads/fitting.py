@@ -45,27 +45,19 @@ def fit(
 ) -> Fitted:
     """Fit a head on the training part. The same input gives the same head.
 
+    - `kind`: ``"ridge"``: least squares on the classes. ``"logistic"``: multinomial logistic
+      regression. Both choose their penalty, and whether to weight uneven classes, by
+      cross-validation over all folds. ``"mlp"``: one hidden layer, trained on all folds but the
+      first, which chooses the epoch. ``"prototype"``: the nearest class mean.
+    - `embeddings`: ``(n, d)`` float32, one row per close-up
+    - `labels`: n class names; the head's labels are the different ones, sorted
+    - `folds`: ``(n,)`` fold number of each row; no group may straddle two. All the same where there
+      is too little to hold out: then fixed settings are used instead of chosen ones.
+    - `seed`: of the ``mlp``'s initial weights and order of batches; the others do not use it
+    - `blocks`: lengths of the parts that an embedding is put together from; empty for one part
+
     Raises UsageError where the kind is unknown, the lengths differ, or the embeddings have no
     dimension; DatasetError where there are fewer than two labels, or an embedding is not finite.
-
-    Parameters
-    ----------
-    kind
-        ``"ridge"``: least squares on the classes. ``"logistic"``: multinomial logistic regression.
-        Both choose their penalty, and whether to weight uneven classes, by cross-validation over
-        all folds. ``"mlp"``: one hidden layer, trained on all folds but the first, which chooses
-        the epoch. ``"prototype"``: the nearest class mean.
-    embeddings
-        ``(n, d)`` float32, one row per close-up.
-    labels
-        n class names; the head's labels are the different ones, sorted.
-    folds
-        ``(n,)`` fold number of each row; no group may straddle two. All the same where there is
-        too little to hold out: then fixed settings are used instead of chosen ones.
-    seed
-        Of the ``mlp``'s initial weights and order of batches; the others do not use it.
-    blocks
-        Lengths of the parts that an embedding is put together from; empty for one part.
     """
     problem = _problem(embeddings, labels, folds, seed, blocks)
     with single_threaded():
@@ -82,18 +74,13 @@ def cross_probabilities(
 ) -> NDArray[np.float64]:
     """Out-of-fold probabilities: for each row from a head fitted without its fold.
 
+    - `head`: fitted on just these rows; its kind and the settings it chose are used, its weights
+      not
+
+    Returns `probabilities`: ``(n, k)`` in the order of ``head.labels``.
+
     Raises UsageError as :func:`fit`; also where there is but one fold, or the labels are not the
     head's.
-
-    Parameters
-    ----------
-    head
-        Fitted on just these rows; its kind and the settings it chose are used, its weights not.
-
-    Returns
-    -------
-    probabilities
-        ``(n, k)`` in the order of ``head.labels``.
     """
     problem = _problem(embeddings, labels, folds, seed, blocks)
     if not problem.can_hold_out or problem.labels != head.labels:

@@ -86,17 +86,11 @@ class Head:
     def probabilities(self, embeddings: Floats) -> NDArray[np.float64]:
         """A probability for each label.
 
+        - `embeddings`: ``(n, d)``; n may be 0
+
+        Returns `probabilities`: ``(n, k)`` float64, each row sums to 1.
+
         Raises ModelError where the embeddings are not of the length that the head was fitted on.
-
-        Parameters
-        ----------
-        embeddings
-            ``(n, d)``; n may be 0.
-
-        Returns
-        -------
-        probabilities
-            ``(n, k)`` float64, each row sums to 1.
         """
         dim = self.layers[0].weights.shape[1]
         if embeddings.ndim != 2 or embeddings.shape[1] != dim:

@@ -18,11 +18,9 @@ from closeup.learn.heads.spectrum import leading
 
 GRID: tuple[float, ...] = tuple(float(f"{10 ** (e / 2):.2g}") for e in range(-7, 2))
 """The C to choose from: 0.00032 to 3.2 in half decades, ascending."""
-DEFAULT_C = 0.01
-"""For too few photos to choose."""
+DEFAULT_C = 0.01  # for too few photos to choose
 
-MAX_ITERATIONS = 300
-"""A bound on time, not an aim: on real embeddings about 100 are enough."""
+MAX_ITERATIONS = 300  # a bound on time, not an aim: on real embeddings about 100 are enough
 
 
 def fit_logistic(problem: Problem) -> Fitted:
@@ -81,10 +79,7 @@ def _model(C: float) -> Any:
 
 
 def _scores_along_grid(problem: Problem, held: NDArray[np.bool_], balanced: bool) -> list[float]:
-    """Macro-F1 on the held rows for each C, over the classes they have.
-
-    Each fit starts from the solution for the C before, which takes half the time.
-    """
+    """Macro-F1 on the held rows for each C, over the classes they have."""
     rest = problem.only(~held)
     standardise = rest.standardiser()
     train, back = _row_space(standardise(rest.embeddings))

@@ -20,19 +20,16 @@ from closeup.learn.heads.problem import Problem
 HIDDEN = 128
 BATCH = 32
 MAX_EPOCHS = 50
-BLIND_EPOCHS = 20
-"""The number of epochs where there are no validation rows to choose by."""
+BLIND_EPOCHS = 20  # the number of epochs where there are no validation rows to choose by
 LEARNING_RATE = 1e-3
 LOWER_BY, LOWER_AFTER = 0.5, 3
 """The learning rate is halved after this many epochs in a row without a lower validation loss."""
-STOP_AFTER = 8
-"""Training ends after this many epochs without a lower validation loss."""
+STOP_AFTER = 8  # training ends after this many epochs without a lower validation loss
 
 Parameters = list[NDArray[Any]]
 """Weights ``(hidden, d)``, bias ``(hidden,)``, weights ``(k, hidden)``, bias ``(k,)``."""
 
-Rows = tuple[Floats, NDArray[np.int64]]
-"""Standardised embeddings ``(n, d)`` and classes ``(n,)``."""
+Rows = tuple[Floats, NDArray[np.int64]]  # standardised embeddings ``(n, d)`` and classes ``(n,)``
 
 
 def fit_mlp(problem: Problem) -> Fitted:

@@ -103,15 +103,10 @@ def choose(
 ) -> Choice:
     """The weighting and the value of a grid with the best macro-F1, averaged over the folds.
 
-    Parameters
-    ----------
-    grid
-        The setting's name in the table, and its values.
-    scores
-        From the rows held out, and by the keyword `balanced` whether to balance the classes, to
-        macro-F1 for each value.
-    prefer_last
-        Of equally good values, take the last one, not the first.
+    - `grid`: the setting's name in the table, and its values
+    - `scores`: from the rows held out, and by the keyword `balanced` whether to balance the
+      classes, to macro-F1 for each value
+    - `prefer_last`: of equally good values, take the last one, not the first
     """
     name, values = grid
     best: tuple[float, Choice] | None = None
@@ -133,10 +128,7 @@ def choose(
 def class_f1(tallies: Values) -> Values:
     """``(m, k)`` F1 of each class, NaN for one that does not occur.
 
-    Parameters
-    ----------
-    tallies
-        ``(m, 3, k)``: right answers, occurrences and answers of each class.
+    - `tallies`: ``(m, 3, k)``: right answers, occurrences and answers of each class
     """
     right, occurs, answered = tallies[:, 0], tallies[:, 1], tallies[:, 2]
     scores = np.full(right.shape, np.nan)

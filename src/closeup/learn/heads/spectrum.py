@@ -11,14 +11,9 @@ Matrix = NDArray[np.float64]
 def leading(product: Matrix, least: float, most: int = 0) -> tuple[Matrix, Matrix]:
     """The eigenvalues ``(r,)``, ascending, and eigenvectors ``(n, r)`` of a symmetric matrix.
 
-    Parameters
-    ----------
-    product
-        ``(n, n)``, positive semi-definite; may be overwritten.
-    least
-        Eigenvalues up to this share of the largest are left out: maybe all, where that is 0.
-    most
-        The number of the largest to find, which is quicker; 0 for all.
+    - `product`: ``(n, n)``, positive semi-definite; may be overwritten
+    - `least`: eigenvalues up to this share of the largest are left out: maybe all, where that is 0
+    - `most`: the number of the largest to find, which is quicker; 0 for all
     """
     from scipy.linalg import eigh
 
