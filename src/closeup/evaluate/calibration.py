@@ -1,13 +1,9 @@
 """How reliable the probabilities are: temperature scaling, and the calibration error that remains.
 
-A temperature divides the logits (Guo et al. 2017, "On Calibration of Modern Neural Networks"); it
-changes the confidence of the answers, never the answers. It is fitted on out-of-fold
-probabilities, so that no photo is used to calibrate a head that has seen it.
-
-The expected calibration error of a few hundred photos is far from 0 even where the probabilities
-are exactly right, because each bin holds few of them (Bröcker and Smith 2007; Kumar et al. 2019).
-It is therefore given with its *floor*, what perfect calibration would show for the same
-confidences, and with an interval that allows for the bias.
+A temperature divides the logits (Guo et al. 2017) and never changes the answers. The expected
+calibration error of a few hundred photos is far from 0 even where the probabilities are right
+(Bröcker and Smith 2007; Kumar et al. 2019), so it is given with its *floor*, what perfect
+calibration would show for the same confidences, and with an interval that allows for the bias.
 """
 
 from __future__ import annotations

@@ -79,8 +79,7 @@ def score_folds(
     """
     true, answer = predictions.true, predictions.answer
     by_fold = [macro_f1(true[folds == f], answer[folds == f]) for f in np.unique(folds)]
-    answers = [predictions.labels[i] for i in answer]
-    pooled = macro_f1_interval(predictions.truth, answers, predictions.groups, seed=seed)
+    pooled = macro_f1_interval(predictions, seed=seed)
     error = float(np.std(by_fold, ddof=1) / np.sqrt(len(by_fold)))
     return pooled, float(np.mean(by_fold)), error
 

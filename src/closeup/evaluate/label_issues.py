@@ -1,20 +1,12 @@
 """Labels that may be wrong, according to heads that never saw the photo.
 
-Confident learning (Northcutt, Jiang and Chuang 2021) counts a photo against its label where
-another class reaches the probability that is usual for photos of that class. That finds wrong
-labels where the head is good; a weak head is often confident and mistaken, and then most such
-photos are labelled correctly.
-
-Label issues are therefore chosen and sorted by how likely the label is wrong. The model: a share e
-of the labels was replaced by any of the k - 1 others, and the heads are right about the rest except
-for their temperature. If p is the tempered out-of-fold probability of the given label, that label
-is seen with probability ``(1 - e) p + e (1 - p) / (k - 1)``. The share and the temperature are
-fitted by maximum likelihood, and the label is wrong with the second term's part of the sum. A
-softmax of one temperature has no other way to explain labels that it finds all but impossible, so
-a very weak head sees somewhat more wrong labels than there are.
-
-``python -m bench.trust`` measures how reliable the list is on your own photos: it changes some
-labels on purpose, and counts which of them are found.
+Confident learning (Northcutt, Jiang and Chuang 2021) is often mistaken where the head is weak, so
+label issues are chosen by a model: a share e of the labels was replaced by any of the k - 1 others,
+and the heads are right about the rest except for their temperature. If p is the tempered
+out-of-fold probability of the given label, that label is seen with probability
+``(1 - e) p + e (1 - p) / (k - 1)``. Share and temperature are fitted by maximum likelihood, and the
+label is wrong with the second term's part of the sum. A very weak head sees somewhat more wrong
+labels than there are; ``python -m bench.trust`` measures how reliable the list is.
 """
 
 from __future__ import annotations

@@ -1,13 +1,10 @@
 """Would more photos help? The score against the number of photos, extrapolated.
 
-Heads with the settings already chosen are fitted on growing shares of the training part, classes in
-proportion and groups whole, and evaluated on the photos of the fold that was held out; the test
-part is not touched. A power law ``a - b * n ** -c`` (Cortes et al. 1994; Hestness et al. 2017) is
-fitted to the macro-F1 at n photos a class, and extrapolated a little.
-
-The interval comes from drawing repeats, whole groups and the weights of the sizes anew and fitting
-each time. It cannot know that new photos may be of another kind, and nothing is claimed beyond
-four times the number of photos.
+Heads with the settings already chosen are fitted on growing shares of the training part and
+evaluated on held-out folds; the test part is not touched. A power law ``a - b * n ** -c`` (Cortes
+et al. 1994; Hestness et al. 2017) is fitted to the macro-F1 at n photos a class. The interval comes
+from drawing repeats, whole groups and the weights of the sizes anew; it cannot know that new photos
+may be of another kind, and nothing is claimed beyond four times the number of photos.
 """
 
 from __future__ import annotations
@@ -135,10 +132,12 @@ def learning_curve(
     repeats = repeats or (REPEATS if len(task.labels) < MANY else REPEATS // 2)
     problem = _problem(task, gain, repeats, seed)
     k = len(problem.labels)
+    member, count = members(task.groups)
     jobs = []
     for repeat in range(repeats):
         numbers = grouped_folds(list(task.labels), list(task.groups), FOLDS, seed + repeat)
-        order = _order(task.groups, seed + repeat)
+        # The groups in random order, their rows together.
+        order = np.random.default_rng(seed + repeat).permutation(count)[member].astype(np.float64)
         jobs += [(share, numbers, order) for share in SHARES]
     with single_threaded():
         answered = list(
@@ -173,12 +172,6 @@ def _problem(task: LearningTask, gain: float, repeats: int, seed: int) -> Proble
     return Problem(task.embeddings, labels, classes, folds, tuple(task.blocks), seed)
 
 
-def _order(groups: Sequence[str], seed: int) -> Values:
-    """``(n,)`` the turn of each row: the groups in random order, their rows together."""
-    member, count = members(groups)
-    return np.random.default_rng(seed).permutation(count)[member].astype(np.float64)
-
-
 def _answers(
     head: Head, problem: Problem, job: tuple[float, NDArray[np.int64], Values]
 ) -> tuple[float, NDArray[np.int64]]:
@@ -190,7 +183,8 @@ def _answers(
         held = numbers == number
         rows = ~held & _first(order, problem.classes, ~held, share)
         used.append(int(rows.sum()))
-        part = replace(problem, folds=_two(rows)).only(rows)
+        # For heads that hold some rows out while they are fitted: every fifth.
+        part = replace(problem, folds=(rows.cumsum() % 5 > 0).astype(np.int64)).only(rows)
         fitted = KINDS[head.kind].refit(part, dict(head.chosen))
         answers[held] = fitted.probabilities(problem.embeddings[held]).argmax(axis=1)
     return float(np.mean(used)), answers
@@ -204,11 +198,6 @@ def _first(order: Values, classes: NDArray[np.int64], free: Rows, share: float) 
         turns = np.unique(order[mine])
         chosen |= mine & (order <= turns[max(1, round(share * len(turns))) - 1])
     return chosen
-
-
-def _two(rows: Rows) -> NDArray[np.int64]:
-    """Fold numbers for heads that hold some rows out while they are fitted: every fifth."""
-    return (rows.cumsum() % 5 > 0).astype(np.int64)
 
 
 def _scores(

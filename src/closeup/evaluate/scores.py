@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from closeup.core.errors import DatasetError, UsageError
 from closeup.core.types import Result
 from closeup.evaluate.bootstrap import Interval, Values, interval, resampled_sums, share_interval
+from closeup.evaluate.predictions import Predictions
 from closeup.learn.heads.problem import class_f1, mean_f1
 
 RESAMPLES = 2000
@@ -179,24 +180,11 @@ def paired_difference(
     return Difference(point_a, point_b, interval(delta, drawn, len(set(groups)), widest))
 
 
-def macro_f1_interval(
-    truth: Sequence[str],
-    answers: Sequence[str],
-    groups: Sequence[str],
-    *,
-    seed: int = 0,
-    resamples: int = RESAMPLES,
-) -> Interval:
-    """Macro-F1 of n answers, over the classes that occur in `truth`, with its interval.
-
-    Raises UsageError where the lengths differ; DatasetError where there is no answer.
-    """
-    if not len(truth):
-        raise DatasetError("there are no answers to score")
-    _check_lengths(truth, answers=answers, groups=groups)
-    k, true, answer = _positions(truth, answers)
-    tallies = _resampled(tally(true, answer, k), groups, seed, resamples)
-    return _interval(tallies, mean_f1, len(set(groups)))
+def macro_f1_interval(predictions: Predictions, *, seed: int = 0) -> Interval:
+    """Macro-F1 over the classes that occur, with its interval; every true label is known."""
+    table = tally(predictions.true, predictions.answer, len(predictions.labels))
+    tallies = _resampled(table, predictions.groups, seed, RESAMPLES)
+    return _interval(tallies, mean_f1, len(set(predictions.groups)))
 
 
 def tally(

@@ -1,15 +1,11 @@
 """When to answer "I don't know", and what is gained by it.
 
-Two figures decide. The calibrated probability of the answer shows how clearly one class stands out
-among the others. The distance of the embedding from those of the training part shows whether the
-photo belongs to any of the classes at all, which a softmax cannot know.
-
-The distance is one minus the mean cosine to the nearest training embeddings (Sun et al. 2022,
-"Out-of-Distribution Detection with Deep Nearest Neighbors"), after the signed square root that
-evens out bursts in pooled features (Perronnin et al. 2010). Embeddings are not centred: photos out
-of the distribution differ in directions in which the training part does not vary. For the same
-reason the Mahalanobis distance, the relative one of Ren et al. (2021) and cosines about the mean
-do worse (``python -m bench.distances`` compares them). Only the training embeddings are reduced to
+The calibrated probability of the answer shows how clearly one class stands out. The distance of the
+embedding from the training part, which a softmax cannot know, shows whether the photo belongs to
+any class: one minus the mean cosine to the nearest training embeddings (Sun et al. 2022), after a
+signed square root that evens out bursts in pooled features (Perronnin et al. 2010). Embeddings are
+not centred: photos out of the distribution differ in directions in which the training part does not
+vary (``python -m bench.distances`` compares distances). Only the training embeddings are reduced to
 their principal directions; a new embedding is divided by its length before reduction.
 """
 

@@ -85,8 +85,11 @@ def read_card(folder: Path) -> ModelCard:
     try:
         value = json.loads(file.read_text(encoding="utf8"))
         found = value.get("format") if isinstance(value, dict) else None
-        if isinstance(found, int):
-            _check_format(file, found)
+        if isinstance(found, int) and not OLDEST <= found <= FORMAT:
+            reads, hint = f"{OLDEST} to {FORMAT}", "train the model again"
+            if found > FORMAT:
+                reads, hint = str(FORMAT), "upgrade Closeup"
+            raise ModelError(f"{file} has format {found}, this version reads {reads}; {hint}")
         return ModelCard.model_validate(value)
     except ValidationError as err:
         first = err.errors(include_input=False)[0]
@@ -96,16 +99,6 @@ def read_card(folder: Path) -> ModelCard:
         ) from err
     except (OSError, ValueError, RecursionError) as err:
         raise ModelError(f"{file} is damaged: {err}; train the model again") from err
-
-
-def _check_format(file: Path, found: int) -> None:
-    if found > FORMAT:
-        raise ModelError(f"{file} has format {found}, this version reads {FORMAT}; upgrade Closeup")
-    if found < OLDEST:
-        raise ModelError(
-            f"{file} has format {found}, this version reads {OLDEST} to {FORMAT}; "
-            "train the model again"
-        )
 
 
 def check_files(folder: Path, card: ModelCard) -> None:

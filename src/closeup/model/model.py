@@ -168,18 +168,19 @@ class Model:
         sources = iter(photos)
         while chunk := list(islice(sources, CHUNK)):
             with one_blas_thread():
-                answers = list(self._predict_chunk(chunk, _AnswerOptions(top_k, always, nearest)))
+                answers = list(self._predict_chunk(chunk, top_k, always, nearest))
             yield from answers
 
     def _predict_chunk(
-        self, chunk: Sequence[Source], options: _AnswerOptions
+        self, chunk: Sequence[Source], top_k: int, always: bool, nearest: int
     ) -> Iterator[Prediction]:
         read = dict(enumerate(ordered_map(_read, chunk)))
         pictures = {n: item for n, item in read.items() if isinstance(item, Picture)}
         crops = {n: self._closeups(str(n), pictures[n], found)
                  for n, found in self._detections(pictures).items()}  # fmt: skip
         vectors = self._features([(pictures[n], mine) for n, mine in crops.items()])
-        answers = {n: tuple(self._answer(crop, next(vectors), options) for crop in mine)
+        asked = top_k, always, nearest
+        answers = {n: tuple(self._answer(crop, next(vectors), *asked) for crop in mine)
                    for n, mine in crops.items()}  # fmt: skip
         for place, source in enumerate(chunk):
             name, item = str(source) if isinstance(source, str | Path) else "", read[place]
@@ -235,32 +236,23 @@ class Model:
         found = self._detector.detect(pictures.values(), floor=FLOOR)
         return {n: as_rows(str(n), many) for n, many in zip(pictures, found, strict=True)}
 
-    def _answer(self, crop: Crop, vector: Floats, options: _AnswerOptions) -> Answer:
+    def _answer(self, crop: Crop, vector: Floats, top_k: int, always: bool, nearest: int) -> Answer:
         shares = self._head.probabilities(vector[None])
         row = shares[0]
         order = np.argsort(-row, kind="stable")
-        top = tuple((self.labels[i], float(row[i])) for i in order[: options.top_k])
+        top = tuple((self.labels[i], float(row[i])) for i in order[:top_k])
         (reason,) = [""] if self._rule is None else self._rule.reasons(shares, vector[None])
         likely: tuple[str, ...] = ()
         if self._likely is not None:
             among = prediction_sets(shares, self._likely)[0]
             likely = tuple(self.labels[i] for i in order if among[i])
         alike: tuple[Neighbour, ...] = ()
-        if options.nearest and self._rule is not None and self._known is not None:
-            alike = neighbours(self._rule, self._known, vector, options.nearest)
-        reason = "" if options.always else reason
+        if nearest and self._rule is not None and self._known is not None:
+            alike = neighbours(self._rule, self._known, vector, nearest)
+        reason = "" if always else reason
         label = UNKNOWN if reason else top[0][0]
         return Answer(crop.box, crop.category, crop.score, label, float(row[order[0]]), top,
                       reason, likely, alike)  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class _AnswerOptions:
-    """What an answer is to hold."""
-
-    top_k: int
-    always: bool
-    nearest: int
 
 
 def _read(source: Source) -> Picture | PhotoError:

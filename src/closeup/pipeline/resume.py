@@ -15,17 +15,14 @@ from collections.abc import Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
 from closeup.core.project import Project
 from closeup.core.types import Box, Detection, Floats, Photo, PhotoState, values_of
-from closeup.dataset.duplicates import Spilled
+from closeup.dataset.duplicates import Signature, Spilled
 from closeup.dataset.duplicates.signature import VERSION as SIGNATURES_VERSION
-
-if TYPE_CHECKING:
-    from closeup.dataset.duplicates import Signature
 
 V = TypeVar("V")
 FOLDER = "unfinished"
@@ -167,11 +164,6 @@ class Unfinished:
 def _after(found: Mapping[str, V], count: int) -> dict[str, V]:
     """All but the first `count` of a mapping that only grows."""
     return {name: found[name] for name in islice(found, count, None)}
-
-
-def clear(project: Project) -> None:
-    """Remove all parts: the tables hold everything now."""
-    project.remove_folder(FOLDER)
 
 
 def _mark(file: Path) -> list[int]:

@@ -25,7 +25,7 @@ from closeup.networks import Network, find
 from closeup.photos.listing import Entry, list_entries
 from closeup.pipeline.one_pass import Known, Steps, look_at
 from closeup.pipeline.report_page import REPORT_FILE, write_report
-from closeup.pipeline.resume import clear
+from closeup.pipeline.resume import FOLDER
 from closeup.pipeline.reviewed import remember_before, reviewed
 from closeup.pipeline.stages import (
     Job,
@@ -118,7 +118,7 @@ def _job(config: RunConfig, out: Path, progress: Progress) -> Iterator[Job]:
         job = Job(project, config, progress, decisions=read_decisions(out))
         remember_before(job)
         yield job
-        clear(project)
+        project.remove_folder(FOLDER)  # the tables hold everything now
 
 
 def _crop(
@@ -137,9 +137,8 @@ def _crop(
         parent = resolve_categories(network.card, detect.parent)
         changed = detect.model_copy(update={"parent": parent})
         job.config = job.config.model_copy(update={"detect": changed})
-    boxes, needed = None, wanted(job)
-    if detect.boxes:
-        boxes = GivenBoxes(Path(detect.boxes), entries)
+    needed = wanted(job)
+    boxes = GivenBoxes(Path(detect.boxes), entries) if detect.boxes else None
     # The first file of all: a folder without it would be taken for somebody else's.
     job.project.write_config(job.config)
     look(job, entries, replace(needed, detector=network, boxes=boxes))

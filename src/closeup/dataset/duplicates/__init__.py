@@ -40,7 +40,6 @@ from closeup.dataset.duplicates.signature import (
 from closeup.dataset.duplicates.spill import Spilled
 
 __all__ = [
-    "SIMILAR",
     "Pair",
     "Signature",
     "Signatures",
@@ -65,17 +64,9 @@ _THREADS = 2  # more would only wait for the interpreter: the arrays are small
 Places = NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True)
-class _Level:
-    """Align pairs at one size; those of which at least a share agrees go on to the next."""
-
-    side: int
-    steps: int
-    least: float
-
-
-# One copy in a thousand agrees less than 0.62, 0.72 and 0.74.
-_LEVELS = (_Level(16, 8, 0.4), _Level(32, 4, 0.6), _Level(64, 4, 0.55))
+# Sides at which pairs are aligned, steps of alignment, and the least share that must agree to go on
+# to the next. One copy in a thousand agrees less than 0.62, 0.72 and 0.74.
+_LEVELS = ((16, 8, 0.4), (32, 4, 0.6), (64, 4, 0.55))
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,15 +139,15 @@ def similarities(known: Signatures, pairs: Places, progress: Progress = silent) 
     placed, kept = unmoved(len(pairs)), np.arange(len(pairs))
     with one_blas_thread():
         small = _small(known.luma) if len(pairs) else known.luma
-        for level in _LEVELS:
-            pictures = small if level.side <= _SMALL else known.luma
+        for side, steps, least in _LEVELS:
+            pictures = small if side <= _SMALL else known.luma
             chunks = _chunks(kept)
-            work = partial(_align, pictures, pairs, placed, level)
-            stage = f"compare at {level.side}"
+            work = partial(_align, pictures, pairs, placed, side, steps)
+            stage = f"compare at {side}"
             aligned = list(track(threads(work, chunks), stage, len(chunks), progress))
             if aligned:
                 placed[kept] = np.concatenate([part for part, _ in aligned])
-                kept = kept[np.concatenate([agreeing for _, agreeing in aligned]) >= level.least]
+                kept = kept[np.concatenate([agreeing for _, agreeing in aligned]) >= least]
         fine = threads(lambda part: _fine(known, pairs[part], placed[part]), _chunks(kept))
         found[kept] = np.concatenate([np.zeros(0, np.float32), *fine])
     return found
@@ -173,12 +164,12 @@ def _small(luma: Bytes) -> Bytes:
 
 
 def _align(
-    pictures: Bytes, pairs: Places, placements: Floats, level: _Level, rows: Places
+    pictures: Bytes, pairs: Places, placements: Floats, size: int, steps: int, rows: Places
 ) -> tuple[Floats, Floats]:
     """Better placements of these rows of the pairs, and the share of each pair that agrees."""
     pairs, placed = pairs[rows], placements[rows]
-    still, moved = (downsample(pictures[pairs[:, side]], level.side) for side in (0, 1))
-    placed = refine(normalise_contrast(still), normalise_contrast(moved), placed, level.steps)
+    still, moved = (downsample(pictures[pairs[:, side]], size) for side in (0, 1))
+    placed = refine(normalise_contrast(still), normalise_contrast(moved), placed, steps)
     return placed, agreement(still, moved, placed).agreeing
 
 
