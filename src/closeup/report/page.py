@@ -89,7 +89,9 @@ def page_template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(percent=percent, duration=duration, score=score, count=count)
+    environment.filters.update(
+        percent=percent, duration=duration, score="{:.3f}".format, count=count
+    )
     return environment.get_template("page.html")
 
 
@@ -199,11 +201,6 @@ def count(number: int) -> str:
     '12,345'
     """
     return f"{number:,}"
-
-
-def score(value: float) -> str:
-    """A score from 0 to 1 with three decimals."""
-    return f"{value:.3f}"
 
 
 def duration(seconds: float) -> str:

@@ -24,8 +24,6 @@ LUMA = 128  # side of the brightness picture, fine enough to distinguish watches
 COLOUR = 32
 _AT_ONCE = 32  # photos whose layouts are computed together
 
-_STAGE = "duplicates"
-
 Bytes = NDArray[np.uint8]
 Signature = tuple[Bytes, Bytes]
 """Brightness and colour of one photo, as rows of :class:`Signatures`; its layout follows."""
@@ -130,7 +128,7 @@ def signatures(
     def lay_out(places: list[int]) -> None:
         layout[places] = layouts(luma[places])
 
-    for place, made in track(ordered_map(make, missing), _STAGE, len(missing), progress):
+    for place, made in track(ordered_map(make, missing), "duplicates", len(missing), progress):
         luma[place], colour[place] = made
     together = [new[start : start + _AT_ONCE] for start in range(0, len(new), _AT_ONCE)]
     for _ in ordered_map(lay_out, together):
