@@ -16,7 +16,7 @@ def photo(name: str, sha256: str = "", group: str = "", label: str = "x") -> Pho
 def test_no_photos() -> None:
     grouping = group_photos([])
     assert grouping.group_of == {}
-    assert grouping.conflicts == grouping.notes == ()
+    assert grouping.conflicts == ()
 
 
 def test_unreadable_and_different_photos_stand_alone() -> None:
@@ -68,5 +68,5 @@ def test_conflicts() -> None:
     (conflict,) = find_conflicts(photos)
     assert conflict.photo_ids == ("a", "b", "c")
     assert conflict.labels == ("x", "y")
-    (note,) = group_photos(photos).notes
+    (note,) = map(str, group_photos(photos).conflicts)
     assert "3 identical photos have different labels (x, y)" in note

@@ -36,11 +36,6 @@ class Grouping:
     group_of: dict[str, str]
     conflicts: tuple[Conflict, ...]
 
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """One sentence for each conflict."""
-        return tuple(map(str, self.conflicts))
-
 
 def group_photos(photos: Sequence[Photo], *, pairs: Iterable[tuple[str, str]] = ()) -> Grouping:
     """The groups of the photos, independent of their order.

@@ -287,7 +287,7 @@ def dataset_stage(
         decided = without_gone(job.decisions, photos.rows)
         together = decided_pairs([(pair.a, pair.b) for pair in pairs.rows], decided)
         grouping = group_photos(labelled(photos.rows, crops.rows), pairs=together)
-        job.notes.extend(grouping.notes)
+        job.notes.extend(map(str, grouping.conflicts))
         job.notes.extend(notes_on(job.decisions, photos.rows, crops.rows))
         facts = [(p.id, p.label, p.split, grouping.group_of[p.id]) for p in photos.rows]
         owners = {(crop.id, crop.photo_id) for crop in crops.rows}
