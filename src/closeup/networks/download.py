@@ -82,12 +82,7 @@ def download(
 
 
 def download_url(
-    url: str,
-    place: Path,
-    *,
-    sha256: str,
-    progress: Progress = silent,
-    offline: bool | None = None,
+    url: str, place: Path, *, sha256: str, progress: Progress = silent, offline: bool | None = None
 ) -> Path:
     """The file at a plain address, downloaded to `place` unless it is there already.
 
@@ -136,11 +131,7 @@ def _fetch(
 
 
 def _transfer(
-    about: HfFileMetadata,
-    place: Path,
-    sha256: str | None,
-    progress: Progress,
-    token: bool | None,
+    about: HfFileMetadata, place: Path, sha256: str | None, progress: Progress, token: bool | None
 ) -> None:
     from huggingface_hub.utils import WeakFileLock, build_hf_headers
 

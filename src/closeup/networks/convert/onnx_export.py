@@ -89,11 +89,7 @@ def export_onnx(
         free = {0: torch.export.Dim.DYNAMIC}
         how = {"dynamo": True, "dynamic_shapes": (free,) * len(example_inputs), "verbose": False}
     try:
-        with (
-            warnings.catch_warnings(),
-            contextlib.redirect_stdout(io.StringIO()),
-            torch.no_grad(),
-        ):
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), torch.no_grad():
             warnings.simplefilter("ignore")
             program = torch.onnx.export(
                 module.eval(),
