@@ -24,18 +24,10 @@ LIGHT = 0.2
 
 
 def augmented(photo: Picture, crop: Crop, number: int) -> Pixels:
-    """A view of a close-up, slightly turned, moved, scaled and otherwise lit.
+    """View `number` of a close-up with pixels: slightly turned, moved, scaled and otherwise lit.
 
-    Mirroring is left out: it would teach that a text or a hand's side does not matter.
-
-    Parameters
-    ----------
-    photo
-        The whole photo.
-    crop
-        Its close-up, with pixels.
-    number
-        Which of its views; each crop and number gives the same view every time.
+    Each crop and number gives the same view every time. Mirroring is left out: it would teach that
+    a text or a hand's side does not matter.
     """
     rng = np.random.default_rng([zlib.crc32(crop.id.encode()), number])
     window = crop.window

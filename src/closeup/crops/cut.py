@@ -38,12 +38,10 @@ def choose(
     threshold: float,
     which: Literal["best", "largest", "all"],
 ) -> list[Detection]:
-    """The detections of one photo that become close-ups.
+    """The detections of one photo that become close-ups, best first.
 
     Parameters
     ----------
-    detections
-        Of one photo, in any order.
     parent
         Wanted categories, ``("any",)`` for all. A detection without a category (from the user's
         own boxes) suits every parent.
@@ -53,11 +51,6 @@ def choose(
         ``best``: the highest score; ``largest``: the largest area; ``all``: every one, except a
         weaker box that overlaps a stronger one by an IoU above 0.6, for detectors name one object
         twice (``clock`` and ``cell phone``).
-
-    Returns
-    -------
-    chosen
-        Best first; empty where nothing suits.
     """
     wanted = frozenset(parent)
     suited = [
@@ -181,8 +174,7 @@ def _squared(inside: Image.Image, side: int) -> Image.Image:
 def cut_covered(photo: Picture, box: Box, window: Box, side: int) -> Image.Image:
     """As :func:`cut_out`, the box painted over in the mean colour of the rest of the photo.
 
-    Where the box is the whole photo, in its own mean colour. What a head still answers rightly
-    then, it knows from something beside the object.
+    Where the box is the whole photo, in its own mean colour.
     """
     width, height = photo.size
     x1, y1 = max(0, math.floor(box.x1)), max(0, math.floor(box.y1))
@@ -224,8 +216,7 @@ def find_crops(
     """The close-ups of every photo: at least one row each, in the order of `photos`.
 
     An unreadable photo is ``unreadable`` with the photo's reason; for the others see
-    :func:`closeups_of`. ``detections_by_photo`` maps a photo's id to its detections; a photo that
-    is absent from it has none.
+    :func:`closeups_of`. ``detections_by_photo`` is by the photo's id and may lack some.
     """
     crops = []
     for photo in photos:
@@ -250,14 +241,8 @@ def closeups_of(
     Without a suitable box it is ``not_found``: with ``on_miss="photo"`` the whole photo stands in
     (`stand_in` is True), with ``"drop"`` there are no pixels and `file` is ``""``.
 
-    Parameters
-    ----------
-    name
-        The photo's id and label.
-    size
-        Width and height of the upright photo, in pixels.
-    detections
-        Boxes in pixels of the upright photo; what lies outside it is cut off.
+    `name` is the photo's id and label, `size` its width and height in pixels. The part of a
+    detection's box that lies outside the photo is cut off.
     """
     whole = Box(0, 0, *size)
     visible = []

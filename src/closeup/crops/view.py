@@ -60,12 +60,7 @@ class View:
     def show(self, picture: Picture, crop: Crop, spec: InputSpec) -> Pixels | Image.Image:
         """The square RGB picture that a network with the input `spec` is given.
 
-        Parameters
-        ----------
-        picture
-            The whole photo, upright.
-        crop
-            A close-up of it with pixels (``side > 0``); boxes and windows in pixels of the photo.
+        `picture` is the whole upright photo, `crop` a close-up of it with pixels (``side > 0``).
         """
         if self.number:
             return augment.augmented(picture, crop, self.number)
@@ -86,10 +81,7 @@ def views_of(choice: str) -> tuple[View, ...]:
 
 
 def _whole(picture: Picture, spec: InputSpec, covered: Box | None) -> Image.Image:
-    """The whole photo on a grey square.
-
-    A large photo is taken from its smaller copy, where that has as many pixels as the input.
-    """
+    """The whole photo on a grey square; from its smaller copy where that has enough pixels."""
     small, factor = picture.small
     if factor > 1 and max(small.size) >= max(spec.width, spec.height):
         picture = Picture(small)

@@ -51,8 +51,7 @@ def add_onnx(
         ``detr``: a picture and ``orig_target_sizes`` go in; ``labels``, ``boxes`` and ``scores``
         come out.
     classes
-        ``coco80``, ``coco91``, a text file with a name per line, names separated by commas, or a
-        sequence of names.
+        See :func:`class_names`; a sequence is taken as it is.
     overrides
         How the input differs from the family's usual one; the size is read from the graph, and
         must be given where the graph leaves it free.
@@ -116,21 +115,16 @@ def add_checkpoint(
         The architecture's name in one of these libraries.
     args
         Keyword arguments for building it, such as ``{"pad_type": "same"}``.
-    overrides
-        How the input differs from the one that the framework states for the architecture.
-    about
-        Further fields of the card: ``licence``, ``source``, ``description``, ``trained_on``.
+    overrides, about
+        As for :func:`add_onnx`; the usual input is the one that the framework states.
 
     Raises
     ------
     UsageError
         Where not exactly one architecture is given, or it cannot be built like this.
-    NetworkDamaged
-        Where the file holds no weights, or not those of the architecture.
-    NetworkMissing
-        Where PyTorch is absent.
     NetworkError
-        Where the export fails.
+        Where the file does not hold the architecture's weights (NetworkDamaged), PyTorch is
+        absent (NetworkMissing) or the export fails.
     """
     check_name(name)
     if bool(timm) == bool(torchvision):
@@ -156,14 +150,11 @@ def add_checkpoint(
 
 
 def class_names(classes: str | Sequence[str]) -> tuple[str, ...]:
-    """A detector's class names, in its own order, from what the user gave; see :func:`add_onnx`.
+    """A detector's class names, in its own order.
 
-    An empty line in a file, or nothing between two commas, is an unused number.
-
-    Raises
-    ------
-    UsageError
-        Where there is no name, or one appears twice.
+    `classes` is ``coco80``, ``coco91``, a text file with a name per line, or names separated by
+    commas. An empty line, or nothing between two commas, is an unused number. Raises UsageError
+    where there is no name, or one appears twice.
     """
     if not isinstance(classes, str):
         names = tuple(classes)

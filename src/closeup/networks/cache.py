@@ -1,8 +1,5 @@
-"""Networks on disk: a folder with ``card.json`` and ``graph.onnx``.
-
-The same two files make up a network in the cache (``CACHE/networks/NAME``), in the package
-(``networks/builtin/NAME``) and in a model folder. In the cache, the weights that a backbone's graph
-was made from are kept too, for fine-tuning.
+"""Networks on disk: a folder with ``card.json`` and ``graph.onnx``, in the cache, the package or a
+model folder. The cache also keeps the weights of a backbone, for fine-tuning.
 """
 
 from __future__ import annotations
@@ -61,12 +58,7 @@ def measured(file: Path) -> dict[str, Any]:
 
 
 def load(folder: Path, *, verify: bool = True) -> Network:
-    """The network in `folder`.
-
-    Parameters
-    ----------
-    verify
-        Check the graph's hash too, not only its size.
+    """The network in `folder`; `verify` checks the graph's hash too, not only its size.
 
     Raises
     ------
@@ -124,16 +116,14 @@ def save(card: Card, graph_file: Path, folder: Path) -> Network:
     """Write a network's folder: a copy of `graph_file`, the card, and the weights if there are any.
 
     Weights are copied from beside `graph_file`, under the name that the card's origin gives;
-    without them the network can be used, but not fine-tuned.
-
-    The folder appears whole or not at all. It replaces an existing one unless that holds the very
-    same network, so that what another process is reading stays in place. The card's `sha256` and
-    `bytes` must be those of `graph_file`.
+    without them the network can be used, but not fine-tuned. The folder appears whole or not at
+    all. It replaces an existing one unless that holds the very same network, so that what another
+    process is reading stays in place.
 
     Raises
     ------
     NetworkDamaged
-        Where the card's hash is not the file's.
+        Where the card's `sha256` and `bytes` are not those of `graph_file`.
     NetworkError
         Where the folder cannot be written.
     """
@@ -182,8 +172,8 @@ def _swap(new: Path, folder: Path, work: Path) -> None:
 def installed() -> list[Network]:
     """The networks that need no download, by name: those in the cache and the package's own.
 
-    A network in the cache hides the package's one of the same name. A damaged folder is left out
-    and logged; hashes are not checked.
+    One in the cache hides the package's of the same name. A damaged folder is left out and logged;
+    hashes are not checked.
     """
     found: dict[str, Network] = {}
     for base in (networks_folder(), BUILTIN):

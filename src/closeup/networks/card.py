@@ -16,13 +16,8 @@ Family = Literal["yolox", "picodet", "detr", "rcnn", "embedding"]
 class Origin(BaseModel):
     """The PyTorch module that a backbone's graph was exported from, so that it can be fine-tuned.
 
-    Attributes
-    ----------
-    framework, architecture, args
-        What built it.
-    weights, sha256
-        Its state dict beside the graph, without the classifier, and that file's hash. A folder that
-        only predicts (a model's) does not have it.
+    `weights` is its state dict beside the graph, without the classifier, and `sha256` that file's
+    hash. A folder that only predicts (a model's) does not have the file.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -46,8 +41,8 @@ class Card(BaseModel):
         output is ``(n, dim)`` float32.
     graph, sha256, bytes
         The ONNX file beside the card, its hash and size.
-    input, batch
-        What to feed; `batch` is the graph's fixed batch size, or 0 where it is free.
+    batch
+        The graph's fixed batch size, or 0 where it is free.
     classes
         A detector's category names in its own order; ``""`` marks an unused number.
     dim, blocks
@@ -59,8 +54,6 @@ class Card(BaseModel):
         Measured figures, name to value.
     made_with
         Versions and the command that made the graph.
-    origin
-        The PyTorch module behind a backbone; None where there is none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -1,8 +1,7 @@
 """Fetch one file from a model hub: resumed where it broke off, checked, put in place at once.
 
-huggingface_hub finds the file (endpoint, mirrors, proxies, token) and makes the connection. Its own
-``hf_hub_download`` checks no hash, deletes a half-received file when the process ends, and gives up
-the last ten megabytes each time a connection drops, hence the loop here.
+huggingface_hub finds the file and makes the connection. Its own ``hf_hub_download`` checks no hash
+and loses what it has received when the process ends.
 """
 
 from __future__ import annotations
@@ -63,8 +62,7 @@ def download(
     Raises
     ------
     NetworkMissing
-        Where the file is not on disk, and the hub cannot be reached or does not have it, or it
-        cannot be written.
+        Where the file is neither on disk nor downloadable, or cannot be written.
     NetworkDamaged
         Where the content's hash is wrong, on disk or after a download.
     """

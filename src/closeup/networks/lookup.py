@@ -20,8 +20,6 @@ def find(
 
     Parameters
     ----------
-    kind
-        What it must be.
     progress
         Called with the bytes done and the total while weights are downloaded.
     offline
@@ -30,14 +28,12 @@ def find(
     Raises
     ------
     UsageError
-        Where the network is of the other kind.
+        Where the network is not of this `kind`.
     NetworkMissing
         Where it is unknown, or its weights or PyTorch are not available; the message says where to
         put the file by hand and which networks are here.
-    NetworkDamaged
-        Where what is on disk is not what its card says.
     NetworkError
-        Where the conversion fails.
+        Where its folder is damaged (NetworkDamaged), or the conversion fails.
     """
     check_name(name)
     base, variant = split_name(name) if kind == "backbone" else (name, None)

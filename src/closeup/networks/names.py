@@ -44,10 +44,7 @@ ALIASES: Mapping[str, TimmName] = MappingProxyType(
 
 
 def known() -> dict[str, Kind]:
-    """The short names of the networks that can be downloaded and converted, with their kinds.
-
-    Every timm architecture is the name of a backbone too.
-    """
+    """The short names of the networks that can be downloaded and converted, with their kinds."""
     from closeup.networks.convert.detectors import DETECTORS
 
     kinds: dict[str, Kind] = dict.fromkeys(DETECTORS, "detector")

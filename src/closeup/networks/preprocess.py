@@ -1,7 +1,6 @@
-"""Turn upright RGB pixels into a network's input, as its card says; and boxes back again.
+"""Turn upright RGB pixels into a network's input, as its card says, and boxes back again.
 
-One function prepares pictures for training, prediction, the exported model and the server, so
-they cannot differ.
+Training, prediction, the exported model and the server share it.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ class InputSpec(BaseModel):
     anchor
         Where a letterboxed picture lies: ``corner`` (top left) or ``centre``.
     pad
-        Grey level 0-255 of the padding, or one level per channel in RGB order.
+        Level 0-255 of the padding in each channel, in RGB order.
     color
         Channel order of the input.
     scale
@@ -151,8 +150,6 @@ def prepare(photo: Pixels | Image.Image | Picture, spec: InputSpec) -> tuple[Flo
     photo
         Upright: ``(height, width, 3)`` uint8 RGB, a PIL image of the same, or a
         :class:`Picture`, whose smaller copy is used where that is large enough.
-    spec
-        What the network expects.
 
     Returns
     -------

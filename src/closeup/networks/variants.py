@@ -2,10 +2,7 @@
 
 ``NAME@stages-320-flip`` is the backbone `NAME` with each feature map's average added to its
 embedding, on pictures of 320 x 320 pixels, averaged with its embedding of the mirrored picture. Any
-of the three may be omitted. The result is an ONNX graph with a card like any other, so that
-whatever runs, caches and ships a backbone needs to know nothing about variants.
-
-Needs the ``onnx`` package, which the PyTorch extra brings.
+of the three may be omitted. Needs the ``onnx`` package, which the PyTorch extra brings.
 """
 
 from __future__ import annotations
@@ -101,16 +98,8 @@ def derive(base: Network, variant: Variant) -> Network:
 def mirror(card: Card, file: Path) -> Card:
     """Let a backbone's graph embed its picture and the mirror image, and give the mean of both.
 
-    Parameters
-    ----------
-    file
-        The graph, with one input ``(n, 3, height, width)`` and one output ``(n, dim)``; it is
-        rewritten.
-
-    Returns
-    -------
-    card
-        The card that fits the new graph.
+    `file`, the graph, has one input ``(n, 3, height, width)`` and one output ``(n, dim)``; it is
+    rewritten. Returns the card that fits the new graph.
     """
     made = _rewrite(card, file, file, Variant(flip=True))
     changes = {"blocks": card.blocks, "made_with": {**card.made_with, "flip": "mean"}}
@@ -162,10 +151,7 @@ def _resize(model: ModelProto, size: int) -> None:
 
 
 def _add_stages(model: ModelProto, output: str, card: Card) -> tuple[str, tuple[int, ...]]:
-    """Prepend the mean of each resolution's last feature map to `output`, but not the smallest's.
-
-    That one is what the embedding is made of, in nearly every network.
-    """
+    """Prepend the mean of each resolution's last feature map, but for the smallest, to `output`."""
     import onnx
     from onnx import helper
 

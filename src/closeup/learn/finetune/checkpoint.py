@@ -22,10 +22,8 @@ class LearningTask:
 
     Attributes
     ----------
-    epoch
-        Number of finished epochs.
-    table
-        One line for each of them.
+    epoch, table
+        Number of finished epochs, and one line for each.
     best, best_score, best_epoch
         Weights of the best epoch so far, and its macro-F1 and negated loss; empty if nothing is
         held out.
@@ -39,13 +37,7 @@ class LearningTask:
 
 
 def save(file: Path, key: str, training: Training, task: LearningTask) -> None:
-    """Write a checkpoint.
-
-    Raises
-    ------
-    ProjectError
-        If the file cannot be written.
-    """
+    """Write a checkpoint; ProjectError if the file cannot be written."""
     from safetensors.torch import save as to_bytes
 
     tensors = {f"model.{name}": t for name, t in training.model.state_dict().items()}
@@ -64,10 +56,8 @@ def save(file: Path, key: str, training: Training, task: LearningTask) -> None:
 def restore(file: Path, key: str, training: Training) -> LearningTask:
     """Load a checkpoint into `training`.
 
-    Returns
-    -------
-    task
-        A new one, with `training` untouched, if the file is missing, damaged or of another key.
+    If the file is missing, damaged or of another key, the task is a new one and `training` is
+    untouched.
     """
     stored = read_keyed(file, key, "pt")
     if stored is None:

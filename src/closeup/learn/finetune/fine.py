@@ -65,15 +65,14 @@ def finetune(
 ) -> Finetuned:
     """Fine-tune `network` on close-ups with PyTorch, on the GPU if there is one.
 
-    On the same machine and number of threads, the same input gives the same result. `work` is
-    written after each epoch, and the same call resumes from there; a finished result is read back.
+    On the same machine and number of threads, the same input gives the same result. The folder
+    `work` is written after each epoch, and the same call resumes from there; a finished result is
+    read back.
 
     Parameters
     ----------
     network
         A backbone in the cache that was converted from PyTorch weights.
-    work
-        A folder for this fine-tuning; other files in it are left alone.
     start
         A head of one layer to start from, fitted on the frozen embeddings of such close-ups; None
         to fit one here.
@@ -245,11 +244,7 @@ def _export(
     work: Path,
     flip: bool,
 ) -> Network:
-    """The trained backbone as a network in `work`; `card` is that of the original one.
-
-    With `flip` its graph also evaluates the mirror image. The weights beside it stay those of the
-    architecture, so that it can be fine-tuned again.
-    """
+    """The trained backbone as a network in `work`; `card` is that of the original one."""
     from closeup.networks import variants
     from closeup.networks.convert import backbones as export
 

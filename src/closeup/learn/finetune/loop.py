@@ -113,11 +113,7 @@ def is_over(task: LearningTask, config: FinetuneConfig) -> bool:
 
 
 def _keep_best(training: Training, task: LearningTask, line: dict[str, float]) -> None:
-    """Keep the weights of the highest macro-F1, and among equals of the lowest loss.
-
-    Late in training answers still improve while the loss, which a few confident mistakes
-    dominate, does not.
-    """
+    """Keep the weights of the highest macro-F1, and among equals of the lowest loss."""
     if "validation_loss" not in line:
         return
     score = (line["validation_macro_f1"], -line["validation_loss"])
@@ -212,8 +208,7 @@ def adapt_norms(
 ) -> None:
     """Recompute the statistics of the batch norms on close-ups (Li et al. 2017, "AdaBN").
 
-    Those of the photos that the backbone was trained on do not suit a new kind of picture. In
-    training every batch is normalised by its own statistics, so a head that was fitted with the
+    In training every batch is normalised by its own statistics, so a head that was fitted with the
     old ones would start with a jump in the loss.
     """
     import torch

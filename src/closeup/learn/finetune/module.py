@@ -1,7 +1,4 @@
-"""The network being trained: a backbone with a linear head, its optimiser and its average.
-
-PyTorch is imported inside the functions.
-"""
+"""The network being trained: a backbone with a linear head, its optimiser and its average."""
 
 from __future__ import annotations
 
@@ -33,14 +30,8 @@ CLIP = 5.0
 class Training:
     """Everything that changes during training.
 
-    Attributes
-    ----------
-    model
-        ``body``, ``drop`` and ``head`` in sequence: from normalised pixels to logits.
-    average
-        The running average of `model`; None if there is none.
-    frozen
-        Layers of `model` that are not trained.
+    `model` is ``body``, ``drop`` and ``head`` in sequence, from normalised pixels to logits;
+    `average` its running average, if any; `frozen` the layers of it that are not trained.
     """
 
     model: nn.Sequential
@@ -112,13 +103,7 @@ def early_layers(body: nn.Module, spec: InputSpec, stride: int) -> tuple[nn.Modu
 
 
 def with_head(body: nn.Module, head: Head, dropout: float) -> nn.Sequential:
-    """`body`, dropout and the only layer of `head` in sequence.
-
-    Raises
-    ------
-    UsageError
-        If the head has several layers.
-    """
+    """`body`, dropout and the only layer of `head` in sequence; UsageError if it has several."""
     from collections import OrderedDict
 
     import torch
@@ -180,10 +165,7 @@ def set_rates(scheduler: CosineLRScheduler, step: int) -> float:
 def to_input(pictures: Sequence[Pixels], spec: InputSpec, device: str) -> Tensor:
     """``(n, 3, h, w)`` float32, as :func:`closeup.networks.preprocess.prepare` would give them.
 
-    Parameters
-    ----------
-    pictures
-        ``(h, w, 3)`` uint8 RGB of the network's size.
+    `pictures` are ``(h, w, 3)`` uint8 RGB of the network's size.
     """
     import torch
 

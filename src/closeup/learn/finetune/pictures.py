@@ -1,10 +1,7 @@
 """Close-ups for training: cut once, kept small, augmented anew in every epoch.
 
-Only training rows are augmented. Held-out rows are exactly what
-:func:`closeup.networks.preprocess.prepare` gives.
-
-The augmentation is our own because torchvision's v2 transforms draw from PyTorch's global random
-state, so that pictures made in several threads are not reproducible.
+The augmentation is our own because torchvision's draws from PyTorch's global random state, so that
+pictures made in several threads would not be reproducible.
 """
 
 from __future__ import annotations
@@ -38,12 +35,7 @@ _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.B
 def closeups_of(photos: Mapping[str, Photo], crops: Sequence[Crop]) -> list[Closeup]:
     """The close-up of each crop, to be cut from its photo on demand.
 
-    Parameters
-    ----------
-    photos
-        By id; every crop's photo is among them.
-    crops
-        Those with pixels (``side > 0``).
+    `photos` are by id, and hold that of every crop; `crops` have pixels (``side > 0``).
     """
 
     def one(crop: Crop) -> Closeup:
@@ -83,12 +75,8 @@ class Pictures:
     ) -> Pictures:
         """Make every canvas once.
 
-        Parameters
-        ----------
-        exact
-            For each close-up, whether it is held out.
-        kept_bytes
-            Maximum bytes to keep; canvases beyond that are made again when needed.
+        `exact` says for each close-up whether it is held out. Canvases beyond `kept_bytes` are made
+        again when needed.
         """
         digest = hashlib.sha256()
         kept: list[Pixels | None] = []
@@ -132,15 +120,10 @@ def _canvas(pixels: Pixels, spec: InputSpec, exact: bool) -> Pixels:
 def augment(
     canvas: Pixels, spec: InputSpec, rng: np.random.Generator, config: FinetuneConfig
 ) -> Pixels:
-    """Crop, rotate, mirror and tint a canvas at random.
+    """Crop, rotate, mirror and tint a canvas at random: ``(spec.height, spec.width, 3)`` uint8.
 
     A single resampling does all of the geometry and a single matrix all of the colour, which is
     fast and keeps pictures sharp.
-
-    Returns
-    -------
-    pixels
-        ``(spec.height, spec.width, 3)`` uint8.
     """
     picture = Image.fromarray(canvas).transform(
         (spec.width, spec.height),

@@ -48,13 +48,7 @@ class Finetuned:
 
 
 def write(work: Path, key: str, found: Finetuned) -> None:
-    """Write everything except the network, which has its own folder.
-
-    Raises
-    ------
-    ProjectError
-        If the folder cannot be written.
-    """
+    """Write everything except the network, which has its own folder; ProjectError if that fails."""
     from safetensors.numpy import save
 
     facts = {"key": key, "labels": found.head.labels, "chosen": found.head.settings(),

@@ -1,7 +1,4 @@
-"""Turn a PyTorch backbone into an ONNX graph with its card; download one from timm.
-
-PyTorch, timm and torchvision are imported inside the functions.
-"""
+"""Turn a PyTorch backbone into an ONNX graph with its card; download one from timm."""
 
 from __future__ import annotations
 
@@ -65,10 +62,7 @@ class Backbone:
 def build(architecture: Architecture, overrides: InputOverrides) -> Backbone:
     """A backbone with random weights, without its classifier.
 
-    Raises
-    ------
-    UsageError
-        Where the framework has no such network, or it does not take these arguments.
+    Raises UsageError where the framework has no such network, or it does not take the arguments.
     """
     builder = _build_timm if architecture.framework == "timm" else _build_torchvision
     return builder(architecture, overrides)
@@ -174,12 +168,8 @@ def export_backbone(
     """Write ``graph.onnx`` and the weights into `folder` and return the card.
 
     The graph's input is ``image`` ``(n, 3, height, width)``, its output ``embedding``
-    ``(n, dim)``. It is run on random pixels and must agree with PyTorch to 1e-3 relative.
-
-    Raises
-    ------
-    NetworkError
-        Where the export fails or the graph's output is not PyTorch's.
+    ``(n, dim)``. It is run on random pixels and must agree with PyTorch to 1e-3 relative; raises
+    NetworkError where it does not, or the export fails.
     """
     import torch
 
@@ -254,18 +244,9 @@ def _save_origin(backbone: Backbone, folder: Path) -> Origin:
 def convert_timm(name: str, folder: Path, progress: Progress, offline: bool | None) -> Card:
     """Write the graph of a timm backbone into `folder` and return its card.
 
-    Parameters
-    ----------
-    name
-        One of :data:`closeup.networks.names.ALIASES`, or any timm name, with the tag of its
-        weights or without.
-
-    Raises
-    ------
-    NetworkMissing
-        Where PyTorch is absent, timm has no such network, or its weights cannot be downloaded.
-    NetworkError
-        Where the export fails.
+    `name` is one of :data:`closeup.networks.names.ALIASES`, or any timm name, with the tag of its
+    weights or without. Raises NetworkMissing where PyTorch, the name or the weights cannot be had,
+    NetworkError where the export fails.
     """
     need_torch(f"converting {name}")
     source = ALIASES.get(name) or _any_timm(name)

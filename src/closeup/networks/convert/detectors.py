@@ -1,7 +1,4 @@
-"""Detectors by name: their weights, turned into an ONNX graph with its card.
-
-PyTorch, torchvision and transformers are imported inside the functions.
-"""
+"""Detectors by name: their weights, turned into an ONNX graph with its card."""
 
 from __future__ import annotations
 
@@ -27,14 +24,8 @@ UNVERIFIED = "not verified on real weights"
 class DetectorRecipe:
     """Where a detector comes from.
 
-    Attributes
-    ----------
-    framework
-        Where its architecture comes from.
-    source
-        The hub repository of its weights; for torchvision the name of its builder.
-    size
-        Width and height of its input in pixels; a checkpoint's own statement takes precedence.
+    `source` is the hub repository of its weights, for torchvision the name of its builder; `size`
+    the side of its input in pixels, where a checkpoint does not state its own.
     """
 
     framework: Literal["torchvision", "transformers"]
@@ -87,10 +78,8 @@ def export_detector(
     ----------
     name
         One of :data:`DETECTORS`.
-    progress
-        Called with the bytes done and the total while weights are downloaded.
-    offline
-        Download nothing; None follows the environment.
+    progress, offline
+        As for :func:`closeup.networks.find`.
     weights
         A local file instead of the download: torchvision's checkpoint, or a ``model.safetensors``
         with its ``config.json`` and ``preprocessor_config.json`` beside it.
@@ -99,12 +88,9 @@ def export_detector(
     ------
     UsageError
         Where no detector is called `name`.
-    NetworkMissing
-        Where the weights are neither on disk nor downloadable; it says where to put them by hand.
-    NetworkDamaged
-        Where the weights are damaged or of another network.
     NetworkError
-        Where PyTorch is absent, or the export fails.
+        Where the weights or PyTorch are absent (NetworkMissing), the weights are damaged or of
+        another network (NetworkDamaged), or the export fails.
     """
     if name not in DETECTORS:
         raise UsageError(f"no detector is called {name!r}; there are {', '.join(DETECTORS)}")

@@ -1,7 +1,4 @@
-"""A PyTorch module -> an ONNX file: the one place that calls PyTorch's exporter.
-
-PyTorch is imported inside the functions, so importing this module costs nothing.
-"""
+"""A PyTorch module -> an ONNX file: the one place that calls PyTorch's exporter."""
 
 from __future__ import annotations
 
@@ -31,13 +28,7 @@ LEAST_SCORE = 0.01
 
 
 def need_torch(what: str) -> None:
-    """Check that the PyTorch extra is installed, on behalf of `what` (a phrase for the message).
-
-    Raises
-    ------
-    NetworkMissing
-        Where PyTorch is absent, naming the install command.
-    """
+    """Raise NetworkMissing where the PyTorch extra is not installed; `what` (a phrase) needs it."""
     from importlib.util import find_spec
 
     for module in ("torch", "onnxscript"):
@@ -62,8 +53,6 @@ def export_onnx(
 
     Parameters
     ----------
-    module
-        Called as ``module(*example_inputs)``; it is put in evaluation mode.
     example_inputs
         Positional inputs with the batch first. That axis stays free in the graph, for which the
         batch must be at least 2: the exporter takes a batch of 1 for a constant.
@@ -114,13 +103,7 @@ def export_onnx(
 def require_agreement(
     name: str, expected: NDArray[np.floating], found: NDArray[np.floating], tolerance: float
 ) -> None:
-    """Check that an output of a graph is the module's, to within `tolerance`.
-
-    Raises
-    ------
-    NetworkError
-        Where it differs in shape or by more than that.
-    """
+    """Raise NetworkError where a graph's output differs from the module's by over `tolerance`."""
     wrong = "the export is wrong, use another version of PyTorch"
     if found.shape != expected.shape:
         raise NetworkError(
@@ -145,11 +128,7 @@ def made_with(*libraries: str) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Converted:
-    """A detector as a PyTorch module, ready for export, and what its card will say.
-
-    `inputs` and `outputs` are the names of the graph's inputs and outputs; the first input is the
-    picture.
-    """
+    """A detector as a PyTorch module, ready for export, and what its card will say."""
 
     module: nn.Module
     family: Literal["detr", "rcnn"]
@@ -160,12 +139,9 @@ class Converted:
 
 
 def write_graph(name: str, converted: Converted, file: Path) -> None:
-    """Export a detector to `file` and check it against PyTorch on random pixels.
+    """Export a detector to `file` and check its best scores against PyTorch's on random pixels.
 
-    Raises
-    ------
-    NetworkError
-        Where the export fails, or the graph's best scores are not PyTorch's.
+    Raises NetworkError where the export fails, or they differ.
     """
     import torch
 

@@ -21,10 +21,7 @@ USUAL_SIDE = 192
 def side_of(network: Network, size: int) -> int:
     """The side of the input to train with: `size`, or the usual one where that is 0.
 
-    Returns
-    -------
-    side
-        0 for the network's own size.
+    0 stands for the network's own size.
     """
     spec, origin = network.card.input, network.card.origin
     if size or origin is None or spec.width != spec.height or spec.width <= USUAL_SIDE:
@@ -43,10 +40,7 @@ def side_of(network: Network, size: int) -> int:
 def overrides_of(network: Network, size: int) -> InputOverrides:
     """The network's input as overrides, so that what is made of it expects the same pixels.
 
-    Parameters
-    ----------
-    size
-        Side of the input in pixels, 0 for the network's own.
+    `size` is the side of the input in pixels, 0 for the network's own.
     """
     spec = network.card.input
     return InputOverrides(
@@ -58,19 +52,13 @@ def overrides_of(network: Network, size: int) -> InputOverrides:
 def rebuild(network: Network, size: int = 0) -> Backbone:
     """The module with its weights, in evaluation mode and without its classifier.
 
-    Parameters
-    ----------
-    size
-        Side of the input in pixels, 0 for the network's own.
+    `size` is as for :func:`overrides_of`.
 
     Raises
     ------
     NetworkError
-        Where it is not known how the graph was made, or its weights are not there.
-    NetworkDamaged
-        Where the weights are not those that the graph was made from.
-    NetworkMissing
-        Where PyTorch is absent.
+        Where it is not known how the graph was made or its weights are not there, they are not
+        those of the graph (NetworkDamaged), or PyTorch is absent (NetworkMissing).
     UsageError
         Where the framework can no longer build it.
     """

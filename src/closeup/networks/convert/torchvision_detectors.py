@@ -1,7 +1,6 @@
 """torchvision's detectors (Faster R-CNN, SSDlite) as modules that can be exported.
 
-Their own resizing is left out: what :class:`closeup.networks.preprocess.InputSpec` says takes its
-place, so that a photo is resized once. PyTorch is imported inside the functions.
+Their own resizing is left out: :class:`closeup.networks.preprocess.InputSpec` takes its place.
 """
 
 from __future__ import annotations
@@ -52,14 +51,8 @@ def converted(model: Any, size: int) -> Converted:
     """An R-CNN or SSD of torchvision for ``size`` x ``size`` pixels, ready for export.
 
     The graph goes from ``(1, 3, height, width)`` normalised pixels to ``boxes, labels, scores``:
-    ``(n, 4)`` XYXY input pixels and twice ``(n,)``, best first. But for the size, the input is as
-    in its training: SSDlite stretches; Faster R-CNN keeps the shape and pads, with what its
-    normalisation turns into zeros.
-
-    Raises
-    ------
-    UsageError
-        Where `model` is neither an R-CNN nor an SSD.
+    ``(n, 4)`` XYXY input pixels and twice ``(n,)``, best first. SSDlite stretches; Faster R-CNN
+    keeps the shape and pads, with what its normalisation turns into zeros.
     """
     from torch import nn
     from torchvision.models.detection.faster_rcnn import FasterRCNN

@@ -1,7 +1,7 @@
 """Detectors of the DETR family in Hugging Face's transformers, as modules that can be exported.
 
 D-FINE, RT-DETR, RT-DETRv2 and DEIMv2 share one interface: class logits and centre-size boxes per
-query. PyTorch and transformers are imported inside the functions.
+query.
 """
 
 from __future__ import annotations
@@ -31,12 +31,8 @@ _FILTERS = {2: "bilinear", 3: "bicubic"}  # Pillow's numbers
 def read_checkpoint(files: Mapping[str, Path]) -> nn.Module:
     """The detector in the files of a checkpoint, given by the names in :data:`FILES`.
 
-    Raises
-    ------
-    NetworkDamaged
-        Where the files are damaged, or weights are missing among them.
-    NetworkError
-        Where the installed transformers does not know the architecture.
+    Raises NetworkDamaged where the files are damaged or weights are missing among them,
+    NetworkError where the installed transformers does not know the architecture.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -95,10 +91,7 @@ def _quiet() -> Iterator[None]:
 def input_spec(file: Path) -> InputSpec:
     """What a checkpoint's ``preprocessor_config.json`` says of its input.
 
-    Raises
-    ------
-    NetworkDamaged
-        Where the file is not JSON or says something that this family never does.
+    Raises NetworkDamaged where it is not JSON or says something that this family never does.
     """
     try:
         given = json.loads(file.read_text(encoding="utf8"))

@@ -25,14 +25,8 @@ def read_weights(file: Path) -> dict[str, Tensor]:
     """The state dict in a ``.safetensors`` file or a PyTorch checkpoint.
 
     A checkpoint may keep it under ``state_dict_ema``, ``model_ema``, ``state_dict`` or ``model``.
-    Nothing in the file is ever run: PyTorch reads it with ``weights_only=True``.
-
-    Raises
-    ------
-    NetworkDamaged
-        Where the file holds no plain weights.
-    NetworkError
-        Where it cannot be opened.
+    Nothing in the file is ever run: PyTorch reads it with ``weights_only=True``. Raises
+    NetworkDamaged where the file holds no plain weights, NetworkError where it cannot be opened.
     """
     import torch
     from safetensors import SafetensorError
@@ -65,17 +59,9 @@ def read_weights(file: Path) -> dict[str, Tensor]:
 def load_weights(module: nn.Module, file: Path, head: tuple[str, ...] = ()) -> None:
     """Put the weights in `file` into a module; all but its classifier must fit.
 
-    Parameters
-    ----------
-    head
-        The prefixes of the classifier's keys, which the file may have or lack.
-
-    Raises
-    ------
-    NetworkDamaged
-        Where the file holds no plain weights, or keys are missing, left over, or of another shape.
-    NetworkError
-        Where it cannot be opened.
+    `head` are the prefixes of the classifier's keys, which the file may have or lack. Raises
+    NetworkDamaged where keys are missing, left over, or of another shape, else as
+    :func:`read_weights`.
     """
     weights = read_weights(file)
     # timm's own rule for the older key names and position tables of some architectures.

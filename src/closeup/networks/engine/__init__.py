@@ -57,10 +57,8 @@ def open_graph(
 
     Raises
     ------
-    NetworkDamaged
-        Where the file is not one whole ONNX file.
     NetworkError
-        Where no engine can take it.
+        Where no engine can take it, or the file is not one whole ONNX file (NetworkDamaged).
     UsageError
         Where bf16 is asked of ONNX Runtime.
     """
@@ -89,13 +87,8 @@ def open_graph(
 def precision_for(path: Path, config: EngineConfig, spec: InputSpec | None = None) -> str:
     """The precision that the graph at `path` runs in: ``fp32`` or ``bf16``.
 
-    ``auto`` is bf16 for a backbone whose embeddings it leaves as they are, on a processor made for
-    it: tried the first time and remembered. It would move a detector's boxes, so that stays fp32.
-
-    Parameters
-    ----------
-    spec
-        How pictures become a backbone's input; None for other graphs.
+    ``auto`` is bf16 for a backbone (which has a `spec`) whose embeddings it leaves as they are, on
+    a processor made for it: tried the first time and remembered. It would move a detector's boxes.
     """
     if config.precision != "auto":
         return config.precision

@@ -43,8 +43,7 @@ _LEAST_RATE = 4.0
 def probe(seed: int, side: int = 256) -> Pixels:
     """A ``(side, side, 3)`` picture of clouds, whose spectrum is about that of photos.
 
-    Field (1987), "Relations between the statistics of natural images and the response properties
-    of cortical cells": amplitudes fall with the frequency.
+    As in Field (1987), amplitudes fall with the frequency.
     """
     rng = np.random.default_rng(seed)
     frequency = np.hypot(*np.meshgrid(np.fft.fftfreq(side), np.fft.fftfreq(side)))
@@ -62,12 +61,7 @@ def probe(seed: int, side: int = 256) -> Pixels:
 def bf16_is_safe(signature: Signature, spec: InputSpec, compare: Callable[[str], Graph]) -> bool:
     """Whether a backbone's embeddings stay the same in bf16, and the processor is made for it.
 
-    Parameters
-    ----------
-    spec
-        How pictures become its input.
-    compare
-        Opens the graph in the given precision.
+    `compare` opens the graph in the given precision.
     """
     if signature.file.stat().st_size < LEAST_BYTES or not _has_bf16():
         return False
@@ -87,10 +81,7 @@ def bf16_is_safe(signature: Signature, spec: InputSpec, compare: Callable[[str],
 def faster_engine(signature: Signature, threads: int, opened: Callable[[str], Graph]) -> str:
     """``"openvino"`` or ``"onnxruntime"``, whichever runs a stream of feeds faster.
 
-    Parameters
-    ----------
-    opened
-        Opens the graph on the given engine, for streams, or raises NetworkError.
+    `opened` opens the graph on the given engine, for streams, or raises NetworkError.
     """
     if signature.file.stat().st_size < LEAST_BYTES:
         return "openvino"

@@ -24,11 +24,7 @@ MOST_STREAMS = 16
 
 
 def in_flight(streams: int) -> int:
-    """How many feeds of a stream are held at once where `streams` of them run at once.
-
-    Twice as many, so that none waits while an older result is handed over, and a few more for small
-    networks, whose runs end before the next feed arrives.
-    """
+    """How many feeds of a stream are held at once where `streams` of them run at once."""
     return 2 * streams + 4
 
 
@@ -41,10 +37,8 @@ class Graph(ABC):
         ``openvino``, ``onnxruntime`` or ``onnxruntime-cuda``.
     precision
         What the arithmetic runs in: ``fp32`` or ``bf16``. Inputs and outputs keep their types.
-    inputs
-        Name to shape, None where an axis is free.
-    outputs
-        Names in the graph's own order, which is also the order of the results' keys.
+    inputs, outputs
+        As in :class:`Signature`.
     note
         Why this engine runs it although another was preferred, else ``""``.
     """
@@ -65,34 +59,20 @@ class Graph(ABC):
 
     @abstractmethod
     def run(self, feeds: Feeds) -> Results:
-        """Run once, on all processors.
+        """Run once, on all processors: output name to an array of the caller's own.
 
-        Returns
-        -------
-        results
-            Output name to an array of the caller's own.
-
-        Raises
-        ------
-        NetworkError
-            Where the feeds do not fit the inputs or the graph fails; the message names the file.
+        Raises NetworkError where the feeds do not fit the inputs or the graph fails.
         """
 
     def stream(self, feeds: Iterable[Feeds | None]) -> Iterator[Results]:
         """Run over many feeds, several at a time, and yield their results in order.
 
         A feed of None is not run; its result is empty, so that what goes through several graphs
-        keeps its place in each.
+        keeps its place in each. Only a few feeds are in flight at any moment; their arrays must not
+        be written to until their result is out. An exception raised by `feeds` reaches the caller;
+        after it, or after closing the iterator early, nothing keeps running.
 
-        Only a few feeds are in flight at any moment, however many there are; their arrays must not
-        be written to until their result is out. An exception raised by `feeds` reaches the
-        caller; after it, or after closing the iterator early, nothing keeps running. No feeds give
-        no results.
-
-        Raises
-        ------
-        NetworkError
-            As :meth:`run`; results before the failing feed may be lost.
+        Raises NetworkError as :meth:`run`; results before the failing feed may be lost.
         """
         running: deque[Pending] = deque()
         with self._runner() as (limit, start):

@@ -9,10 +9,7 @@ CACHE_VARIABLE = "CLOSEUP_CACHE"
 
 
 def cache_folder() -> Path:
-    """Where networks and compiled graphs are kept: ``CLOSEUP_CACHE``, else the user's cache.
-
-    The folder may not exist yet.
-    """
+    """Where networks and compiled graphs are kept: ``CLOSEUP_CACHE``, else the user's cache."""
     if named := os.environ.get(CACHE_VARIABLE):
         return Path(named).expanduser().absolute()
     from platformdirs import PlatformDirs

@@ -1,8 +1,7 @@
 """Read an ONNX file's signature, and refuse what is not one whole, self-contained file.
 
 ONNX is a protocol buffer: a sequence of ``key, value`` fields, where a value may again be such a
-sequence. Walking the few fields that matter takes milliseconds, needs no library, gives the
-outputs in the graph's own order, and lets both engines see one and the same signature.
+sequence. Walking the few fields that matter takes milliseconds and needs no library.
 """
 
 from __future__ import annotations
@@ -65,11 +64,8 @@ class Signature:
     def conform(self, feeds: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
         """The feeds as contiguous arrays of the input's own type.
 
-        Raises
-        ------
-        NetworkError
-            Where a name is missing or unknown, a shape does not fit, an axis is empty, or a type
-            cannot be converted without changing its kind.
+        Raises NetworkError where a name is missing or unknown, a shape does not fit, an axis is
+        empty, or a type cannot be converted without changing its kind.
         """
         if feeds.keys() != self.inputs.keys():
             raise NetworkError(

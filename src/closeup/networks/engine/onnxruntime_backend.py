@@ -25,16 +25,11 @@ def has_cuda() -> bool:
 
 
 class OnnxruntimeGraph(Graph):
-    """A graph in ONNX Runtime sessions.
+    """A graph in ONNX Runtime sessions; NetworkError where it cannot take the graph.
 
     On a CPU there are two, the second opened only when needed: for `run` one whose threads share
     one graph, for `stream` one of a single thread that several workers call, because small graphs
     gain little from threads inside.
-
-    Raises
-    ------
-    NetworkError
-        Where ONNX Runtime cannot take the graph.
     """
 
     title = "ONNX Runtime"

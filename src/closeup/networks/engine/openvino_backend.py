@@ -24,10 +24,9 @@ _PRECISIONS = {"fp32": "f32", "bf16": "bf16"}
 def import_openvino() -> ModuleType:
     """The module ``openvino``, imported without its telemetry.
 
-    The package reports each import to its makers (through Google Analytics) from a process that it
-    forks, and keeps an identifier in the home folder for it. Where its telemetry module cannot be
-    imported it does without. What is already imported stays as it is: in a program of the user's
-    own, that is theirs.
+    The package reports each import to its makers from a process that it forks, and keeps an
+    identifier in the home folder. Where its telemetry module cannot be imported it does without.
+    If the user's program has already imported either, it stays as it is.
     """
     telemetry = "openvino_telemetry"
     blocked = "openvino" not in sys.modules and telemetry not in sys.modules
@@ -48,16 +47,11 @@ def cpu_property(name: str) -> Any:
 
 
 class OpenvinoGraph(Graph):
-    """A graph compiled for the CPU.
+    """A graph compiled for the CPU; NetworkError where OpenVINO cannot compile it.
 
     It is compiled in one of two ways, and in the other only when needed: for many answers a second
     (`stream`, if `many`) and for one answer soon (`run`, and `stream` if not). Compiled graphs are
     kept in the cache folder, so the next process starts quickly.
-
-    Raises
-    ------
-    NetworkError
-        Where OpenVINO cannot compile the graph.
     """
 
     engine = "openvino"

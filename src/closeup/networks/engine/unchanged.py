@@ -42,12 +42,6 @@ def while_unchanged(read: Callable[[Path], T]) -> Callable[[Path], T]:
 
 @while_unchanged
 def file_hash(file: Path) -> str:
-    """SHA-256 of a file's bytes, 64 hex digits.
-
-    Raises
-    ------
-    OSError
-        Where it cannot be read.
-    """
+    """SHA-256 of a file's bytes, 64 hex digits; OSError where it cannot be read."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
