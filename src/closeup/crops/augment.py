@@ -49,16 +49,12 @@ def augmented(photo: Picture, crop: Crop, number: int) -> Pixels:
         size_ = (max(1, round(near.shape[1] * shrunk)), max(1, round(near.shape[0] * shrunk)))
         near = np.asarray(Image.fromarray(near).resize(size_, Image.Resampling.BOX))
         x, y, half = x * shrunk, y * shrunk, half * shrunk
-    view = Image.fromarray(near).rotate(
-        angle, Image.Resampling.BILINEAR, center=(x, y), fillcolor=fill
-    )
+    way = Image.Resampling.BILINEAR
+    view = Image.fromarray(near).rotate(angle, way, center=(x, y), fillcolor=fill)
     size = max(1, round(2 * half))
     canvas = Image.new("RGB", (size, size), fill)
     canvas.paste(view, (-round(x - half), -round(y - half)))
-    for change, factor in (
-        (ImageEnhance.Brightness, light),
-        (ImageEnhance.Contrast, contrast),
-        (ImageEnhance.Color, colour),
-    ):
-        canvas = change(canvas).enhance(float(factor))
+    canvas = ImageEnhance.Brightness(canvas).enhance(float(light))
+    canvas = ImageEnhance.Contrast(canvas).enhance(float(contrast))
+    canvas = ImageEnhance.Color(canvas).enhance(float(colour))
     return np.asarray(canvas)

@@ -18,15 +18,12 @@ from closeup.photos.picture import Picture
 
 ANY = "any"
 """As the parent: the best box of whatever category."""
-
 FILL = 114
 """Grey level of the letterbox, the usual one of detectors and near the mean of most photos."""
-
 WIDEST = 16_384
 """Side in pixels up to which a close-up may grow."""
 _SLENDER = 4_096  # side up to which a narrow window may be letterboxed at its own size
 _LETTERBOX = 16  # beyond it, how many times the window's pixels the square may hold
-
 _SAME_OBJECT = 0.6  # IoU from which two boxes are one object, named twice
 _UNSAFE = frozenset('/\\:*?"<>|%')
 _LONGEST_FOLDER = 120
@@ -131,22 +128,10 @@ def cut(photo: Pixels | Picture, window: Box, side: int) -> Pixels:
 
 
 def cut_out(photo: Pixels | Picture, window: Box, side: int) -> Image.Image:
-    """The window's original pixels, centred on a grey square.
+    """The original pixels of `window` in an upright photo, centred on a grey square of side `side`.
 
     Nothing is resampled, except a window longer than `side` (see :func:`bounded`), which is shrunk
-    to it.
-
-    Parameters
-    ----------
-    photo
-        The upright photo, ``(height, width, 3)`` uint8 or a :class:`Picture`.
-    window, side
-        From :func:`window`.
-
-    Returns
-    -------
-    closeup
-        RGB, `side` pixels wide and high.
+    to it. A photo is ``(height, width, 3)`` uint8 or a :class:`Picture`; the result is RGB.
     """
     if isinstance(photo, Picture):
         inside = photo.crop(window)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -132,17 +132,12 @@ def add_checkpoint(
     need_torch(f"converting {file}")
     from closeup.networks.convert import backbones as export
 
-    architecture = export.Architecture(
-        "timm" if timm else "torchvision", timm or torchvision, args or {}
-    )
+    framework: Literal["timm", "torchvision"] = "timm" if timm else "torchvision"
+    architecture = export.Architecture(framework, timm or torchvision, args or {})
     backbone = export.from_checkpoint(architecture, overrides, file)
     # The licence and data sets of the framework's own weights say nothing about this file.
-    facts: dict[str, Any] = {
-        "licence": "unknown",
-        "trained_on": (),
-        "description": f"{architecture.framework} {architecture.name}",
-        "source": file.name,
-    }
+    facts: dict[str, Any] = {"licence": "unknown", "trained_on": (), "source": file.name}
+    facts["description"] = f"{architecture.framework} {architecture.name}"
     folder = networks_folder()
     with work_folder(folder, ".making-") as work:
         card = export.export_backbone(backbone, work, name, overrides, {**facts, **(about or {})})
@@ -258,8 +253,4 @@ def _detr_fault(outputs: Results, spec: InputSpec, classes: int) -> str:
     return ""
 
 
-_FAULTS: Mapping[str, Callable[[Results, InputSpec, int], str]] = {
-    "yolox": _yolox_fault,
-    "picodet": _picodet_fault,
-    "detr": _detr_fault,
-}
+_FAULTS = {"yolox": _yolox_fault, "picodet": _picodet_fault, "detr": _detr_fault}

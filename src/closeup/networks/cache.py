@@ -18,8 +18,7 @@ from closeup.networks.card import CARD_FORMAT, Card
 from closeup.networks.engine import cache_folder, file_hash
 
 CARD_FILE = "card.json"
-LARGEST_CARD = 64_000_000
-"""Bytes, at most."""
+LARGEST_CARD = 64_000_000  # bytes
 BUILTIN = Path(__file__).parent / "builtin"
 """The networks that the package ships."""
 _FIX = "delete the folder, then add or pull the network again"
@@ -41,10 +40,8 @@ class Network:
     @property
     def weights(self) -> Path | None:
         """The weights that fine-tuning starts from, None where there are none."""
-        if self.card.origin is None:
-            return None
-        file = self.folder / self.card.origin.weights
-        return file if file.is_file() else None
+        file = self.folder / self.card.origin.weights if self.card.origin else None
+        return file if file and file.is_file() else None
 
 
 def networks_folder() -> Path:

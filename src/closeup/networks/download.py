@@ -82,10 +82,9 @@ def download(
 def download_url(
     url: str, place: Path, *, sha256: str, progress: Progress = silent, offline: bool | None = None
 ) -> Path:
-    """The file at a plain address, downloaded to `place` unless it is there already.
+    """The file at a plain address, downloaded to `place` unless it is there; see :func:`download`.
 
-    Parameters and errors are those of :func:`download`, except that `sha256` may be the first
-    digits alone. The user's hub token is not sent.
+    `sha256` may be the first digits alone. The user's hub token is not sent.
     """
     return _fetch(url, place, place.name, sha256, progress, offline, token=False)
 
@@ -154,10 +153,7 @@ def _transfer(
 
 
 def _receive(url: str, headers: dict[str, str], target: BinaryIO, total: int) -> Iterator[int]:
-    """Append to `target` what it lacks of `url`, and yield its size after each piece.
-
-    A dropped connection is picked up where it broke, as long as something arrives between drops.
-    """
+    """Append to `target` what it lacks of `url`, resuming lost connections; yields its size."""
     from huggingface_hub import get_session
     from huggingface_hub.errors import HfHubHTTPError, HTTPError
     from huggingface_hub.utils import hf_raise_for_status

@@ -51,14 +51,13 @@ def known() -> dict[str, Kind]:
     return kinds | dict.fromkeys(ALIASES, "backbone")
 
 
-def names_here(kind: Kind) -> list[str]:
-    """The networks of a kind that are here now."""
-    return [network.card.name for network in installed() if network.card.kind == kind]
-
-
 def available(kind: Kind) -> str:
     """The networks of a kind that are here now, for the end of a message."""
-    return f"installed {kind}s: {', '.join(names_here(kind)) or 'none'}"
+    return f"installed {kind}s: {', '.join(_names_here(kind)) or 'none'}"
+
+
+def _names_here(kind: Kind) -> list[str]:
+    return [network.card.name for network in installed() if network.card.kind == kind]
 
 
 def check_name(name: str) -> None:
@@ -73,7 +72,7 @@ def check_name(name: str) -> None:
 def unknown(name: str, kind: Kind) -> str:
     """The message for a name that no network of this kind has."""
     obtainable = [other for other, its in known().items() if its == kind]
-    near = difflib.get_close_matches(name, [*obtainable, *names_here(kind)], 1)
+    near = difflib.get_close_matches(name, [*obtainable, *_names_here(kind)], 1)
     guess = f" (did you mean {near[0]}?)" if near else ""
     more = ", or any timm architecture" if kind == "backbone" else ""
     return (

@@ -25,8 +25,7 @@ if TYPE_CHECKING:
     from closeup.networks.card import Card
 
 _SIZE = re.compile(r"[1-9][0-9]{1,3}")
-_LEAST_SIDE = 2
-"""A feature map of one cell is no longer a picture, but the embedding in the making."""
+_LEAST_SIDE = 2  # a feature map of one cell is the embedding in the making
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +42,10 @@ class Variant:
 
 
 def split_name(name: str) -> tuple[str, Variant | None]:
-    """The base name and the variant of ``BASE@VARIANT``; None where there is none.
+    """The base name and the variant of ``BASE@VARIANT``, or None; UsageError if it is no variant.
 
     >>> split_name("mobilenetv2@stages-320")
     ('mobilenetv2', Variant(stages=True, size=320, flip=False))
-    >>> split_name("mobilenetv2")
-    ('mobilenetv2', None)
-
-    Raises
-    ------
-    UsageError
-        Where what follows the ``@`` is not a variant.
     """
     base, found, text = name.partition("@")
     if not found:
@@ -206,20 +198,15 @@ def _add_flip(model: ModelProto, output: str) -> str:
         for place, name in enumerate(node.input):
             if name == image:
                 node.input[place] = inner
-    numbers = {"starts": [-1], "ends": [-(2**31)], "axes": [3], "steps": [-1]}
-    constants: dict[str, str] = {}
-    for key, values in numbers.items():
-        constants[key] = _free(model, f"closeup_{key}")
-        model.graph.initializer.append(
-            numpy_helper.from_array(np.array(values, np.int64), constants[key])
-        )
+    constants: list[str] = []
+    for key, value in {"starts": -1, "ends": -(2**31), "axes": 3, "steps": -1}.items():
+        constants.append(_free(model, f"closeup_{key}"))
+        number = numpy_helper.from_array(np.array([value], np.int64), constants[-1])
+        model.graph.initializer.append(number)
     first = [
-        helper.make_node(
-            "Slice", [image, *(constants[k] for k in ("starts", "ends", "axes", "steps"))],
-            [mirrored],
-        ),
+        helper.make_node("Slice", [image, *constants], [mirrored]),
         helper.make_node("Concat", [image, mirrored], [inner], axis=0),
-    ]  # fmt: skip
+    ]
     opset = max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=0)
     halves = {"num_outputs": 2} if opset >= 18 else {}
     last = [

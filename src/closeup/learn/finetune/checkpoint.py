@@ -59,8 +59,7 @@ def restore(file: Path, key: str, training: Training) -> LearningTask:
     If the file is missing, damaged or of another key, the task is a new one and `training` is
     untouched.
     """
-    stored = read_keyed(file, key, "pt")
-    if stored is None:
+    if (stored := read_keyed(file, key, "pt")) is None:
         return LearningTask()
     facts, tensors = stored
     training.model.load_state_dict(_under(tensors, "model."))

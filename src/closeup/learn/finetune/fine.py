@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,9 +32,6 @@ from closeup.networks import Card, InputOverrides, Network, save
 from closeup.networks.convert.rebuild import overrides_of, rebuild, side_of
 
 if TYPE_CHECKING:
-    from torch import nn
-
-    from closeup.learn.finetune.checkpoint import LearningTask
     from closeup.learn.finetune.module import Training
     from closeup.networks.convert.backbones import Backbone
 
@@ -111,11 +108,20 @@ def finetune(
         trained = training.shadow.cpu()
     body = replace(backbone, module=trained.get_submodule("body"))
     about = f"{network.card.name} fine-tuned on {len(data.train)} close-ups"
-    found = Finetuned(
-        _export(network.card, body, overrides_of(network, side), about, work, config.flip),
-        _head_of(trained, names, task), _log(network, data, task, config), data.held,
-        probabilities,
-    )  # fmt: skip
+    made = _export(network.card, body, overrides_of(network, side), about, work, config.flip)
+    layer = trained.get_submodule("head")
+    dense = Dense(*(value.detach().numpy().copy() for value in (layer.weight, layer.bias)))
+    log = {
+        "kind": "finetune",
+        "network": network.card.name,
+        "best_epoch": task.best_epoch,
+        "train": len(data.train),
+        "validation": len(data.held),
+        "settings": config.model_dump(mode="json"),
+        "table": task.table,
+    }
+    head = Head("logistic", names, (dense,), {"best_epoch": task.best_epoch})
+    found = Finetuned(made, head, log, data.held, probabilities)
     result.write(work, key, found)
     (work / CHECKPOINT_FILE).unlink(missing_ok=True)
     return found
@@ -208,32 +214,12 @@ def _threads(count: int) -> Iterator[None]:
         torch.random.set_rng_state(state)
 
 
-def _log(
-    network: Network, data: loop.TrainingData, task: LearningTask, config: FinetuneConfig
-) -> dict[str, Any]:
-    return {
-        "kind": "finetune",
-        "network": network.card.name,
-        "best_epoch": task.best_epoch,
-        "train": len(data.train),
-        "validation": len(data.held),
-        "settings": config.model_dump(mode="json"),
-        "table": task.table,
-    }
-
-
 def _probabilities(training: Training, data: loop.TrainingData, flip: bool) -> NDArray[np.float64]:
     """``(m, k)`` for the held-out rows."""
     if not len(data.held):
         return np.zeros((0, len(data.weights)))
     logits = loop.answers(training.shadow, training.device, data.pictures, data.held, flip)
     return softmax(logits.astype(np.float64))
-
-
-def _head_of(trained: nn.Module, names: tuple[str, ...], task: LearningTask) -> Head:
-    layer = trained.get_submodule("head")
-    weights, bias = (value.detach().numpy().copy() for value in (layer.weight, layer.bias))
-    return Head("logistic", names, (Dense(weights, bias),), {"best_epoch": task.best_epoch})
 
 
 def _export(

@@ -17,14 +17,7 @@ from closeup.core.types import Floats, Pixels
 from closeup.learn.finetune import checkpoint
 from closeup.learn.finetune.checkpoint import LearningTask
 from closeup.learn.finetune.config import FinetuneConfig
-from closeup.learn.finetune.module import (
-    CLIP,
-    Training,
-    autocast,
-    make_scheduler,
-    set_rates,
-    to_input,
-)
+from closeup.learn.finetune.module import CLIP, Training, make_scheduler, set_rates, to_input
 from closeup.learn.finetune.pictures import Pictures
 from closeup.learn.heads.problem import macro_f1
 
@@ -73,17 +66,9 @@ class TrainingData:
 def run(
     training: Training, data: TrainingData, config: FinetuneConfig, progress: Progress
 ) -> LearningTask:
-    """Train to the end, from the checkpoint if there is one.
+    """Train to the end, from the checkpoint if there is one; ``task.best`` has the weights to keep.
 
-    Returns
-    -------
-    task
-        ``task.best`` holds the weights to keep.
-
-    Raises
-    ------
-    DatasetError
-        If the loss is not finite.
+    Raises DatasetError if the loss is not finite.
     """
     task = checkpoint.restore(data.file, data.key, training)
     batches = max(1, round(len(data.train) / config.batch))
@@ -119,8 +104,8 @@ def _keep_best(training: Training, task: LearningTask, line: dict[str, float]) -
     score = (line["validation_macro_f1"], -line["validation_loss"])
     if not task.best or score > task.best_score:
         task.best_score, task.best_epoch = score, task.epoch
-        task.best = {name: value.detach().clone()
-                       for name, value in training.shadow.state_dict().items()}  # fmt: skip
+        state = training.shadow.state_dict()
+        task.best = {name: value.detach().clone() for name, value in state.items()}
 
 
 def _epoch(
@@ -195,7 +180,8 @@ def _loss(
         other = torch.from_numpy(rng.permutation(len(rows))).to(training.device)
         values = first * values + (1 - first) * values[other]
         target = first * target + (1 - first) * target[other]
-    with autocast(training):
+    half = training.precision == "bf16"
+    with torch.autocast(training.device, torch.bfloat16, enabled=half):
         logits = training.model(values)
     weights = torch.from_numpy(data.weights).float().to(training.device)
     return functional.cross_entropy(

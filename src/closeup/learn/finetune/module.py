@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -68,12 +67,14 @@ def make_training(body: nn.Module, head: Head, config: FinetuneConfig, spec: Inp
     frozen = early_layers(body, spec, config.frozen_stride)
     for layer in frozen:
         layer.requires_grad_(False)
-    model = with_head(body, head, config.dropout)
-    model = model.to(device, memory_format=torch.channels_last)
+    model = with_head(body, head, config.dropout).to(device, memory_format=torch.channels_last)
     average = (ModelEmaV3(model, config.average, use_warmup=True, warmup_gamma=9, warmup_power=1)
                if config.average else None)  # fmt: skip
     optimiser = torch.optim.AdamW(_groups(model, config))
-    return Training(model, average, frozen, optimiser, device, _precision(config, device))
+    precision = config.precision
+    if precision == "auto":  # on CPUs the many conversions cost more than the products save
+        precision = "bf16" if device == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
+    return Training(model, average, frozen, optimiser, device, precision)
 
 
 def early_layers(body: nn.Module, spec: InputSpec, stride: int) -> tuple[nn.Module, ...]:
@@ -119,17 +120,7 @@ def with_head(body: nn.Module, head: Head, dropout: float) -> nn.Sequential:
     with torch.no_grad():
         linear.weight.copy_(torch.from_numpy(weights))
         linear.bias.copy_(torch.from_numpy(bias))
-    parts = OrderedDict(body=body, drop=nn.Dropout(dropout), head=linear)
-    return nn.Sequential(parts)
-
-
-def _precision(config: FinetuneConfig, device: str) -> str:
-    import torch
-
-    if config.precision != "auto":
-        return config.precision
-    # On CPUs the many small conversions cost more than the faster products save.
-    return "bf16" if device == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
+    return nn.Sequential(OrderedDict(body=body, drop=nn.Dropout(dropout), head=linear))
 
 
 def _groups(model: nn.Sequential, config: FinetuneConfig) -> list[dict[str, object]]:
@@ -138,9 +129,8 @@ def _groups(model: nn.Sequential, config: FinetuneConfig) -> list[dict[str, obje
     for part, rate in (("body", config.backbone_rate), ("head", config.head_rate)):
         trained = [p for p in model.get_submodule(part).parameters() if p.requires_grad]
         for decays in (True, False):
-            chosen = [p for p in trained if (p.ndim > 1) is decays]
             decay = config.weight_decay if decays else 0.0
-            if chosen:
+            if chosen := [p for p in trained if (p.ndim > 1) is decays]:
                 groups.append({"params": chosen, "weight_decay": decay, "lr": rate})
     return groups
 
@@ -177,12 +167,3 @@ def to_input(pictures: Sequence[Pixels], spec: InputSpec, device: str) -> Tensor
     return (values.float() / (unit * std) - mean / std).contiguous(
         memory_format=torch.channels_last
     )
-
-
-@contextmanager
-def autocast(training: Training) -> Iterator[None]:
-    """Run convolutions and matrix products in bf16 if `training` uses it."""
-    import torch
-
-    with torch.autocast(training.device, torch.bfloat16, enabled=training.precision == "bf16"):
-        yield

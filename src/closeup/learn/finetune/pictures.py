@@ -10,6 +10,7 @@ import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from PIL import Image
@@ -29,7 +30,6 @@ SPARE = 1.25
 """Training canvases are up to this factor larger than the network's input."""
 KEPT_BYTES = 2 << 30
 _LUMA = np.array([0.299, 0.587, 0.114])
-_FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
 def closeups_of(photos: Mapping[str, Photo], crops: Sequence[Crop]) -> list[Closeup]:
@@ -38,10 +38,10 @@ def closeups_of(photos: Mapping[str, Photo], crops: Sequence[Crop]) -> list[Clos
     `photos` are by id, and hold that of every crop; `crops` have pixels (``side > 0``).
     """
 
-    def one(crop: Crop) -> Closeup:
-        return lambda: cut(read_picture_again(photos[crop.photo_id]), crop.window, crop.side)
+    def one(crop: Crop) -> Pixels:
+        return cut(read_picture_again(photos[crop.photo_id]), crop.window, crop.side)
 
-    return [one(crop) for crop in crops]
+    return [partial(one, crop) for crop in crops]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +84,7 @@ class Pictures:
         pairs = list(zip(closeups, exact, strict=True))
         made = ordered_map(lambda pair: _canvas(pair[0](), spec, pair[1]), pairs)
         for canvas in track(made, "read", len(pairs), progress):
-            digest.update(repr(canvas.shape).encode())
-            digest.update(canvas.tobytes())
+            digest.update(repr(canvas.shape).encode() + canvas.tobytes())
             room -= canvas.nbytes
             kept.append(canvas if room >= 0 else None)
         return cls(tuple(closeups), spec, tuple(exact), tuple(kept), digest.hexdigest())
@@ -129,7 +128,7 @@ def augment(
         (spec.width, spec.height),
         Image.Transform.AFFINE,
         _geometry(canvas.shape[1], canvas.shape[0], spec, rng, config),
-        _FILTERS[spec.interpolation],
+        Image.Resampling[spec.interpolation.upper()],
         fillcolor=spec.pad,
     )
     if config.colour:

@@ -59,8 +59,7 @@ def write(work: Path, key: str, found: Finetuned) -> None:
 
 def read(work: Path, key: str) -> Finetuned | None:
     """The result of this key; None if there is none, or it is damaged."""
-    stored = read_keyed(work / RESULT_FILE, key, "numpy")
-    if stored is None:
+    if (stored := read_keyed(work / RESULT_FILE, key, "numpy")) is None:
         return None
     facts, arrays = stored
     try:

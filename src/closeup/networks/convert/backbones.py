@@ -28,7 +28,6 @@ from closeup.networks.preprocess import InputOverrides
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-Framework = Literal["timm", "torchvision"]
 GRAPH_FILE = "graph.onnx"
 WEIGHTS_FILE = "weights.safetensors"
 _HEADS = ("classifier", "fc", "head", "heads")  # torchvision's names for the classifying part
@@ -38,7 +37,7 @@ _HEADS = ("classifier", "fc", "head", "heads")  # torchvision's names for the cl
 class Architecture:
     """A network of a framework: its name there, and keyword arguments for building it."""
 
-    framework: Framework
+    framework: Literal["timm", "torchvision"]
     name: str
     args: Mapping[str, Any] = field(default_factory=dict)
 
@@ -83,9 +82,8 @@ def _build_timm(architecture: Architecture, overrides: InputOverrides) -> Backbo
     except (TypeError, ValueError, RuntimeError, AssertionError) as err:
         raise UsageError(f"timm cannot build {name} with {args}: {err}") from err
     stated = timm.data.resolve_model_data_config(module)
-    height, width = stated["input_size"][1:]
-    if size := args.get("img_size"):
-        height, width = (size, size) if isinstance(size, int) else size
+    size = args.get("img_size") or stated["input_size"][1:]
+    height, width = (size, size) if isinstance(size, int) else size
     spec = {
         **{"width": width, "height": height, "mean": stated["mean"], "std": stated["std"]},
         "interpolation": "bilinear" if stated["interpolation"] == "bilinear" else "bicubic",
@@ -132,9 +130,13 @@ def _build_torchvision(architecture: Architecture, overrides: InputOverrides) ->
     head = next((attribute for attribute in _HEADS if hasattr(module, attribute)), None)
     if head is None:
         raise UsageError(f"{name} has no classifier that can be removed; use a timm network")
-    convolutional = any(isinstance(part, nn.Conv2d) for part in getattr(module, head).modules())
-    pool = nn.AdaptiveAvgPool2d(1)
-    setattr(module, head, pool if convolutional else _before_first_linear(getattr(module, head)))
+    pool, classifier = nn.AdaptiveAvgPool2d(1), getattr(module, head)
+    # Kept are the layers before the first linear one (ConvNeXt's norm), dropout aside.
+    first = takewhile(
+        lambda layer: not isinstance(layer, nn.Linear | nn.Dropout), classifier.children()
+    )
+    convolutional = any(isinstance(part, nn.Conv2d) for part in classifier.modules())
+    setattr(module, head, pool if convolutional else nn.Sequential(*first))
     if hasattr(module, "avgpool"):  # VGG and AlexNet pool to 6 or 7 pixels, others to 1 anyway
         module.avgpool = pool
     # Trained with these weights' own transforms, which state the size, mean and filter.
@@ -145,14 +147,6 @@ def _build_torchvision(architecture: Architecture, overrides: InputOverrides) ->
         "interpolation": "bicubic" if stated.interpolation.value == "bicubic" else "bilinear",
     }
     return Backbone(architecture, module, spec, (head,))
-
-
-def _before_first_linear(head: nn.Module) -> nn.Module:
-    """The layers that a head puts before its first linear one (ConvNeXt's norm), dropout aside."""
-    from torch import nn
-
-    last = (nn.Linear, nn.Dropout)
-    return nn.Sequential(*takewhile(lambda layer: not isinstance(layer, last), head.children()))
 
 
 def from_checkpoint(architecture: Architecture, overrides: InputOverrides, file: Path) -> Backbone:
@@ -253,10 +247,8 @@ def convert_timm(name: str, folder: Path, progress: Progress, offline: bool | No
     weights = download(source.repo, "model.safetensors", progress=progress, offline=offline)
     architecture = Architecture("timm", source.architecture, source.args)
     backbone = from_checkpoint(architecture, InputOverrides(), weights)
-    about = {
-        "description": f"timm {source.architecture}",
-        "source": f"https://huggingface.co/{source.repo}",
-    }
+    page = f"https://huggingface.co/{source.repo}"
+    about = {"description": f"timm {source.architecture}", "source": page}
     return export_backbone(backbone, folder, name, InputOverrides(), about)
 
 

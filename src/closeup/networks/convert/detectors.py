@@ -121,12 +121,9 @@ def _from_transformers(
 ) -> Converted:
     from closeup.networks.download import download
 
-    names = transformers_detectors.FILES
+    names, repo = transformers_detectors.FILES, recipe.source
     if weights is None:
-        files = {
-            name: download(recipe.source, name, progress=progress, offline=offline)
-            for name in names
-        }
+        files = {n: download(repo, n, progress=progress, offline=offline) for n in names}
     else:
         files = {name: weights.parent / name for name in names}
         files[transformers_detectors.WEIGHTS_FILE] = weights
@@ -144,7 +141,10 @@ def write_detector(name: str, converted: Converted, target: Path) -> Card:
     recipe, file = DETECTORS[name], target / GRAPH_FILE
     write_graph(name, converted, file)
     title = f"{recipe.framework} {recipe.source}"
-    on_hub = recipe.framework == "transformers"
+    if recipe.framework == "transformers":
+        source = f"https://huggingface.co/{recipe.source}"
+    else:
+        source = torchvision_detectors.weights_url(recipe.source)
     return Card(
         name=name,
         kind="detector",
@@ -155,9 +155,7 @@ def write_detector(name: str, converted: Converted, target: Path) -> Card:
         classes=converted.classes,
         description=f"{title} ({recipe.note})" if recipe.note else title,
         licence=recipe.licence,
-        source=f"https://huggingface.co/{recipe.source}"
-        if on_hub
-        else torchvision_detectors.weights_url(recipe.source),
+        source=source,
         trained_on=recipe.trained_on,
         made_with=made_with(recipe.framework),
     )

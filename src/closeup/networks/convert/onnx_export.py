@@ -88,8 +88,7 @@ def export_onnx(
                 opset_version=OPSET,
                 **how,
             )
-            if program is not None:
-                # Every node carries the stack trace of its making, with this machine's own paths.
+            if program is not None:  # every node carries a stack trace with this machine's paths
                 ClearMetadataAndDocStringPass()(program.model)
                 program.save(str(file), external_data=False)
     except torch.onnx.errors.OnnxExporterError as err:

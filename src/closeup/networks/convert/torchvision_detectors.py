@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from closeup.core.errors import UsageError
 from closeup.networks.coco import COCO91
 from closeup.networks.convert.onnx_export import LEAST_SCORE, Converted
-from closeup.networks.preprocess import InputSpec
+from closeup.networks.preprocess import InputSpec, Resize
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -19,10 +19,7 @@ _FASTER_RCNN_V1 = "fasterrcnn_resnet50_fpn"
 
 
 def weights_url(architecture: str) -> str:
-    """Where the COCO weights of a torchvision detector are.
-
-    The file's name ends in a dash and the first digits of its SHA-256.
-    """
+    """Where a detector's COCO weights are; the name ends in the first digits of its SHA-256."""
     from torchvision.models import get_model_weights
 
     return str(get_model_weights(architecture).DEFAULT.url)
@@ -37,9 +34,8 @@ def build(architecture: str) -> nn.Module:
     from torch import nn
     from torchvision.models import get_model
 
-    model: nn.Module = get_model(
-        architecture, weights=None, weights_backbone=None, num_classes=len(COCO91)
-    )
+    random: dict[str, Any] = {"weights": None, "weights_backbone": None}
+    model: nn.Module = get_model(architecture, **random, num_classes=len(COCO91))
     if architecture == _FASTER_RCNN_V1:
         for layer in model.modules():
             if isinstance(layer, nn.BatchNorm2d):
@@ -76,22 +72,16 @@ def converted(model: Any, size: int) -> Converted:
             if is_ssd:
                 levels = list(features.values())
                 anchors = self.model.anchor_generator(batch, levels)
-                found = self.model.postprocess_detections(
-                    self.model.head(levels), anchors, batch.image_sizes
-                )
+                heads = self.model.head(levels)
+                found = self.model.postprocess_detections(heads, anchors, batch.image_sizes)
             else:
                 proposals, _ = self.model.rpn(batch, features)
                 found = self.model.roi_heads(features, proposals, batch.image_sizes)[0]
             return found[0]["boxes"], found[0]["labels"], found[0]["scores"]
 
     mean, std = tuple(model.transform.image_mean), tuple(model.transform.image_std)
-    spec = InputSpec(
-        width=size,
-        height=size,
-        resize="stretch" if is_ssd else "letterbox",
-        pad=tuple(round(255 * value) for value in mean),
-        mean=mean,
-        std=std,
-    )
+    pad = tuple(round(255 * value) for value in mean)
+    resize: Resize = "stretch" if is_ssd else "letterbox"
+    spec = InputSpec(width=size, height=size, resize=resize, pad=pad, mean=mean, std=std)
     outputs = ("boxes", "labels", "scores")
     return Converted(Deployed().eval(), "rcnn", spec, COCO91, ("images",), outputs)

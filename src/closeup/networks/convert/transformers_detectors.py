@@ -62,8 +62,7 @@ def read_checkpoint(files: Mapping[str, Path]) -> nn.Module:
             f"{weights} cannot be read as a {kind} detector: "
             f"{str(err).splitlines()[0]}; fetch it again"
         ) from err
-    missing = sorted(key for key in about["missing_keys"] if not key.endswith("_tracked"))
-    if missing:
+    if missing := sorted(k for k in about["missing_keys"] if not k.endswith("_tracked")):
         raise NetworkDamaged(
             f"{weights} lacks {len(missing)} weights of a {kind} detector "
             f"({', '.join(missing[:3])}); use the file that belongs to {CONFIG_FILE}"
@@ -140,11 +139,6 @@ def converted(model: Any, spec: InputSpec) -> Converted:
             return places % classes, corners.gather(1, query) * scale, scores
 
     labels = {int(number): str(name) for number, name in model.config.id2label.items()}
-    return Converted(
-        Deployed().eval(),
-        "detr",
-        spec,
-        tuple(labels.get(number, "") for number in range(max(labels) + 1)),
-        ("images", "orig_target_sizes"),
-        ("labels", "boxes", "scores"),
-    )
+    classes = tuple(labels.get(number, "") for number in range(max(labels) + 1))
+    inputs, outputs = ("images", "orig_target_sizes"), ("labels", "boxes", "scores")
+    return Converted(Deployed().eval(), "detr", spec, classes, inputs, outputs)

@@ -31,13 +31,11 @@ differ more than probes do, and theirs must stay above 0.999 (see ``bench/precis
 FASTER = 1.5
 """ONNX Runtime is used where it is faster than OpenVINO by this factor. A smaller gain is lost
 again: unlike OpenVINO's, its threads wait for the interpreter between two runs."""
-LEAST_BYTES = 100_000
-"""Smaller graphs are quick anyway."""
+LEAST_BYTES = 100_000  # smaller graphs are quick anyway
 _PROBES = 8
 _ROUNDS = 3
 _ROUND_SECONDS = 0.15
-_LEAST_RATE = 4.0
-"""Runs a second below which trying would take longer than it is worth."""
+_LEAST_RATE = 4.0  # runs a second below which trying would take longer than it is worth
 
 
 def probe(seed: int, side: int = 256) -> Pixels:
@@ -51,11 +49,8 @@ def probe(seed: int, side: int = 256) -> Pixels:
     waves = rng.standard_normal((2, 3, side, side))
     values = np.fft.ifft2((waves[0] + 1j * waves[1]) / frequency**1.2).real
     values = (values - values.mean((1, 2), keepdims=True)) / values.std((1, 2), keepdims=True)
-    grey = values.mean(axis=0)
-    shades = 0.4 * values + 0.8 * grey
-    return np.ascontiguousarray(
-        (128 + 50 * shades).clip(0, 255).astype(np.uint8).transpose(1, 2, 0)
-    )
+    shades = 128 + 50 * (0.4 * values + 0.8 * values.mean(axis=0))
+    return np.ascontiguousarray(shades.clip(0, 255).astype(np.uint8).transpose(1, 2, 0))
 
 
 def bf16_is_safe(signature: Signature, spec: InputSpec, compare: Callable[[str], Graph]) -> bool:
@@ -132,9 +127,8 @@ def _rate(graph: Graph, feed: Feeds, threads: int) -> float:
 
     def feeds() -> Iterator[Feeds]:
         nonlocal count
-        while count < max(1, 2 * threads) or (
-            threads and time.perf_counter() - start < _ROUND_SECONDS
-        ):
+        least, until = max(1, 2 * threads), start + _ROUND_SECONDS
+        while count < least or (threads and time.perf_counter() < until):
             count += 1
             yield feed
 

@@ -44,18 +44,12 @@ class Graph(ABC):
     """
 
     engine: str
-    title: str
-    """The engine's name in messages."""
-    hint = ""
-    """What to try where the engine fails, for messages."""
+    title: str  # the engine's name in messages
+    hint = ""  # what to try where it fails, for messages
 
     def __init__(self, signature: Signature, precision: str, threads: int, note: str = "") -> None:
-        self.signature = signature
-        self.inputs = signature.inputs
-        self.outputs = signature.outputs
-        self.precision = precision
-        self.threads = threads
-        self.note = note
+        self.signature, self.inputs, self.outputs = signature, signature.inputs, signature.outputs
+        self.precision, self.threads, self.note = precision, threads, note
 
     @abstractmethod
     def run(self, feeds: Feeds) -> Results:

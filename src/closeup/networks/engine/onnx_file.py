@@ -32,19 +32,11 @@ _INSIDE: dict[str, dict[int, str]] = {
     "sparse": {1: "tensor", 2: "tensor"},
 }
 _HIGHEST_KEY = 2**32 - 1
-_PER_BYTE = 8
-"""Numbers in a tensor for each byte that holds them, at most (they may be packed by the bit)."""
+_PER_BYTE = 8  # numbers in a tensor for each byte, at most: they may be packed by the bit
 _LARGEST_SPARSE = 2**28
 _DTYPES: dict[int, type[np.generic]] = {
-    1: np.float32,
-    2: np.uint8,
-    3: np.int8,
-    5: np.int16,
-    6: np.int32,
-    7: np.int64,
-    9: np.bool_,
-    10: np.float16,
-    11: np.float64,
+    **{1: np.float32, 10: np.float16, 11: np.float64, 9: np.bool_},
+    **{2: np.uint8, 3: np.int8, 5: np.int16, 6: np.int32, 7: np.int64},
 }
 
 
@@ -159,10 +151,7 @@ class _Reader:
                     todo.append((inside, value))
 
     def _refuse_lying_shape(self, kind: str, span: _Span) -> None:
-        """Refuse a tensor that says it is larger than its bytes: engines make room before looking.
-
-        A sparse one may be, within bounds.
-        """
+        """Refuse a tensor larger than its bytes (engines allocate first); limit a sparse one."""
         size = 1
         for axis in self._numbers(span, 1 if kind == "tensor" else 3):
             size *= axis

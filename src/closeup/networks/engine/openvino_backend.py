@@ -60,7 +60,7 @@ class OpenvinoGraph(Graph):
 
     def __init__(self, signature: Signature, precision: str, threads: int, many: bool) -> None:
         super().__init__(signature, precision, threads)
-        self._many = many
+        self._many, self._streams = many, min(threads, MOST_STREAMS)
         self._streamed  # noqa: B018 (compiled now: here is where failing is expected)
 
     def run(self, feeds: Feeds) -> Results:
@@ -113,10 +113,6 @@ class OpenvinoGraph(Graph):
         return finish
 
     @property
-    def _streams(self) -> int:
-        return min(self.threads, MOST_STREAMS)
-
-    @property
     def _streamed(self) -> CompiledModel:
         return self._bulk if self._many else self._single
 
@@ -149,8 +145,8 @@ class OpenvinoGraph(Graph):
             # In a separate thread: OpenVINO gives the thread that compiles an alternate signal
             # stack too small for a signal's frame (seen with 2026.4.1), and Ctrl-C in the main
             # thread would then overwrite memory and crash the process.
+            file = str(self.signature.file)
             with ThreadPoolExecutor(1, "compile") as pool:
-                file = str(self.signature.file)
                 compiling = pool.submit(lambda: openvino.Core().compile_model(file, "CPU", options))
                 return compiling.result()
         except RuntimeError as err:
