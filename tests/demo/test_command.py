@@ -113,5 +113,5 @@ def test_a_folder_of_the_users_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "mine" / "fresh.jpg").write_bytes(b"mine")
     done = demo(tmp_path, "--out", "mine")
     assert done.returncode == 2
-    assert "holds files that are not the demo's" in done.stderr
+    assert "contains files that are not the demo's" in done.stderr
     assert [f.read_bytes() for f in (tmp_path / "mine").iterdir()] == [b"mine"]

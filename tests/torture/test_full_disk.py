@@ -32,7 +32,7 @@ def test_a_disk_that_fails_at_any_write_is_named_and_mended(
         assert clean.nursery.run(*clean.words()).code == 0, at
         assert state(clean.out) == expected, at
     assert fails
-    tried(f"`run` on a disk that fails ({kind}) from the n-th write on, then mended", fails)
+    tried(f"`run` on a disk that fails ({kind}) from the n-th write on, then repaired", fails)
 
 
 def test_a_disk_that_fills_while_retraining_leaves_the_old_model(

@@ -41,7 +41,7 @@ def test_it_serves_until_a_signal_and_ends_well(
         assert process.stderr is not None
         line = process.stderr.readline()
         found = re.fullmatch(
-            r"out answers at (http://127\.0\.0\.1:\d+) \(Ctrl-C stops it\)\n", line
+            r"out answers at (http://127\.0\.0\.1:\d+) \(press Ctrl-C to stop\)\n", line
         )
         assert found, line + process.stderr.read()
         answer = httpx2.post(f"{found[1]}/predict", files={"photo": ("a", photo.read_bytes())})
@@ -49,7 +49,7 @@ def test_it_serves_until_a_signal_and_ends_well(
         process.send_signal(how)
         assert process.wait(30) == 0
         rest = process.stderr.read()
-        assert re.fullmatch(r"it shows training close-ups [^\n]*--no-examples[^\n]*\n", rest), rest
+        assert re.fullmatch(r"answers come with similar training close-ups; [^\n]*--no-examples[^\n]*\n", rest), rest
 
 
 def test_while_it_serves_linear_algebra_leaves_the_processors_to_the_model(

@@ -19,16 +19,16 @@ from closeup.core.errors import CloseupError, UsageError
 
 INTERRUPTED = 130
 VERBS = {
-    "scout": ("project", "Find out which parent category suits your photos."),
+    "scout": ("project", "Find out which parent category fits your photos."),
     "run": ("project", "Do the whole job: crop, train, report."),
     "crop": ("project", "Find the object in every photo and cut out the close-ups."),
-    "train": ("project", "Train on the close-ups of a project, and measure."),
+    "train": ("project", "Train a classifier on a project's close-ups and measure it."),
     "report": ("project", "Bring a project up to date and rewrite its report."),
     "predict": ("predict", "Classify photos with a model."),
     "review": ("review", "Look through the close-ups in a browser and fix what is wrong."),
-    "serve": ("serve", "Serve a model over HTTP, with a page to try it on."),
-    "demo": ("demo", "Watch the whole job on example photos."),
-    "doctor": ("doctor", "Show what this machine has."),
+    "serve": ("serve", "Serve a model over HTTP, with a web page to try it."),
+    "demo": ("demo", "Run the whole job on sample photos, offline."),
+    "doctor": ("doctor", "Show processors, engines, libraries and networks."),
     "models": ("models", "List, fetch and add networks: detectors and backbones."),
 }
 """The module of each verb, and what it does."""
@@ -62,7 +62,7 @@ class _Verbs(TyperGroup):
 app = typer.Typer(
     name="closeup",
     cls=_Verbs,
-    help="Turn a small pile of labelled photos into a fine-grained image classifier.",
+    help="Turn a few hundred labelled photos into a fine-grained image classifier.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,

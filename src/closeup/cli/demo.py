@@ -25,7 +25,7 @@ def demo(
     per_maker: Annotated[
         int, typer.Option(min=1, max=PER_MAKER, help="Photos of each of the five makers.")
     ] = PER_MAKER,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the split and the head.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed of the split and the head.")] = 0,
     json: opt.Json = False,
 ) -> None:
     """Run the whole job on sample photos, offline."""
@@ -38,10 +38,12 @@ def demo(
         and not (out / "photos").is_dir()
         and any(not file.name.startswith(".") for file in out.iterdir())
     ):
-        raise UsageError(f"{out} holds files that are not the demo's; give a new folder to --out")
+        raise UsageError(
+            f"{out} contains files that are not the demo's; choose a new folder with --out"
+        )
     start = time.perf_counter()
     say(
-        f"{per_maker * len(MAKERS)} photos of wrist watches, {per_maker} each by five invented "
+        f"{per_maker * len(MAKERS)} photos of wrist watches, {per_maker} by each of five invented "
         f"makers ({', '.join(MAKERS)}). Their designs differ only in details."
     )
     with only_writer(out), progress_on_stderr() as progress:
@@ -69,15 +71,15 @@ def demo(
     said = "nothing found"
     if best is not None:
         guess = best.top[0][0]
-        said = f"{guess}, {best.confidence:.0%} sure"
+        said = f"{guess}, {best.confidence:.0%} confidence"
         if best.reason:
-            said = f"{best.label} ({best.reason}; its best guess is {said})"
+            said = f"{best.label} ({best.reason}; its best guess: {said})"
     print(
-        f"\nA new photo of a watch by {maker}: {said} (drawn in {out / 'fresh-answer.jpg'})\n"
+        f"\nA new photo of a watch by {maker}: {said} (annotated: {out / 'fresh-answer.jpg'})\n"
         f"Finished in {seconds} s. Open the report: {result.report}\n\n"
         "Next, with a folder of your own photos, one sub-folder per label:\n"
         "  closeup models pull d-fine-n dinov2-s    # once; needs pip install -e '.[torch]'\n"
-        "  closeup scout PHOTOS                     # which parent category suits them?\n"
+        "  closeup scout PHOTOS                     # which parent category fits them?\n"
         f"Or review these close-ups: closeup review {shlex.quote(str(out / 'watches'))}\n"
-        f"Or ask this model: closeup predict {shlex.quote(str(result.model))} PHOTO…"
+        f"Or try this model: closeup predict {shlex.quote(str(result.model))} PHOTO…"
     )

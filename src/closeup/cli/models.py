@@ -24,7 +24,7 @@ models = typer.Typer(
 
 @models.command("list")
 def list_networks(json: opt.Json = False) -> None:
-    """List the networks that are installed, and those to pull."""
+    """List installed networks and those that can be pulled."""
     from closeup.networks import installed, known, networks_folder
 
     here = installed()
@@ -58,7 +58,7 @@ def pull(
 ) -> None:
     """Fetch networks from the model hub and convert them.
 
-    Commands that use them then need neither the hub nor PyTorch.
+    Once pulled, a network needs neither the hub nor PyTorch.
     """
     from closeup.networks import find, known
 
@@ -73,13 +73,16 @@ def pull(
 @models.command("add")
 def add(
     file: Annotated[Path, typer.Argument(help="An ONNX detector, or a checkpoint.")],
-    name: Annotated[str, typer.Option(help="What to call it.")],
+    name: Annotated[str, typer.Option(help="Name to give the network.")],
     family: Annotated[
         Literal["yolox", "picodet", "detr"] | None,
         typer.Option(help="Family of an ONNX detector, which says what its outputs mean."),
     ] = None,
     classes: Annotated[
-        str | None, typer.Option(help="coco80, coco91, a file with a name per line, or a,b,c.")
+        str | None,
+        typer.Option(
+            help="A detector's categories: coco80, coco91, a file with a name per line, or a,b,c."
+        ),
     ] = None,
     timm: Annotated[str | None, typer.Option(help="timm architecture of a checkpoint.")] = None,
     torchvision: Annotated[
@@ -87,11 +90,20 @@ def add(
     ] = None,
     arg: Annotated[
         list[str] | None,
-        typer.Option(help="KEY=VALUE to build the architecture with; may be repeated."),
+        typer.Option(help="KEY=VALUE argument of the architecture; may be repeated."),
     ] = None,
-    size: Annotated[str | None, typer.Option(help="Input: WIDTHxHEIGHT, or one number.")] = None,
-    mean: Annotated[str | None, typer.Option(help="One number, or three with commas.")] = None,
-    std: Annotated[str | None, typer.Option(help="One number, or three with commas.")] = None,
+    size: Annotated[
+        str | None, typer.Option(help="Input size: WIDTHxHEIGHT, or one number.")
+    ] = None,
+    mean: Annotated[
+        str | None, typer.Option(help="Mean of the pixel values: one number, or three with commas.")
+    ] = None,
+    std: Annotated[
+        str | None,
+        typer.Option(
+            help="Standard deviation of the pixel values: one number, or three with commas."
+        ),
+    ] = None,
     color: Annotated[
         Literal["rgb", "bgr"] | None, typer.Option(help="Order of the colour channels.")
     ] = None,
@@ -101,7 +113,7 @@ def add(
     ] = None,
     resize: Annotated[
         Literal["letterbox", "stretch"] | None,
-        typer.Option(help="How a photo is made to fit the input."),
+        typer.Option(help="How a photo is resized to the input."),
     ] = None,
     licence: Annotated[str | None, typer.Option(help="Licence of the weights.")] = None,
     source: Annotated[str | None, typer.Option(help="Where the weights come from.")] = None,
@@ -140,7 +152,11 @@ def add(
             about=about,
         )
     card = network.card
-    what = f"{len(card.classes)} categories" if card.kind == "detector" else f"{card.dim} numbers"
+    what = (
+        f"{len(card.classes)} categories"
+        if card.kind == "detector"
+        else f"embedding of {card.dim} numbers"
+    )
     print(
         f"{card.name}: a {card.kind} ({card.family}), input {card.input.width}x"
         f"{card.input.height} {card.input.resize}, {what}, {card.bytes / 1e6:.1f} MB\n"

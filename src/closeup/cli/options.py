@@ -20,28 +20,28 @@ Command = TypeVar("Command", bound=Callable[..., None])
 Out = Annotated[
     Path,
     typer.Option(
-        "--out", "-o", help="The project folder. It remembers the options given.",
+        "--out", "-o", help="Project folder; it remembers the options you give.",
         show_default=False,
     ),
 ]  # fmt: skip
 ProjectFolder = Annotated[
-    Path, typer.Argument(metavar="DIR", help="A project folder, as `closeup run` made it.")
+    Path, typer.Argument(metavar="DIR", help="A project folder made by `closeup run`.")
 ]
 ModelFolder = Annotated[
-    Path, typer.Argument(metavar="MODEL", help="A model folder, as `closeup run` made it.")
+    Path, typer.Argument(metavar="MODEL", help="A model folder made by `closeup run`.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 Host = Annotated[
     str,
-    typer.Option(help="Address to listen on; any that other machines can reach needs --token."),
+    typer.Option(help="Address to listen on; one that other machines can reach needs --token."),
 ]
-Port = Annotated[int, typer.Option(min=0, max=65535, help="Port; 0: any that is free.")]
+Port = Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0: any free port.")]
 Token = Annotated[
     str,
     typer.Option(
         envvar="CLOSEUP_TOKEN",
         show_default=False,
-        help="Secret that every request must carry, 16 characters or more.",
+        help="Secret that every request must carry, at least 16 characters.",
     ),
 ]
 AllowHost = Annotated[

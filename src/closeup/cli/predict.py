@@ -26,14 +26,16 @@ def predict(
     paths: Annotated[list[str], typer.Argument(metavar="PATH…", help="Photos, folders or globs.")],
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object per photo.")] = False,
     csv: Annotated[Path | None, typer.Option(help="Write the answers to this CSV file.")] = None,
-    parquet: Annotated[Path | None, typer.Option(help="Or to this Parquet file.")] = None,
+    parquet: Annotated[
+        Path | None, typer.Option(help="Write the answers to this Parquet file.")
+    ] = None,
     draw: Annotated[Path | None, typer.Option(help="Save annotated photos to this folder.")] = None,
     always: Annotated[
         bool, typer.Option("--always", help="Always give the best guess, never 'unknown'.")
     ] = False,
     **options: object,
 ) -> None:
-    """Find the object in each photo and classify it; a broken photo gets an answer too.
+    """Find the object in each photo and classify it. Unreadable photos get a reason.
 
     Exits with code 1 if not one photo could be answered.
     """
@@ -52,7 +54,7 @@ def predict(
             _check_target(target, files)
     loaded = load_model(model, config, many=len(files) > FEW)
     if not loaded.card.detector:
-        say("this model has no detector: it takes every photo to be a close-up")
+        say("this model has no detector; it treats every photo as a close-up")
     drawn = _names(files, draw) if draw is not None else []
     answers: list[Prediction] = []
     with progress_on_stderr() as progress:
@@ -83,14 +85,14 @@ def _check_target(target: Path, files: list[Path]) -> None:
     if target.is_dir():
         raise UsageError(f"{target} is a folder; name a file in it")
     if target.exists() and any(file.exists() and file.samefile(target) for file in files):
-        raise UsageError(f"{target} is one of the photos to predict on; name another file")
+        raise UsageError(f"{target} is one of the photos to classify; name another file")
 
 
 def _names(files: list[Path], folder: Path) -> list[str]:
     """A file name for each annotated picture, numbered where photos share a name."""
     held = folder.resolve()
     if any(parent.resolve() == held for parent in {file.parent for file in files}):
-        raise UsageError(f"--draw {folder} holds photos to predict on; give another folder")
+        raise UsageError(f"--draw {folder} contains photos to classify; name another folder")
     taken: set[str] = set()
     names = []
     for file in files:

@@ -32,7 +32,7 @@ PhotosOrProject = Annotated[
     str | None,
     typer.Argument(
         metavar="PHOTOS",
-        help=f"{PHOTOS_HELP} Not given: those of the project at --out.",
+        help=f"{PHOTOS_HELP} If not given: the photos of the project at --out.",
         show_default=False,
     ),
 ]
@@ -45,7 +45,7 @@ def scout(
     json: opt.Json = False,
     **options: object,
 ) -> None:
-    """Find out which parent category suits your photos: what the detector finds, per label."""
+    """Find out which parent category fits your photos, from what the detector finds per label."""
     from closeup import pipeline
 
     config = settings(None, options, photos)
@@ -79,7 +79,7 @@ def run(
 
 @opt.takes("split", "train", "engine", "report")
 def train(out: opt.ProjectFolder, json: opt.Json = False, **options: object) -> None:
-    """Train on the close-ups of a project, again if need be, and measure."""
+    """Train a classifier on a project's close-ups and measure it."""
     _require_project(out)
     _run(out, options, json)
 

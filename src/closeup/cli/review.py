@@ -24,7 +24,7 @@ def review(
     allow_host: opt.AllowHost = None,
     who: Annotated[
         str,
-        typer.Option(help="Your name, kept with every decision.", show_default="your login name"),
+        typer.Option(help="Your name, saved with every decision.", show_default="your login name"),
     ] = "",
     browser: Annotated[
         bool, typer.Option("--open/--no-open", help="Open the page in the browser.")
@@ -47,7 +47,7 @@ def review(
     app = make_review_app(ReviewConfig(folder, access, who or login_name()))
 
     def announce(url: str) -> None:
-        say(f"review {folder} at {url} (Ctrl-C stops it; every decision is saved at once)")
+        say(f"review {folder} at {url} (press Ctrl-C to stop; decisions are saved at once)")
         for place in places:
             say(f"photos: {place}")
         if browser:

@@ -23,7 +23,7 @@ def serve(
     token: opt.Token = "",
     allow_host: opt.AllowHost = None,
     queue: Annotated[
-        int, typer.Option(min=1, help="Photos that may wait; further ones are refused with 503.")
+        int, typer.Option(min=1, help="Photos that may wait; more are refused with status 503.")
     ] = 64,
     max_upload: Annotated[
         float, typer.Option(min=0.001, help="Largest request, in megabytes.")
@@ -32,12 +32,12 @@ def serve(
         float, typer.Option(min=0.001, help="Largest photo, in megapixels.")
     ] = 50,
     timeout: Annotated[
-        float, typer.Option(min=0.1, help="Seconds that an upload or an answer may take.")
+        float, typer.Option(min=0.1, help="Longest time for an upload or an answer, in seconds.")
     ] = 30,
     examples: Annotated[
         bool,
         typer.Option(
-            help="Show training close-ups beside an answer, where MODEL is in its project."
+            help="Show similar training close-ups with an answer, if MODEL is in its project."
         ),
     ] = True,
     **options: object,
@@ -62,9 +62,9 @@ def serve(
     )
 
     def announce(url: str) -> None:
-        say(f"{config.name} answers at {url} (Ctrl-C stops it)")
+        say(f"{config.name} answers at {url} (press Ctrl-C to stop)")
         if config.project is not None:
-            say("it shows training close-ups beside an answer; --no-examples turns that off")
+            say("answers come with similar training close-ups; --no-examples turns this off")
 
     with one_blas_thread():  # here, in the main thread: the model's threads come and go
         # What was accepted may still be arriving, and is then answered.

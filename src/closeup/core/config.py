@@ -67,7 +67,7 @@ class PhotosConfig(_Section):
         flag="",
     )
     test: str = _option(
-        "", "Your own test photos, laid out like PHOTOS; '' holds out some of PHOTOS instead."
+        "", "Your own test photos, laid out like PHOTOS; '' holds out part of PHOTOS again."
     )
     max_pixels: int = _option(200_000_000, "Photos with more pixels are not read.", flag="", ge=1)
 
@@ -84,13 +84,15 @@ class DetectConfig(_Section):
         "d-fine-n", "Detector that finds the object (see `closeup models list`)."
     )
     parent: Annotated[tuple[str, ...], LIST] = _option(
-        ("any",), "Detector categories that the object may be found as, comma-separated, or 'any'."
+        ("any",),
+        "Parent category: what the detector calls your object ('clock' for a watch). Several are "
+        "separated by commas; 'any' accepts them all.",
     )
-    threshold: float = _option(0.05, "Lowest detection score that counts.", ge=0, le=1)
+    threshold: float = _option(0.05, "Lowest detection score to accept.", ge=0, le=1)
     boxes: str = _option(
         "",
-        "Your own boxes instead of the detector's: COCO JSON, a YOLO folder or CSV; '' for the "
-        "detector's. With --detector, the model uses that detector on new photos.",
+        "Your own boxes instead of the detector's: COCO JSON, a YOLO folder or CSV; '' goes back "
+        "to the detector. With --detector, the model uses that detector on new photos.",
     )
 
     @model_validator(mode="before")
@@ -107,10 +109,8 @@ class CropConfig(_Section):
     """How the close-up is cut out."""
 
     which: WhichBox = _option("best", "Which box of a photo to use.")
-    pad: Pad = _option(0.1, "Padding around the box, as a share of its longer side.")
-    on_miss: OnMiss = _option(
-        "photo", "What to do where nothing is found: use the whole photo, or drop it."
-    )
+    pad: Pad = _option(0.1, "Padding around the box, as a fraction of its longer side.")
+    on_miss: OnMiss = _option("photo", "If no object is found, use the whole photo or drop it.")
     quality: int = _option(95, "JPEG quality of the close-ups.", flag="", ge=1, le=100)
 
 
@@ -121,11 +121,12 @@ class SplitConfig(_Section):
     """
 
     near_duplicates: bool = _option(
-        True, "Keep near duplicates (re-encoded, cropped, recoloured) on one side of the split."
+        True,
+        "Keep near duplicates (re-encoded, cropped, recoloured) in the same part of the split.",
     )
-    test_fraction: float = _option(0.2, "Share of the photos held out for testing.", gt=0, lt=1)
+    test_fraction: float = _option(0.2, "Fraction of the photos held out for testing.", gt=0, lt=1)
     folds: int = _option(5, "Cross-validation folds in the training part.", flag="", ge=2, le=20)
-    seed: int = _option(0, "Seed of the split and the head.", ge=0, le=2**31 - 1)
+    seed: int = _option(0, "Random seed of the split and the head.", ge=0, le=2**31 - 1)
 
 
 class TrainConfig(_Section):
@@ -137,44 +138,44 @@ class TrainConfig(_Section):
 
     backbone: Annotated[tuple[str, ...], LIST] = _option(
         ("dinov2-s",),
-        "Backbone that embeds the close-ups (see `closeup models list`), or several with commas, "
-        "to compare. A stronger form: NAME@stages-320-flip (more stages, an input of 320 pixels, "
-        "mirrored views).",
+        "Backbone that turns close-ups into embeddings (see `closeup models list`). Several, "
+        "separated by commas, are compared. NAME@stages-320-flip is a stronger variant (features "
+        "of all stages, input of 320 pixels, mirrored views).",
         min_length=1,
     )
     view: Annotated[tuple[ViewName, ...], LIST] = _option(
         ("closeup",),
-        "What is classified: closeup, photo (all of it), or both side by side; several with "
-        "commas are compared.",
+        "What the backbone sees: closeup, photo (the whole photo) or both. Several, separated by "
+        "commas, are compared.",
         min_length=1,
     )
     head: Annotated[tuple[HeadKind, ...], LIST] = _option(
         ("ridge",),
-        "Classifier on the embeddings: ridge, logistic, mlp or prototype; several with commas are "
-        "compared.",
+        "Classifier to train on the embeddings: ridge, logistic, mlp or prototype. Several, "
+        "separated by commas, are compared.",
         min_length=1,
     )
     compare_photo: bool = _option(
-        False, "Train on whole photos too, to see whether cropping helps."
+        False, "Also train on whole photos, to measure how much cropping helps."
     )
     pads: Annotated[tuple[Pad, ...], LIST] = _option(
         (),
-        "Paddings to compare by cross-validation, with commas (0,0.25,0.5).",
+        "Paddings to compare by cross-validation, separated by commas (0,0.25,0.5).",
         flag="--compare-pads",
     )
     finetune: bool = _option(
-        False, "Fine-tune the whole backbone (needs the extra torch; minutes, not seconds)."
+        False, "Fine-tune the whole backbone (needs the extra torch and takes minutes)."
     )
-    epochs: int = _option(0, "Epochs of fine-tuning; 0: as the recipe says.", ge=0, le=1000)
+    epochs: int = _option(0, "Epochs of fine-tuning; 0: the default.", ge=0, le=1000)
     flip: bool = _option(
-        True, "Mirror close-ups while fine-tuning; turn off where text or sides matter."
+        True, "Mirror close-ups while fine-tuning; turn it off if text or left and right matter."
     )
     augment: int = _option(
-        0, "Augmented views of each training close-up to learn from as well.", ge=0, le=50
+        0, "Augmented copies of each training close-up to train on as well.", ge=0, le=50
     )
     coverage: float = _option(
         0.95,
-        "Share of photos like the training photos to answer; the others become 'unknown'.",
+        "Fraction of photos, of the kind trained on, that get an answer rather than 'unknown'.",
         gt=0,
         le=1,
     )
@@ -187,7 +188,7 @@ class ReportConfig(_Section):
     """What the report shows."""
 
     explain: bool = _option(
-        False, "Show in the report which parts of the close-ups the worst mistakes depend on."
+        False, "Show in the report which parts of a close-up led to the worst mistakes."
     )
 
 
@@ -195,7 +196,7 @@ class EngineConfig(_Section):
     """How networks run."""
 
     engine: Engine = _option("auto", "Inference engine that runs the networks.")
-    precision: Precision = _option("auto", "Arithmetic precision of the networks.")
+    precision: Precision = _option("auto", "Numerical precision of the networks.")
     threads: int = _option(0, "Processors to use; 0: all available.", ge=0, le=1024)
 
 
