@@ -49,7 +49,9 @@ def test_it_serves_until_a_signal_and_ends_well(
         process.send_signal(how)
         assert process.wait(30) == 0
         rest = process.stderr.read()
-        assert re.fullmatch(r"answers come with similar training close-ups; [^\n]*--no-examples[^\n]*\n", rest), rest
+        assert re.fullmatch(
+            r"answers come with similar training close-ups; [^\n]*--no-examples[^\n]*\n", rest
+        ), rest
 
 
 def test_while_it_serves_linear_algebra_leaves_the_processors_to_the_model(
