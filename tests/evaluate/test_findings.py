@@ -14,7 +14,7 @@ from PIL import Image
 import closeup
 from closeup.core.project import Project
 from closeup.core.types import Example, Photo, PhotoState
-from closeup.evaluate.checks import Check, CheckState
+from closeup.evaluate.checks import TITLES, Check, CheckState
 from closeup.evaluate.findings import Evaluation, Facts, Findings, read_evaluation, run_checks
 from closeup.report.result import RunResult
 from tests import tiny
@@ -46,7 +46,9 @@ def check(
     own_test: bool = False,
 ) -> Check:
     facts = Facts(photos, [], examples, False, own_test, pairs)
-    return next(found for found in run_checks(facts, NOTHING) if found.code == code)
+    found = run_checks(facts, NOTHING)
+    assert [one.code for one in found] == list(TITLES)
+    return next(one for one in found if one.code == code)
 
 
 def of_run(result: RunResult, code: str) -> Check:

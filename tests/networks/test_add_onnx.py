@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_type_hints
 
 import numpy as np
 import pytest
 
+from closeup.cli import models
 from closeup.core.errors import NetworkDamaged, UsageError
+from closeup.detect.detector import FAMILIES
 from closeup.networks import (
     COCO80,
     COCO91,
     InputOverrides,
+    add,
     add_onnx,
     class_names,
     file_hash,
@@ -20,6 +23,7 @@ from closeup.networks import (
     load,
 )
 from closeup.networks.add import OwnFamily
+from closeup.networks.card import Family
 from closeup.networks.preprocess import IMAGENET_MEAN, IMAGENET_STD, InputSpec
 from tests.networks.engine.graphs import affine, write
 
@@ -236,3 +240,11 @@ def test_real_networks(shared: Path, name: str, family: OwnFamily, file: str) ->
     if family != "detr":  # its graph does not tell how many classes it has
         with pytest.raises(UsageError, match="91"):
             add_onnx(source, name="other", family=family, classes="coco91")
+
+
+def test_a_family_is_registered_everywhere() -> None:
+    own = set(get_args(add.OwnFamily))
+    assert own <= set(FAMILIES) == set(get_args(Family)) - {"embedding"}
+    assert own == set(add._DEFAULTS) == set(add._FAULTS)
+    (choices,) = [kind for kind in get_args(get_type_hints(models.add)["family"]) if get_args(kind)]
+    assert set(get_args(choices)) == own

@@ -139,6 +139,10 @@ def test_an_option_is_in_the_keys_of_what_it_decides(
     value, expected = OPTIONS[option]
     if isinstance(value, str) and (base / value).exists():
         value = base / value
-    closeup.run(out=out, **{option.split(".")[1]: value})
+    name = option.split(".")[1]
+    if name == "source":
+        closeup.run(value, out=out)
+    else:
+        closeup.run(out=out, **{name: value})
     before, after = keys_of(base / "out"), keys_of(out)
     assert {name for name in before if before[name] != after[name]} == expected

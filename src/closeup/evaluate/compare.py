@@ -13,10 +13,9 @@ from closeup.core.config import TrainConfig, ViewName
 from closeup.evaluate.bootstrap import Interval
 from closeup.evaluate.predictions import Predictions
 from closeup.evaluate.scores import macro_f1_interval
+from closeup.learn.heads.head import LAYERS
 from closeup.learn.heads.problem import macro_f1
 from closeup.networks import Network
-
-SIMPLEST_FIRST = ("prototype", "ridge", "logistic", "mlp")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,5 +92,5 @@ def pick(rows: Sequence[Compared]) -> int:
     enough = [i for i, row in enumerate(rows) if row.mean >= best.mean - best.error]
     return min(
         enough,
-        key=lambda i: (rows[i].work, SIMPLEST_FIRST.index(rows[i].candidate.head), -rows[i].mean),
+        key=lambda i: (rows[i].work, list(LAYERS).index(rows[i].candidate.head), -rows[i].mean),
     )

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from closeup.core.config import HeadKind
 from closeup.core.errors import DatasetError, ModelError, UsageError
 from closeup.core.types import Floats
 from closeup.learn import heads
@@ -19,6 +20,10 @@ from closeup.learn.heads.head import LAYERS, Dense, Head, Standardiser, softmax
 from closeup.learn.heads.problem import Problem
 
 KINDS = sorted(LAYERS)
+
+
+def test_a_head_is_registered_everywhere() -> None:
+    assert set(FITTERS) == set(LAYERS) == set(get_args(HeadKind))
 
 
 def clouds(

@@ -14,8 +14,8 @@ from closeup.core.errors import ModelError
 from closeup.core.parallel import one_blas_thread
 from closeup.core.types import Floats
 
-LAYERS = {"logistic": 1, "mlp": 2, "prototype": 1, "ridge": 1}
-"""Every kind of head, with its number of dense layers."""
+LAYERS = {"prototype": 1, "ridge": 1, "logistic": 1, "mlp": 2}
+"""Every kind of head, simplest first, with its number of dense layers."""
 
 
 class Dense(NamedTuple):
