@@ -17,7 +17,8 @@ import closeup
 from closeup.core.project import Project
 from closeup.core.types import Crop, CropState, Detection, Example, Photo, PhotoState, Result
 from closeup.dataset.duplicates import Pair
-from closeup.decisions import DECISIONS_FILE, Decision, Decisions, Kind
+from closeup.decisions.kinds import Decision, Kind
+from closeup.decisions.log import DECISIONS_FILE, Decisions
 from closeup.evaluate.checks import CheckState
 from closeup.model.answers import COLUMNS
 from closeup.networks.card import Card

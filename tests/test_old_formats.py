@@ -20,7 +20,8 @@ from closeup.core.config import CONFIG_FILE
 from closeup.core.errors import ModelError, NetworkDamaged, ProjectError
 from closeup.core.project import Project
 from closeup.core.types import Crop, Detection, Example, Photo, Result
-from closeup.decisions import Kind, read_decisions
+from closeup.decisions.kinds import Kind
+from closeup.decisions.log import read_decisions
 from closeup.networks import load
 
 FIXTURES = sorted((Path(__file__).parent / "fixtures").glob("format-*"))

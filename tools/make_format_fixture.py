@@ -23,7 +23,8 @@ import closeup
 from closeup.core.config import CONFIG_FILE
 from closeup.core.project import Project
 from closeup.core.types import Crop, Photo
-from closeup.decisions import Decision, Decisions, Kind
+from closeup.decisions.kinds import Decision, Kind
+from closeup.decisions.log import Decisions
 from closeup.model.answers import to_json
 from tests import tiny
 from tools.render.photos import write_photos

@@ -18,8 +18,10 @@ from closeup.core.errors import DatasetError
 from closeup.core.project import Project
 from closeup.core.types import Box, Crop, CropState, Detection, Example, Photo, PhotoState
 from closeup.crops.cut import find_crops
-from closeup.decisions import NOTHING, Current, Decision, Decisions, Kind, Verdict
 from closeup.decisions.apply import decided_crops, decided_pairs, notes_on, without_gone
+from closeup.decisions.fold import NOTHING, Current, Verdict
+from closeup.decisions.kinds import Decision, Kind
+from closeup.decisions.log import Decisions
 from tests import tiny
 
 OPTIONS = {"detector": "tiny-box", "backbone": "tiny-pool", "parent": "thing"}

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from closeup.core.errors import UsageError
 from closeup.core.types import Box
-from closeup.decisions import NOTHING, Decision, Kind, Row, Verdict, checked, current, last_batch
+from closeup.decisions.fold import NOTHING, Verdict, current, last_batch
+from closeup.decisions.kinds import Decision, Kind, Row, checked
 
 BOX = Box(1, 2, 30, 40)
 

@@ -14,7 +14,9 @@ import pytest
 
 from closeup.core.errors import ProjectError, UsageError
 from closeup.core.types import Box
-from closeup.decisions import DECISIONS_FILE, NOTHING, Decision, Decisions, Kind, read_decisions
+from closeup.decisions.fold import NOTHING
+from closeup.decisions.kinds import Decision, Kind
+from closeup.decisions.log import DECISIONS_FILE, Decisions, read_decisions
 
 REJECT = Decision(Kind.REJECT, "a", "a")
 ALL = [
@@ -130,7 +132,8 @@ def test_threads_share_a_log(tmp_path: Path) -> None:
 WRITER = """
 import sys
 from pathlib import Path
-from closeup.decisions import Decision, Decisions, Kind
+from closeup.decisions.kinds import Decision, Kind
+from closeup.decisions.log import Decisions
 log = Decisions(Path(sys.argv[1]))
 count = 0
 while count < int(sys.argv[3]):

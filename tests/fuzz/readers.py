@@ -20,7 +20,7 @@ from closeup.core.config import resolve
 from closeup.core.project import encode_table, read_table
 from closeup.core.types import Box, Crop, CropState, Detection, Example, Photo, PhotoState, Result
 from closeup.dataset.duplicates import Signatures
-from closeup.decisions import Decisions
+from closeup.decisions.log import Decisions
 from closeup.learn.embed import Embeddings
 from closeup.model.model import load_model
 from closeup.networks import load

@@ -17,7 +17,7 @@ import pytest
 
 from closeup.core.project import Project
 from closeup.core.types import Crop
-from closeup.decisions import DECISIONS_FILE, Decisions
+from closeup.decisions.log import DECISIONS_FILE, Decisions
 from tests.torture.conftest import Amount, Tried, World
 
 LONGEST = 0.5

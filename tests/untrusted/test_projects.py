@@ -29,7 +29,8 @@ from closeup.core.project import Project, encode_table, read_table
 from closeup.core.tables import read_parquet
 from closeup.core.types import Box, Crop, Detection, Example, Photo, Result
 from closeup.dataset.duplicates import Pair
-from closeup.decisions import Decision, Decisions, Kind
+from closeup.decisions.kinds import Decision, Kind
+from closeup.decisions.log import Decisions
 from tests import tiny
 
 

@@ -14,7 +14,7 @@ from fastapi.testclient import TestClient
 
 import closeup
 from closeup.web.run import Address, Server, listen, make_access_policy
-from closeup.web.serve import ServeConfig, make_serve_app
+from closeup.web.serve.app import ServeConfig, make_serve_app
 from tests import tiny
 from tests.web.browsing import browser
 from tests.web.reviewing import copy_of, make_reviewed

@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 
 import closeup
 from closeup.cli.demo import BACKBONE, DETECTOR
-from closeup.web.review import ReviewConfig, make_review_app
+from closeup.web.review.app import ReviewConfig, make_review_app
 from closeup.web.run import make_access_policy
 from tools.render.photos import write_photos
 

@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 import httpx2
 
 from closeup.model.model import Model
-from closeup.web.serve import UploadLimits, make_serve_app
+from closeup.web.serve.app import make_serve_app
+from closeup.web.serve.uploads import UploadLimits
 from tests.web.conftest import CONFIG, running
 
 Draw = random.Random

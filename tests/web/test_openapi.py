@@ -17,7 +17,7 @@ from jsonschema_rs import validator_for
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from closeup.model.model import Model
-from closeup.web.serve import make_serve_app
+from closeup.web.serve.app import make_serve_app
 from tests.web.conftest import CONFIG, Ask, running
 
 ROUTES = [

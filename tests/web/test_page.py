@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, expect
 
 from closeup.model.model import Model
 from closeup.web.guard import AccessPolicy
-from closeup.web.serve import make_serve_app
+from closeup.web.serve.app import make_serve_app
 from tests.web.browsing import DARK, DESK, PHONE, fits, is_accessible, opened
 from tests.web.conftest import CONFIG, TOKEN, running
 

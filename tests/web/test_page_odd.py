@@ -10,7 +10,7 @@ from PIL import Image
 from playwright.sync_api import Browser, expect
 
 from closeup.model.model import Model
-from closeup.web.serve import make_serve_app
+from closeup.web.serve.app import make_serve_app
 from tests.web.browsing import DESK, opened
 from tests.web.conftest import CONFIG, running
 

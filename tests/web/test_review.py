@@ -23,8 +23,9 @@ from closeup.core.config import RunConfig
 from closeup.core.errors import ProjectError
 from closeup.core.project import Project
 from closeup.core.types import Box, Crop, Photo
-from closeup.decisions import Decision, Decisions, Kind, read_decisions
-from closeup.web.review import make_review_app
+from closeup.decisions.kinds import Decision, Kind
+from closeup.decisions.log import Decisions, read_decisions
+from closeup.web.review.app import make_review_app
 from closeup.web.review.session import PAGE, SORTS, Filter, ReviewSession
 from tests import tiny
 from tests.web.conftest import running

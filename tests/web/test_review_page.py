@@ -14,9 +14,10 @@ from playwright.sync_api import Browser, Page, expect
 import closeup
 from closeup.core.project import Project
 from closeup.core.types import Photo
-from closeup.decisions import Decisions, Kind, read_decisions
+from closeup.decisions.kinds import Kind
+from closeup.decisions.log import Decisions, read_decisions
 from closeup.web.guard import AccessPolicy
-from closeup.web.review import ReviewConfig, make_review_app
+from closeup.web.review.app import ReviewConfig, make_review_app
 from tests.web.browsing import DARK, DESK, PHONE, fits, is_accessible, opened
 from tests.web.conftest import TOKEN, running
 from tests.web.reviewing import PER_MAKER, config_of
@@ -350,7 +351,7 @@ def test_pairs_are_told_apart_and_decisions_listed_and_undone(
 
 
 def closeup_pair(one: str, other: str) -> Any:
-    from closeup.decisions import Decision
+    from closeup.decisions.kinds import Decision
 
     return Decision(Kind.SAME, one, other=other)
 

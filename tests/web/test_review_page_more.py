@@ -13,8 +13,9 @@ from playwright.sync_api import Browser, Error, Page, Route, expect
 
 from closeup.core.project import Project
 from closeup.core.types import Box, Photo
-from closeup.decisions import Decision, Decisions, Kind, read_decisions
-from closeup.web.review import make_review_app
+from closeup.decisions.kinds import Decision, Kind
+from closeup.decisions.log import Decisions, read_decisions
+from closeup.web.review.app import make_review_app
 from tests.web.browsing import DESK, PHONE, fits, opened
 from tests.web.conftest import running
 from tests.web.reviewing import config_of

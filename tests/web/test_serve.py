@@ -24,7 +24,10 @@ from closeup.cli.app import app as command
 from closeup.core.errors import NetworkDamaged
 from closeup.model.model import Model
 from closeup.web.guard import AccessPolicy
-from closeup.web.serve import Limits, UploadLimits, make_serve_app, project_of
+from closeup.web.serve.app import make_serve_app
+from closeup.web.serve.examples import project_of
+from closeup.web.serve.service import Limits
+from closeup.web.serve.uploads import UploadLimits
 from tests.web.conftest import CONFIG, TOKEN, Ask, running
 
 JPEG = {"content-type": "image/jpeg"}

@@ -38,7 +38,7 @@ def review(
     from closeup.core.types import Photo
 
     with opt.serve_extra("review"):
-        from closeup.web.review import ReviewConfig, make_review_app
+        from closeup.web.review.app import ReviewConfig, make_review_app
         from closeup.web.review.data import photo_folders
         from closeup.web.run import Address, make_access_policy, serve_app
     access = make_access_policy("review", host, token, tuple(allow_host or ()))

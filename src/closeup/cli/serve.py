@@ -45,7 +45,10 @@ def serve(
     """Serve a model over HTTP, with a page for a browser or a phone, until Ctrl-C."""
     with opt.serve_extra("serve"):
         from closeup.web.run import Address, make_access_policy, serve_app
-        from closeup.web.serve import Limits, ServeConfig, UploadLimits, make_serve_app, project_of
+        from closeup.web.serve.app import ServeConfig, make_serve_app
+        from closeup.web.serve.examples import project_of
+        from closeup.web.serve.service import Limits
+        from closeup.web.serve.uploads import UploadLimits
     from closeup.core.config import EngineConfig, validated
     from closeup.core.parallel import one_blas_thread
     from closeup.model.model import load_model

@@ -10,7 +10,7 @@ from closeup.core.text import first_of
 from closeup.core.types import Box, Crop, CropState, Detection, Photo, PhotoState
 from closeup.crops.cut import find_crops, saved_at
 from closeup.dataset.groups import REJECTED
-from closeup.decisions import Current
+from closeup.decisions.fold import Current
 
 NONE_THERE = "marked in review as showing no object"
 MOST_NAMED = 3

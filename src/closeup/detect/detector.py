@@ -22,8 +22,7 @@ from closeup.core.parallel import ordered_map
 from closeup.core.types import Box, Detection, Pixels
 from closeup.crops.cut import ANY
 from closeup.detect import picodet, ranked, yolox
-from closeup.detect.candidates import Candidates, Outputs
-from closeup.detect.nms import nms
+from closeup.detect.candidates import Candidates, Outputs, nms
 from closeup.networks import Card, Network
 from closeup.networks.engine import Feeds, Graph, open_graph, read_signature
 from closeup.networks.preprocess import Placement, prepare

@@ -17,7 +17,7 @@ from closeup.core.errors import UsageError
 from closeup.evaluate.bootstrap import RESAMPLES, Interval, members, resampled_sums
 from closeup.evaluate.predictions import Predictions, Probabilities
 from closeup.learn.heads.head import softmax
-from closeup.learn.heads.likelihood import cross_entropy, least_loss
+from closeup.learn.heads.numerics import cross_entropy, least_loss
 
 BINS = 15
 

@@ -23,7 +23,7 @@ from closeup.core.parallel import ordered_map
 from closeup.core.types import Floats
 from closeup.evaluate.predictions import Predictions, Probabilities
 from closeup.learn.heads.head import single_threaded
-from closeup.learn.heads.spectrum import leading
+from closeup.learn.heads.numerics import leading
 
 SETTINGS = ("min_confidence", "max_distance", "coverage", "answered")
 ANSWERED = ""

@@ -16,8 +16,8 @@ from closeup.crops.view import View
 from closeup.dataset.duplicates import Pair, Signatures, near_duplicates, signatures
 from closeup.dataset.groups import group_photos, labelled
 from closeup.dataset.split import make_dataset, notes_on_rows
-from closeup.decisions import NOTHING, Current
 from closeup.decisions.apply import decided_crops, decided_pairs, notes_on, without_gone
+from closeup.decisions.fold import NOTHING, Current
 from closeup.detect import Detector
 from closeup.detect.boxes import GivenBoxes
 from closeup.detect.detector import FLOOR

@@ -6,13 +6,14 @@ import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
 from closeup._version import __version__
 from closeup.core.config import ViewName
-from closeup.core.errors import DatasetError
+from closeup.core.errors import DatasetError, ModelError, NetworkError
 from closeup.core.project import Table, key_of
 from closeup.core.serialization import to_json
 from closeup.core.types import Crop, Example, Photo, Result
@@ -20,7 +21,13 @@ from closeup.crops.cut import padded
 from closeup.crops.view import View
 from closeup.dataset.split import folds
 from closeup.evaluate.compare import Compared, candidates, pick
-from closeup.evaluate.findings import Evaluation, Findings, Padding, write_evaluation
+from closeup.evaluate.findings import (
+    Evaluation,
+    Findings,
+    Padding,
+    read_evaluation,
+    write_evaluation,
+)
 from closeup.evaluate.label_issues import find_label_issues
 from closeup.evaluate.learning_curve import LearningCurve, LearningTask, learning_curve
 from closeup.evaluate.neighbours import known_of
@@ -30,12 +37,11 @@ from closeup.evaluate.trust import UncertaintyRule, fit_uncertainty, measure_tru
 from closeup.learn import heads
 from closeup.model.card import ModelCard, read_card
 from closeup.model.model import Parts, save_model
-from closeup.networks import Network, find
+from closeup.networks import Network, find, load
 from closeup.pipeline.features import Features, Part, TrainingSet, features_stage
 from closeup.pipeline.fit import Fit, fit_candidate
 from closeup.pipeline.measure import alike, measure
 from closeup.pipeline.stages import Job
-from closeup.pipeline.trained import read_back
 from closeup.report.result import Trained
 
 VERSION = 11
@@ -53,7 +59,7 @@ def train_stage(job: Job, tables: Tables, detector: Network | None) -> Trained:
     key = key_of("train", VERSION, examples.key, hashes, config.model_dump(),
                  job.config.engine.precision, detector.card.sha256 if detector else "",
                  __version__)  # fmt: skip
-    trained = read_back(job, key, detector, examples.rows)
+    trained = _read_back(job, key, detector, examples.rows)
     if trained is None:
         fit, compared = _fit(job, TrainingSet.of(*tables), backbones)
         trained = _measured(job, key, fit, compared, detector)
@@ -61,6 +67,42 @@ def train_stage(job: Job, tables: Tables, detector: Network | None) -> Trained:
         job.notes.append("paddings were not compared: the model sees the whole photo alone, on "
                          "which padding has no effect")  # fmt: skip
     return trained
+
+
+def _read_back(
+    job: Job, key: str, detector: Network | None, examples: Sequence[Example]
+) -> Trained | None:
+    """What an earlier run with this very `key` gave; None where there is none, or not all of it.
+
+    Nor where it names close-ups that are not among the `examples`.
+    """
+    evaluation = read_evaluation(job.project)
+    results = job.project.read("results", Result)
+    folder = job.project.place("model")
+    if evaluation is None or results is None or not evaluation.key == results.key == key:
+        return None
+    try:
+        card = read_card(folder)
+        if card.key != key or not all((folder / name).is_file() for name in card.files):
+            return None
+        backbone = load(folder / "backbone", verify=False)
+    except (ModelError, NetworkError):
+        return None  # damaged: train again
+    networks = (backbone,) if detector is None else (detector, backbone)
+    found = Trained(**vars(evaluation), results=results.rows, networks=networks, model=folder)
+    return found if _fits(found, examples) else None
+
+
+def _fits(found: Trained, examples: Sequence[Example]) -> bool:
+    owner = {e.crop_id: e.photo_id for e in examples}
+    findings = found.findings
+    issues = findings.label_issues.rows if findings.label_issues else ()
+    named = {*findings.label_issue_crops, *findings.alike, *chain(*findings.alike.values())}
+    return (
+        all(owner.get(row.crop_id) == row.photo_id for row in found.results)
+        and len(issues) == len(findings.label_issue_crops)
+        and named <= owner.keys()
+    )
 
 
 def _fit(

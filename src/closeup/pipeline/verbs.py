@@ -14,8 +14,8 @@ from closeup.core.project import Project, Table
 from closeup.core.types import Crop, Photo, PhotoState
 from closeup.crops.cut import ANY
 from closeup.crops.view import views_of
-from closeup.decisions import read_decisions
 from closeup.decisions.apply import decided_pairs
+from closeup.decisions.log import read_decisions
 from closeup.detect import Detector, resolve_categories
 from closeup.detect.boxes import GivenBoxes
 from closeup.detect.scouting import Scouting

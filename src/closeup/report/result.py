@@ -12,7 +12,7 @@ from pydantic import Field
 
 from closeup.core.serialization import to_json
 from closeup.core.types import Crop, CropState, Photo, PhotoState, Result
-from closeup.decisions import Kind
+from closeup.decisions.kinds import Kind
 from closeup.evaluate.bootstrap import Interval
 from closeup.evaluate.checks import Check
 from closeup.evaluate.findings import Evaluation

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from closeup.networks.engine import unchanged
-from closeup.networks.engine.unchanged import file_hash, while_unchanged
+from closeup.networks.engine.files import file_hash, while_unchanged
 
 
 @pytest.fixture

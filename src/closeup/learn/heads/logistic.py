@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from closeup.core.types import Floats
 from closeup.learn.heads.head import Dense, Fitted, Head
+from closeup.learn.heads.numerics import leading
 from closeup.learn.heads.problem import Problem, choose, macro_f1
-from closeup.learn.heads.spectrum import leading
 
 GRID: tuple[float, ...] = tuple(float(f"{10 ** (e / 2):.2g}") for e in range(-7, 2))
 """The C to choose from: 0.00032 to 3.2 in half decades, ascending."""

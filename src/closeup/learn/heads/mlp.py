@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from closeup.core.types import Floats
 from closeup.learn.heads.head import Dense, Fitted, Head, softmax
-from closeup.learn.heads.likelihood import cross_entropy
+from closeup.learn.heads.numerics import cross_entropy
 from closeup.learn.heads.problem import Problem
 
 HIDDEN = 128

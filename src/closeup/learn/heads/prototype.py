@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from closeup.learn.heads.head import Fitted, Head
-from closeup.learn.heads.likelihood import DEFAULT_SCALE, fit_scale
+from closeup.learn.heads.numerics import DEFAULT_SCALE, fit_scale
 from closeup.learn.heads.problem import Problem, macro_f1
 
 

@@ -14,9 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from closeup.learn.heads.head import Fitted, Head, softmax
-from closeup.learn.heads.likelihood import DEFAULT_SCALE, fit_scale
+from closeup.learn.heads.numerics import DEFAULT_SCALE, Matrix, fit_scale, leading
 from closeup.learn.heads.problem import Problem, choose, macro_f1
-from closeup.learn.heads.spectrum import Matrix, leading
 
 GRID: tuple[float, ...] = tuple(float(f"{10 ** (e / 2):.2g}") for e in range(-6, 3))
 """The penalties to choose from: 0.001 to 10 in half decades, as shares of the mean square."""

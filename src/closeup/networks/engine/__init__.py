@@ -10,12 +10,11 @@ from closeup.core.config import EngineConfig
 from closeup.core.errors import NetworkError, UsageError
 from closeup.core.parallel import available_cpus
 from closeup.networks.engine.choice import bf16_is_safe, faster_engine
+from closeup.networks.engine.files import cache_folder, file_hash
 from closeup.networks.engine.graph import Feeds, Graph, Results
-from closeup.networks.engine.machine import cache_folder
 from closeup.networks.engine.onnx_file import Signature, read_signature
 from closeup.networks.engine.onnxruntime_backend import OnnxruntimeGraph, has_cuda
 from closeup.networks.engine.openvino_backend import OpenvinoGraph, import_openvino
-from closeup.networks.engine.unchanged import file_hash
 from closeup.networks.preprocess import InputSpec
 
 __all__ = [

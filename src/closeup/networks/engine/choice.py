@@ -17,11 +17,10 @@ from numpy.typing import NDArray
 
 from closeup.core.errors import NetworkError
 from closeup.core.types import Pixels
+from closeup.networks.engine.files import cache_folder, file_hash
 from closeup.networks.engine.graph import Feeds, Graph
-from closeup.networks.engine.machine import cache_folder
 from closeup.networks.engine.onnx_file import Signature
 from closeup.networks.engine.openvino_backend import cpu_property
-from closeup.networks.engine.unchanged import file_hash
 from closeup.networks.preprocess import InputSpec, prepare
 
 CHOICES_FILE = "engines.json"

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from closeup.core.errors import NetworkDamaged, NetworkError
-from closeup.networks.engine.unchanged import while_unchanged
+from closeup.networks.engine.files import while_unchanged
 
 Shape = tuple[int | None, ...]
 _Span = tuple[int, int]

@@ -10,10 +10,9 @@ from functools import cache, cached_property
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from closeup.networks.engine.files import cache_folder, file_hash
 from closeup.networks.engine.graph import MOST_STREAMS, Feeds, Graph, Pending, Results, in_flight
-from closeup.networks.engine.machine import cache_folder
 from closeup.networks.engine.onnx_file import Signature
-from closeup.networks.engine.unchanged import file_hash
 
 if TYPE_CHECKING:
     from openvino import CompiledModel, InferRequest

@@ -16,7 +16,7 @@ from starlette.responses import RedirectResponse, Response
 from closeup.core.errors import ProjectError, UsageError
 from closeup.core.types import Photo, PhotoState
 from closeup.crops.cut import content_key
-from closeup.decisions import live
+from closeup.decisions.fold import live
 from closeup.decisions.log import Appended
 from closeup.web.base import COOKIE_SECONDS, Site, make_app, render
 from closeup.web.guard import AccessPolicy

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from closeup.core.types import Photo
 from closeup.dataset.groups import group_photos
-from closeup.decisions import Current
+from closeup.decisions.fold import Current
 from closeup.web.review.data import ProjectData
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from closeup.core.types import Box
-from closeup.decisions import LONGEST_LABEL, MOST_BOXES, Decision, Kind
+from closeup.decisions.kinds import LONGEST_LABEL, MOST_BOXES, Decision, Kind
 from closeup.web.refusal import Refusal
 from closeup.web.review.session import ReviewSession
 

@@ -12,9 +12,10 @@ from typing import Annotated
 from pydantic import BaseModel, Field, StringConstraints
 
 from closeup.core.types import Crop, CropState
-from closeup.decisions import Current, Decision, Decisions, Row, Verdict, current, last_batch
 from closeup.decisions.apply import decided_crops
-from closeup.decisions.log import Appended
+from closeup.decisions.fold import Current, Verdict, current, last_batch
+from closeup.decisions.kinds import Decision, Row
+from closeup.decisions.log import Appended, Decisions
 from closeup.web.refusal import Refusal
 from closeup.web.review.data import NOT_TRAINED, ProjectData, TrainingInfo, read_data, stamp_of
 

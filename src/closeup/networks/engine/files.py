@@ -1,13 +1,27 @@
-"""Remember what was read of a file as long as it stays the same."""
+"""Where this machine keeps caches, and what is remembered of files while they stay the same."""
 
 from __future__ import annotations
 
 import functools
-import hashlib
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
+
+from closeup.core.project import file_hash as hash_file
+
+CACHE_VARIABLE = "CLOSEUP_CACHE"
+
+
+def cache_folder() -> Path:
+    """Where networks and compiled graphs are kept: ``CLOSEUP_CACHE``, else the user's cache."""
+    if named := os.environ.get(CACHE_VARIABLE):
+        return Path(named).expanduser().absolute()
+    from platformdirs import PlatformDirs
+
+    return PlatformDirs("closeup", appauthor=False, opinion=False).user_cache_path
+
 
 T = TypeVar("T")
 
@@ -40,8 +54,4 @@ def while_unchanged(read: Callable[[Path], T]) -> Callable[[Path], T]:
     return reading
 
 
-@while_unchanged
-def file_hash(file: Path) -> str:
-    """SHA-256 of a file's bytes, 64 hex digits; OSError where it cannot be read."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+file_hash = while_unchanged(hash_file)
