@@ -35,10 +35,7 @@ def predict(
     ] = False,
     **options: object,
 ) -> None:
-    """Find the object in each photo and classify it. Unreadable photos get a reason.
-
-    Exits with code 1 if not one photo could be answered.
-    """
+    """Find the object in each photo and classify it; exit with code 1 if none can be answered."""
     from closeup.core.config import EngineConfig, validated
     from closeup.core.progress import track
     from closeup.model.answers import draw_prediction, to_json, write_csv, write_parquet

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from closeup.networks.engine import unchanged
+from closeup.networks.engine import files
 from closeup.networks.engine.files import file_hash, while_unchanged
 
 
 @pytest.fixture
 def old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A file that counts as written long ago."""
-    monkeypatch.setattr(unchanged, "_SETTLED", -(10**12))
+    monkeypatch.setattr(files, "_SETTLED", -(10**12))
     file = tmp_path / "file"
     file.write_text("one")
     return file
