@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -321,9 +322,13 @@ def test_ctrl_c_ends_with_a_word_and_without_a_traceback(tmp_path: Path) -> None
     )  # fmt: skip
     assert process.stderr is not None
     assert "200 photos" in process.stderr.readline()
+    while not (tmp_path / "d" / "watches" / "closeup.toml").exists():
+        assert process.poll() is None
+        time.sleep(0.01)  # pydantic words a Ctrl-C in the middle of an import as its own error
     process.send_signal(signal.SIGINT)
     said = process.communicate(timeout=60)[1]
-    assert process.returncode == 130
+    # Python ends by the signal itself where Ctrl-C met code made from a string (a dataclass).
+    assert process.returncode in (130, -signal.SIGINT)
     assert "interrupted" in said
     assert "Traceback" not in said
 
