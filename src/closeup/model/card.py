@@ -6,7 +6,6 @@ trustworthy; so only plain files inside the folder that the card has a hash for 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from pathlib import Path
@@ -16,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from closeup.core.config import CropConfig, DetectConfig, ViewName
 from closeup.core.errors import ModelError
+from closeup.core.project import file_hash
 
 FORMAT = 2
 OLDEST = 1  # the earliest format that is still read
@@ -142,8 +142,7 @@ def _check_file(folder: Path, name: str, expected: str) -> None:
     try:
         if not file.is_file():
             raise ModelError(f"{file} is missing; copy the whole model folder, or train again")
-        with file.open("rb") as stream:
-            found = hashlib.file_digest(stream, "sha256").hexdigest()
+        found = file_hash(file)
     except OSError as err:
         raise ModelError(f"{file} cannot be read: {err.strerror or err}") from err
     if found != expected:

@@ -90,17 +90,20 @@ def look(job: Job, entries: Sequence[Entry], wanted: Wanted) -> None:
         embedder = Embedder(wanted.backbone, engine) if wanted.backbone else None
         views = {embeddings_file(view, embedder): view for view in wanted.views} if embedder else {}
         known = _known(job, wanted, kept, views)
+        named = None if wanted.boxes else wanted.detector
+        detector = Detector(named, engine) if named else None
+        mark = Once(lambda: _mark_unfinished(job, known, unfinished))
         steps = Steps(
-            job.config.photos.max_pixels,
-            Detector(wanted.detector, engine) if wanted.detector and not wanted.boxes else None,
-            wanted.boxes.of if wanted.boxes else None,
-            wanted.signatures,
-            partial(_crops_of, job),
-            lambda name: (job.project.folder / name).is_file(),
-            partial(_save, job, Once(lambda: _mark_unfinished(job, known, unfinished))),
-            job.config.crop.quality,
-            embedder,
-            views,
+            max_pixels=job.config.photos.max_pixels,
+            detector=detector,
+            boxes=wanted.boxes.of if wanted.boxes else None,
+            sign=wanted.signatures,
+            crops_of=partial(_crops_of, job),
+            is_there=lambda name: (job.project.folder / name).is_file(),
+            save=partial(_save, job, mark),
+            quality=job.config.crop.quality,
+            embedder=embedder,
+            views=views,
         )
         vectors = {name: kept.vectors.get(name, {}) for name in views}
         seen = job.seen = Observed(signatures=kept.signatures, vectors=vectors)
