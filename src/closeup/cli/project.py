@@ -228,6 +228,7 @@ def _print_scores(result: RunResult) -> None:
             f"{trust.out_of_distribution} unlike the training photos)\n"
             f"  calibration {trust.calibration.ece}   (expected calibration error)"
         )
+        show(f"in practice: {result.usefulness}")
     if gain is not None:
         print(
             f"  whole photo {gain.a:.3f}   (macro-F1 without cropping; close-ups gain "

@@ -106,11 +106,23 @@ class DetectConfig(_Section):
 
 
 class CropConfig(_Section):
-    """How the close-up is cut out."""
+    """How the close-up is cut out.
+
+    `min_size` is off by default: how few pixels are too few depends on the photos. A pencil that is
+    12 pixels wide, or an apple in a photo of 64 pixels, is found rightly. The check CU203 names the
+    small ones.
+    """
 
     which: WhichBox = _option("best", "Which box of a photo to use.")
     pad: Pad = _option(0.1, "Padding around the box, as a fraction of its longer side.")
     on_miss: OnMiss = _option("photo", "If no object is found, use the whole photo or drop it.")
+    min_size: int = _option(
+        0,
+        "Smallest box to accept: pixels of its shorter side. A smaller one counts as not found; "
+        "0: any.",
+        ge=0,
+        le=16_384,
+    )
     quality: int = _option(95, "JPEG quality of the close-ups.", flag="", ge=1, le=100)
 
 
@@ -133,7 +145,8 @@ class TrainConfig(_Section):
     """Backbone, view and head; several of each are compared by cross-validation.
 
     The model keeps the padding of the crop section, whatever `pads` are compared. A `coverage` of
-    1 withholds no answer.
+    1 withholds no answer. With an `accuracy`, `coverage` only decides which photos are too unlike
+    the training photos.
     """
 
     backbone: Annotated[tuple[str, ...], LIST] = _option(
@@ -178,6 +191,13 @@ class TrainConfig(_Section):
         "Fraction of photos, of the kind trained on, that get an answer rather than 'unknown'.",
         gt=0,
         le=1,
+    )
+    accuracy: float = _option(
+        0.0,
+        "How often the answers that are given should be right (0.95); less certain ones become "
+        "'unknown'. Replaces --coverage; 0: off.",
+        ge=0,
+        lt=1,
     )
     miss_rate: float = _option(
         0.1, "How often the set of likely labels may miss the true one.", flag="", gt=0, lt=1
@@ -228,6 +248,7 @@ class Options(TypedDict, total=False):
     which: WhichBox
     pad: float
     on_miss: OnMiss
+    min_size: int
     quality: int
     near_duplicates: bool
     test_fraction: float
@@ -243,6 +264,7 @@ class Options(TypedDict, total=False):
     flip: bool
     augment: int
     coverage: float
+    accuracy: float
     miss_rate: float
     engine: Engine
     precision: Precision

@@ -24,6 +24,8 @@ WIDEST = 16_384
 """Side in pixels up to which a close-up may grow."""
 _SLENDER = 4_096  # side up to which a narrow window may be letterboxed at its own size
 _LETTERBOX = 16  # beyond it, how many times the window's pixels the square may hold
+TOO_SMALL = "too small: "
+"""How the reason of a photo begins that has suitable boxes, but only smaller ones than allowed."""
 _SAME_OBJECT = 0.6  # IoU from which two boxes are one object, named twice
 _UNSAFE = frozenset('/\\:*?"<>|%')
 _LONGEST_FOLDER = 120
@@ -223,7 +225,8 @@ def closeups_of(
 ) -> list[Crop]:
     """The close-ups of one picture: at least one row.
 
-    Without a suitable box it is ``not_found``: with ``on_miss="photo"`` the whole photo stands in
+    A box with a shorter side below ``min_size`` pixels counts as not found, so that a larger one of
+    the photo is used. Without a suitable box it is ``not_found``: with ``on_miss="photo"`` the whole photo stands in
     (`stand_in` is True), with ``"drop"`` there are no pixels and `file` is ``""``.
 
     `name` is the photo's id and label, `size` its width and height in pixels. The part of a
@@ -236,9 +239,10 @@ def closeups_of(
         if inside.area > 0:
             same = inside == detection.box
             visible.append(detection if same else replace(detection, box=inside))
-    chosen = choose(visible, detect.parent, detect.threshold, config.which)
+    large = [d for d in visible if min(d.box.width, d.box.height) >= config.min_size]
+    chosen = choose(large, detect.parent, detect.threshold, config.which)
     if not chosen:
-        missed = _empty(name, CropState.NOT_FOUND, _why_none(visible, detect))
+        missed = _empty(name, CropState.NOT_FOUND, _why_none(visible, config, detect))
         if config.on_miss == "photo":
             missed = _placed(replace(missed, stand_in=True, box=whole), size, 0.0)
         return [missed]
@@ -299,8 +303,20 @@ def _empty(name: tuple[str, str], state: CropState, reason: str) -> Crop:
     )  # fmt: skip
 
 
-def _why_none(visible: Sequence[Detection], detect: DetectConfig) -> str:
+def too_small(crops: Iterable[Crop]) -> int:
+    """How many photos have suitable boxes, but none as large as ``min_size`` demands."""
+    return len({crop.photo_id for crop in crops
+                if crop.state is CropState.NOT_FOUND and crop.reason.startswith(TOO_SMALL)})  # fmt: skip
+
+
+def _why_none(visible: Sequence[Detection], config: CropConfig, detect: DetectConfig) -> str:
     wanted = "object" if ANY in detect.parent else " or ".join(detect.parent)
+    if small := choose(visible, detect.parent, detect.threshold, config.which):
+        box = small[0].box
+        return (
+            f"{TOO_SMALL}the {wanted} measures {box.width:.0f} x {box.height:.0f} pixels, and "
+            f"--min-size asks for {config.min_size} on the shorter side"
+        )
     best = choose(visible, detect.parent, 0.0, "best")
     seen = f"the best scores {best[0].score:.2f}" if best else "none at any score"
     return f"no {wanted} with a score of at least {detect.threshold:g} ({seen})"

@@ -25,13 +25,13 @@ def decided_crops(
 ) -> list[Crop]:
     """The close-ups of every photo, as in :func:`crops.find_crops`, after people's decisions.
 
-    All of a person's boxes become close-ups, whatever `config.which`, with no category and a score
+    All of a person's boxes become close-ups, whatever `config.which` and their size, with no category and a score
     of 1. A rejected close-up keeps its box and has no file. Decisions about unreadable photos and
     about close-ups that do not exist change nothing.
     """
     if not current:
         return find_crops(photos, detections, config, detect)
-    every = config.model_copy(update={"which": "all"})
+    every = config.model_copy(update={"which": "all", "min_size": 0})
     crops = []
     for photo in photos:
         own = current.boxes.get(photo.id)

@@ -9,9 +9,11 @@ CU103 too few test photos for a useful interval
 CU104 labels that may be wrong
 CU201 the detector misses the object of some class more often than of others
 CU202 the close-up does not clearly help
+CU203 close-ups of a few pixels
 CU301 unreliable probabilities
 CU302 the answers stay right when the object is covered: a shortcut
 CU303 pairs of classes confused far more often than others
+CU304 answers near chance, or from too few photos to conclude from
 ===== ==========================================================================
 
 A verdict is ``issue`` only where chance hardly explains it (at 5 %, corrected by Holm's method
@@ -28,6 +30,7 @@ from typing import NamedTuple, TypeVar
 from closeup.evaluate.bootstrap import Interval
 from closeup.evaluate.calibration import Calibration
 from closeup.evaluate.label_issues import LabelIssues
+from closeup.evaluate.limits import Limits
 
 K = TypeVar("K")
 
@@ -38,6 +41,9 @@ FEW = 10  # CU103 is an issue where a class has fewer test photos
 WRONG_LABELS = 0.01  # CU104 is an issue from this share of wrong labels on
 MISSED = 0.05
 """CU201 is an issue where the detection rate of a class is lower than the others' by this."""
+TINY = 20
+"""CU203 names boxes whose shorter side has fewer pixels. Of the watches' boxes, all 5 below 20 pixels
+were around something else; of the next 15, at least 20 pixels, 12 were around the watch."""
 MISCALIBRATED = 0.05  # CU301 is an issue from this calibration error on
 CONFUSED = 5  # CU303 is an issue from this number of confused photos of a pair on
 
@@ -67,6 +73,7 @@ TITLES: Mapping[str, Titles] = {
         "Close-ups better than whole photos",
         "Close-ups against whole photos",
     ),
+    "CU203": Titles("Tiny close-ups", "No tiny close-ups", "Size of the close-ups"),
     "CU301": Titles("Unreliable probabilities", "Reliable probabilities", "Calibration"),
     "CU302": Titles(
         "Surroundings give the class away",
@@ -74,6 +81,7 @@ TITLES: Mapping[str, Titles] = {
         "Answers with the object covered",
     ),
     "CU303": Titles("Confused classes", "No pair of confused classes", "Confused classes"),
+    "CU304": Titles("Near chance", "Clearly better than chance", "Better than chance"),
 }
 
 
@@ -172,16 +180,16 @@ def check_precision(score: Interval, support: Mapping[str, int]) -> Check:
     return _issue("CU103", detail, "; ".join(advice))
 
 
-def check_labels(label_issues: LabelIssues | None, disputed: int = 0) -> Check:
+def check_labels(label_issues: LabelIssues | None, disputed: int = 0, withheld: str = "") -> Check:
     """CU104, from the label issues and the number of groups of copies with several labels.
 
     Copies show the same picture; photos that the user grouped are not copies.
 
     An issue from an estimated share of wrong labels of 0.01 on, and wherever copies contradict
-    each other. None where labels could not be checked.
+    each other. None where labels could not be checked, or were not because of what `withheld` says.
     """
     if label_issues is None and not disputed:
-        return skipped("CU104", "labels were not checked")
+        return skipped("CU104", withheld or "labels were not checked")
     found = []
     if disputed:
         found.append(f"{_count(disputed, 'group')} of copies with different labels")
@@ -255,6 +263,36 @@ def check_crop(gain: Interval | None) -> Check:
     return _issue("CU202", detail, advice)
 
 
+def check_tiny(sides: Mapping[str, tuple[float, float]], too_small: int = 0) -> Check:
+    """CU203, from the width and height of the box in each photo, in pixels, by the photo's name.
+
+    `too_small` photos had none but boxes below ``--min-size``.
+    """
+    tiny = sorted((name for name, side in sides.items() if min(side) < TINY),
+                  key=lambda name: min(sides[name]))  # fmt: skip
+    left_out = f"; {_count(too_small, 'photo')} with smaller boxes only, by --min-size"
+    after = left_out if too_small else ""
+    if not sides:
+        return _not_applicable("CU203", f"the object was found in no photo{after}")
+    if not tiny:
+        least = min(min(side) for side in sides.values())
+        return _passed(
+            "CU203", f"the shorter side of each box has {least:.0f} pixels or more{after}"
+        )
+    named = ", ".join(f"{name} ({sides[name][0]:.0f} x {sides[name][1]:.0f})" for name in tiny)
+    detail = (
+        f"{len(tiny)} of {_count(len(sides), 'close-up')} from boxes with a shorter side below {TINY} "
+        f"pixels, the smallest first: {_short(named)}{after}"
+    )
+    if 2 * len(tiny) > len(sides):
+        return _issue("CU203", detail, "use larger photos, or photos taken from closer by")
+    return _issue(
+        "CU203", detail,
+        "look at them in `closeup review`, sorted by size: such a box is often around the wrong "
+        f"thing; --min-size {TINY} takes a larger box of the photo, or none",
+    )  # fmt: skip
+
+
 def check_calibration(calibration: Calibration | None) -> Check:
     """CU301, from the calibration on the test part."""
     if calibration is None:
@@ -274,19 +312,22 @@ def check_calibration(calibration: Calibration | None) -> Check:
     )
 
 
-def check_shortcut(covered: tuple[int, int] | None, majority: float, accuracy: float) -> Check:
+def check_shortcut(
+    covered: tuple[int, int] | None, majority: float, accuracy: float, withheld: str = ""
+) -> Check:
     """CU302, from ``(right, photos)`` of the test part with the object covered.
 
     - `majority`: the share of the largest class among these photos: the accuracy of always
       answering it
     - `accuracy`: with the object visible
+    - `withheld`: why the object was covered in none
 
     An issue where the exact lower bound (Clopper and Pearson 1934) lies above `majority`.
     """
     from scipy.special import betaincinv  # scipy.stats, which calls it too, takes long to import
 
     if covered is None:
-        return skipped("CU302", "the object was covered in no photo")
+        return skipped("CU302", withheld or "the object was covered in no photo")
     right, n = covered
     if n == 0:
         return _not_applicable("CU302", "no photo has an object that could be covered")
@@ -334,6 +375,30 @@ def check_confusions(labels: Sequence[str], confusion: Sequence[Sequence[int]]) 
         f"often confused: {_short(named)}",
         "check the labels of these classes, add photos that show the difference, or merge them",
     )
+
+
+def check_chance(limits: Limits | None) -> Check:
+    """CU304, from what out-of-fold answers allow to conclude."""
+    if limits is None or limits.macro_f1 is None:
+        return skipped("CU304", "nothing was held out of training", "add photos")
+    if not limits.withheld:
+        return _passed(
+            "CU304",
+            f"macro-F1 {limits.macro_f1} in cross-validation; guessing gives up to "
+            f"{limits.chance:.3f}",
+        )
+    detail = (
+        f"{limits.withheld}; label issues, the learning curve and the test with the object covered "
+        "are withheld"
+    )
+    if not limits.near_chance:
+        return Check("CU304", "Too few photos", CheckState.ISSUE, detail, "add photos")
+    return _issue(
+        "CU304", detail,
+        "do not change labels because of this model; look at the close-ups and a few labels of each "
+        "class in `closeup review`, then add photos or use another --backbone, without --finetune "
+        "if that was used",
+    )  # fmt: skip
 
 
 def _holm(chances: Mapping[K, float]) -> list[K]:

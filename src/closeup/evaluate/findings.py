@@ -12,12 +12,14 @@ from pydantic import Field
 from closeup.core.project import SCORES_FILE, Project
 from closeup.core.serialization import from_json, to_json
 from closeup.core.types import Crop, CropState, Example, Photo, PhotoState
+from closeup.crops.cut import too_small
 from closeup.dataset.groups import REJECTED, group_photos, labelled
 from closeup.evaluate import checks
 from closeup.evaluate.checks import Check
 from closeup.evaluate.compare import Compared
 from closeup.evaluate.label_issues import LabelIssues
 from closeup.evaluate.learning_curve import LearningCurve
+from closeup.evaluate.limits import Limits
 from closeup.evaluate.scores import Difference, Scores
 from closeup.evaluate.trust import Trust
 
@@ -44,6 +46,8 @@ class Findings:
     - `pads`: the compared paddings
     - `alike`: by crop id, for the worst mistakes on the test part: the most similar training
       close-ups
+    - `limits`: whether the heads know enough for the first three, and why they are None where they
+      do not; None in findings from before there were limits
     """
 
     label_issues: Annotated[LabelIssues | None, Field(alias="suspects")]
@@ -52,6 +56,12 @@ class Findings:
     covered: tuple[int, int] | None
     pads: tuple[Padding, ...]
     alike: Mapping[str, tuple[str, ...]]
+    limits: Limits | None = None
+
+    @property
+    def no_issues(self) -> str:
+        """Why label issues are withheld; ``""`` where they are not."""
+        return self.limits.no_issues if self.limits else ""
 
 
 def without_settled(findings: Findings, settled: Collection[str]) -> Findings:
@@ -134,20 +144,25 @@ def run_checks(facts: Facts, evaluation: Evaluation) -> list[Check]:
     """Every check, in the order of their codes."""
     scores, trust, gain = evaluation.scores, evaluation.trust, evaluation.crop_gain
     findings, picture_of = evaluation.findings, _pictures(facts)
+    limits = findings.limits
     untested = "nothing was held out to test on"
     return [
         checks.check_leak(*_leaks(facts)) if facts.own_test else checks.check_leak(None),
         checks.check_sizes(_sizes(facts.examples, picture_of)),
         checks.check_precision(scores.macro_f1, {c.label: c.support for c in scores.per_class})
         if scores else checks.skipped("CU103", untested, "add photos"),
-        checks.check_labels(findings.label_issues, _disputed(facts.examples, picture_of)),
+        checks.check_labels(findings.label_issues, _disputed(facts.examples, picture_of),
+                            withheld(findings, findings.no_issues)),
         checks.check_detection(_found(facts) if facts.detector else None),
         checks.check_crop(gain.delta if gain else None),
+        checks.check_tiny(_sides(facts), too_small(facts.crops)),
         checks.check_calibration(trust.calibration if trust else None),
         checks.check_shortcut(findings.covered, majority_share(scores),
-                              scores.accuracy.value if scores else 0.0),
+                              scores.accuracy.value if scores else 0.0,
+                              withheld(findings, limits.withheld if limits else "")),
         checks.check_confusions(scores.labels, scores.confusion)
         if scores else checks.skipped("CU303", untested, "add photos"),
+        checks.check_chance(limits),
     ]  # fmt: skip
 
 
@@ -178,6 +193,22 @@ def _disputed(examples: Sequence[Example], picture_of: Mapping[str, str]) -> int
     for name, mine in labels.items():
         copies.setdefault(picture_of[name], set()).add(frozenset(mine))
     return sum(len(found) > 1 for found in copies.values())
+
+
+def withheld(findings: Findings, why: str) -> str:
+    """`why`, or where CU304 says so already, a word that leads there."""
+    return "withheld, see CU304" if why and findings.limits and findings.limits.withheld else why
+
+
+def _sides(facts: Facts) -> dict[str, tuple[float, float]]:
+    """Width and height of the smallest box of each photo in which the object was found."""
+    path_of, sides = {photo.id: photo.path for photo in facts.photos}, {}
+    for crop in facts.crops:
+        if crop.state is CropState.CROPPED:
+            mine = (crop.box.width, crop.box.height)
+            name = path_of[crop.photo_id]
+            sides[name] = min(mine, sides.get(name, mine), key=min)
+    return sides
 
 
 def majority_share(scores: Scores | None) -> float:

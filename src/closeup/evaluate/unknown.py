@@ -149,6 +149,7 @@ def fit_unknown(
     predictions: Predictions,
     folds: NDArray[np.int64],
     coverage: float = COVERAGE,
+    min_confidence: float | None = None,
 ) -> UnknownRule:
     """Choose both thresholds so that about `coverage` of the training part is answered.
 
@@ -159,6 +160,8 @@ def fit_unknown(
     - `predictions`: its calibrated out-of-fold probabilities
     - `folds`: ``(n,)`` fold number of each row, at least two different ones
     - `coverage`: above 0, up to 1 for thresholds that withhold nothing of the training part
+    - `min_confidence`: where it was chosen already (for a wanted accuracy), so that `coverage`
+      decides about the distance alone
 
     Raises UsageError where the lengths differ, there is one fold only, or `coverage` is out of
     range.
@@ -185,9 +188,11 @@ def fit_unknown(
         basis, references = _reference(embeddings)
     farthest = float(np.quantile(own, (1 + coverage) / 2))
     near = own <= farthest
-    wanted = int(np.ceil(coverage * n - 1e-9))  # how many to answer, if there are as many
-    confidence = np.sort(predictions.confidence[near])
-    least = float(confidence[max(0, len(confidence) - wanted)])
+    least = min_confidence
+    if least is None:
+        wanted = int(np.ceil(coverage * n - 1e-9))  # how many to answer, if there are as many
+        confidence = np.sort(predictions.confidence[near])
+        least = float(confidence[max(0, len(confidence) - wanted)])
     answered = float((near & (predictions.confidence >= least)).mean())
     return UnknownRule(least, farthest, coverage, answered, basis, references.astype(np.float16))
 

@@ -15,7 +15,7 @@ from closeup.core.parallel import ordered_map
 from closeup.core.project import Table, key_of
 from closeup.core.serialization import to_json
 from closeup.core.types import Crop, CropState, Example, Photo, PhotoState, Result
-from closeup.crops.cut import cut, cut_out
+from closeup.crops.cut import cut, cut_out, too_small
 from closeup.dataset.duplicates import Pair
 from closeup.decisions import REVIEW_URL
 from closeup.evaluate.explain import occlusion_map, overlay
@@ -38,7 +38,7 @@ from closeup.report.page import render_report
 from closeup.report.result import RunResult
 from closeup.report.thumbnail import thumbnail
 
-VERSION = 9
+VERSION = 10
 REPORT_FILE = "report.html"
 
 Tables = tuple[Table[Photo], Table[Crop], Table[Example]]
@@ -99,7 +99,7 @@ def _gather(job: Job, tables: Tables, pairs: Sequence[Pair], result: RunResult) 
             for r in worst
         ],
         skipped=_skipped(photos, crops, examples),
-        facts=_facts(examples, result),
+        facts=_facts(crops, examples, result),
         commands=[
             ("to run it again", command_of(job.config, job.project.folder)),
             ("to predict new photos", f"closeup predict {shlex.quote(str(result.model))} PHOTO…"),
@@ -183,7 +183,9 @@ def _skipped(
     return rows
 
 
-def _facts(examples: Sequence[Example], result: RunResult) -> list[tuple[str, str]]:
+def _facts(
+    crops: Sequence[Crop], examples: Sequence[Example], result: RunResult
+) -> list[tuple[str, str]]:
     sizes = Counter(e.split for e in examples if e.split)
     together = [n for n in Counter(e.group for e in examples).values() if n > 1]
     facts = [
@@ -194,6 +196,9 @@ def _facts(examples: Sequence[Example], result: RunResult) -> list[tuple[str, st
          f"{max(together)}: copies, and groups of your own; a group is never split between "
          "training and test" if together else "none"),
     ]  # fmt: skip
+    if small := too_small(crops):
+        facts.append(("too small", f"{small} photos with smaller boxes only than --min-size allows, "
+                      "which count as not found"))  # fmt: skip
     if result.crop_gain is not None:
         gain = result.crop_gain
         facts.append(

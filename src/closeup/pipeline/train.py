@@ -28,8 +28,9 @@ from closeup.evaluate.findings import (
     read_evaluation,
     write_evaluation,
 )
-from closeup.evaluate.label_issues import find_label_issues
+from closeup.evaluate.label_issues import LabelIssues, find_label_issues
 from closeup.evaluate.learning_curve import LearningCurve, LearningTask, learning_curve
+from closeup.evaluate.limits import Limits, limits_of, too_many
 from closeup.evaluate.neighbours import known_of
 from closeup.evaluate.predictions import Predictions
 from closeup.evaluate.scores import Difference, paired_difference
@@ -44,7 +45,7 @@ from closeup.pipeline.measure import alike, measure
 from closeup.pipeline.stages import Job
 from closeup.report.result import Trained
 
-VERSION = 11
+VERSION = 12
 MOST_COVERED = 200  # enough to see a shortcut by; each photo costs as much as an embedding
 LEAST_FOR_CURVE = 4  # groups that each label must have in the training part for a learning curve
 
@@ -206,20 +207,35 @@ def _calibrate(job: Job, fit: Fit) -> tuple[heads.Head, UncertaintyRule | None]:
     if predictions is None:
         return head, None
     uncertainty = fit_uncertainty(
-        fit.train.vectors[fit.rows], predictions, fit.folds, config.coverage, config.miss_rate
-    )
+        fit.train.vectors[fit.rows], predictions, fit.folds, config.coverage, config.miss_rate,
+        config.accuracy,
+    )  # fmt: skip
+    job.notes += [uncertainty.note] if uncertainty.note else []
     return head.calibrated(uncertainty.temperature.value), uncertainty
 
 
 def _findings(job: Job, fit: Fit, head: heads.Head, results: Sequence[Result]) -> Findings:
     """What training tells about the photos; all but what is `covered` from the training part."""
+    seed = job.config.split.seed
+    with job.timed("train"):
+        limits = limits_of(fit.predictions, fit.train.labels, fit.train.groups, seed=seed)
+        similar = alike(fit, results)
+    if limits.withheld:
+        return Findings(None, (), None, None, _pads(job, fit), similar, limits)
     covered = _covered(job, fit, head) if results else None
     with job.timed("train"):
-        issues = find_label_issues(fit.predictions) if fit.predictions else None
+        issues, limits = _label_issues(fit, limits)
         names = tuple(fit.crop_ids[row.index] for row in issues.rows) if issues else ()
-        curve = _curve(fit, job.config.split.seed)
-        similar = alike(fit, results)
-    return Findings(issues, names, curve, covered, _pads(job, fit), similar)
+        curve = _curve(fit, seed)
+    return Findings(issues, names, curve, covered, _pads(job, fit), similar, limits)
+
+
+def _label_issues(fit: Fit, limits: Limits) -> tuple[LabelIssues | None, Limits]:
+    """The labels that may be wrong, or why there are too many to be believed."""
+    issues = find_label_issues(fit.predictions) if fit.predictions else None
+    if issues is None or not (why := too_many(issues)):
+        return issues, limits
+    return None, replace(limits, issues_withheld=why)
 
 
 def _curve(fit: Fit, seed: int) -> LearningCurve | None:

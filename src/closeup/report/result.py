@@ -146,6 +146,14 @@ class RunResult(Trained):
     report: Path
     reviewed: Reviewed | None = None
 
+    @property
+    def usefulness(self) -> str:
+        """What the model can be used for, in a sentence or two; ``""`` where that is not known."""
+        if self.trust is None:
+            return ""
+        every = self.scores is None or self.scores.n == self.scores.n_end_to_end
+        return self.trust.sentence("photos" if every else "close-ups")
+
     def to_json(self) -> dict[str, Any]:
         """The stable object of ``run --json`` (docs/formats.md)."""
         gain = {} if self.crop_gain is None else {"crop_gain": to_json(self.crop_gain)}
@@ -160,8 +168,10 @@ class RunResult(Trained):
             "test": None if self.scores is None else _test_part(self.scores),
             "compared": [to_json(row) for row in self.compared],
             "trust": None if self.trust is None else _trust(self.trust),
+            "usefulness": self.usefulness or None,
             "checks": [to_json(check) for check in self.checks],
-            "suspects": len(self.findings.label_issue_crops),
+            "suspects": None if self.findings.no_issues else len(self.findings.label_issue_crops),
+            "withheld": self.findings.no_issues or None,
             "more_photos": self.findings.curve.sentence if self.findings.curve else None,
             **gain,
             "review": None if self.reviewed is None else to_json(self.reviewed),
@@ -196,4 +206,5 @@ def _trust(t: Trust) -> dict[str, Any]:
         "gain_at_70": t.selective.gain_70.value,
         "set_coverage": t.sets.coverage.value,
         "set_size": t.sets.size.value,
+        "at_accuracy": None if t.at_accuracy is None else to_json(t.at_accuracy),
     }
