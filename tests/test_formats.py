@@ -109,6 +109,12 @@ def test_keys_of_an_object_of_a_run(printed: dict[str, Any], key: str) -> None:
     assert table(f"`{key}`").keys() == printed[key].keys()
 
 
+def test_keys_of_a_wanted_accuracy(printed: dict[str, Any]) -> None:
+    found, said = printed["trust"]["at_accuracy"], table("`at_accuracy`")
+    assert said.keys() == found.keys()
+    assert {f"`{name}`" for name in found["rule"]} <= set(re.findall("`[a-z_]+`", said["rule"]))
+
+
 @pytest.mark.parametrize("key", ["compared", "checks"])
 def test_keys_of_a_list_of_a_run(printed: dict[str, Any], key: str) -> None:
     assert table(f"`{key}`").keys() == printed[key][0].keys()

@@ -17,8 +17,6 @@ from closeup.evaluate.checks import (
     CheckState,
     check_calibration,
     check_confusions,
-    check_crop,
-    check_detection,
     check_labels,
     check_leak,
     check_precision,
@@ -26,6 +24,7 @@ from closeup.evaluate.checks import (
     check_sizes,
     skipped,
 )
+from closeup.evaluate.crop_checks import check_crop, check_detection
 from closeup.evaluate.label_issues import LabelIssue, LabelIssues
 
 ISSUE, PASSED = CheckState.ISSUE, CheckState.PASSED

@@ -128,7 +128,7 @@ def test_an_evaluation_keeps_its_keys_on_disk(tmp_path: Path, cache: Path) -> No
         "key", "scores", "log", "compared", "trust", "findings", "crop_gain"
     }  # fmt: skip
     assert stored["findings"].keys() == {
-        "suspects", "suspect_crops", "curve", "covered", "pads", "alike"
+        "suspects", "suspect_crops", "curve", "covered", "pads", "alike", "limits"
     }  # fmt: skip
     assert stored["trust"]["unlike"] == result.to_json()["trust"]["unlike"]
     for name in stored:

@@ -226,8 +226,9 @@ def closeups_of(
     """The close-ups of one picture: at least one row.
 
     A box with a shorter side below ``min_size`` pixels counts as not found, so that a larger one of
-    the photo is used. Without a suitable box it is ``not_found``: with ``on_miss="photo"`` the whole photo stands in
-    (`stand_in` is True), with ``"drop"`` there are no pixels and `file` is ``""``.
+    the photo is used. Without a suitable box it is ``not_found``: with ``on_miss="photo"`` the
+    whole photo stands in (`stand_in` is True), with ``"drop"`` there are no pixels and `file` is
+    ``""``.
 
     `name` is the photo's id and label, `size` its width and height in pixels. The part of a
     detection's box that lies outside the photo is cut off.
@@ -305,8 +306,8 @@ def _empty(name: tuple[str, str], state: CropState, reason: str) -> Crop:
 
 def too_small(crops: Iterable[Crop]) -> int:
     """How many photos have suitable boxes, but none as large as ``min_size`` demands."""
-    return len({crop.photo_id for crop in crops
-                if crop.state is CropState.NOT_FOUND and crop.reason.startswith(TOO_SMALL)})  # fmt: skip
+    missed = (crop for crop in crops if crop.state is CropState.NOT_FOUND)
+    return len({crop.photo_id for crop in missed if crop.reason.startswith(TOO_SMALL)})
 
 
 def _why_none(visible: Sequence[Detection], config: CropConfig, detect: DetectConfig) -> str:

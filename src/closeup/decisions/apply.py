@@ -25,9 +25,9 @@ def decided_crops(
 ) -> list[Crop]:
     """The close-ups of every photo, as in :func:`crops.find_crops`, after people's decisions.
 
-    All of a person's boxes become close-ups, whatever `config.which` and their size, with no category and a score
-    of 1. A rejected close-up keeps its box and has no file. Decisions about unreadable photos and
-    about close-ups that do not exist change nothing.
+    All of a person's boxes become close-ups, whatever `config.which` and their size, with no
+    category and a score of 1. A rejected close-up keeps its box and has no file. Decisions about
+    unreadable photos and about close-ups that do not exist change nothing.
     """
     if not current:
         return find_crops(photos, detections, config, detect)

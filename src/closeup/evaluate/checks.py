@@ -1,6 +1,7 @@
 """What may be wrong with the photos or the model, as coded checks.
 
-Each check turns plain facts into a verdict. Codes never change their meaning:
+Each check turns plain facts into a verdict. CU201 to CU203 are made in ``crop_checks.py``, CU304 in
+``limits.py``. Codes never change their meaning:
 
 ===== ==========================================================================
 CU101 copies on both sides of a split that the user gave
@@ -30,7 +31,6 @@ from typing import NamedTuple, TypeVar
 from closeup.evaluate.bootstrap import Interval
 from closeup.evaluate.calibration import Calibration
 from closeup.evaluate.label_issues import LabelIssues
-from closeup.evaluate.limits import Limits
 
 K = TypeVar("K")
 
@@ -39,11 +39,6 @@ UNEVEN = 5.0  # CU102 is an issue from this ratio of the largest to the smallest
 WIDE = 0.15  # CU103 is an issue from this width of the interval of macro-F1 on
 FEW = 10  # CU103 is an issue where a class has fewer test photos
 WRONG_LABELS = 0.01  # CU104 is an issue from this share of wrong labels on
-MISSED = 0.05
-"""CU201 is an issue where the detection rate of a class is lower than the others' by this."""
-TINY = 20
-"""CU203 names boxes whose shorter side has fewer pixels. Of the watches' boxes, all 5 below 20 pixels
-were around something else; of the next 15, at least 20 pixels, 12 were around the watch."""
 MISCALIBRATED = 0.05  # CU301 is an issue from this calibration error on
 CONFUSED = 5  # CU303 is an issue from this number of confused photos of a pair on
 
@@ -124,21 +119,21 @@ def check_leak(pairs: Sequence[tuple[str, str]] | None, left_out: int = 0) -> Ch
     score, but whoever made the split should know about them.
     """
     if pairs is None:
-        return _not_applicable("CU101", "Closeup made the split and keeps copies on one side")
+        return not_applicable("CU101", "Closeup made the split and keeps copies on one side")
     if not pairs and left_out:
-        return _issue(
+        return issue(
             "CU101",
-            f"{_count(left_out, 'photo')} left out of training as copies of test photos or for "
+            f"{counted(left_out, 'photo')} left out of training as copies of test photos or for "
             "sharing a group with them; the score is valid, as none was trained on",
             "remove them from one of the two folders",
         )
     if not pairs:
-        return _passed("CU101", "no test photo has a copy among the training photos")
+        return passed("CU101", "no test photo has a copy among the training photos")
     tests = len({test for _, test in pairs})
     first = ", ".join(f"{test} = {train}" for train, test in list(pairs)[:3])
-    return _issue(
+    return issue(
         "CU101",
-        f"{_count(tests, 'test photo')} with a copy or near copy in training: "
+        f"{counted(tests, 'test photo')} with a copy or near copy in training: "
         f"{first}{' …' if len(pairs) > 3 else ''}",
         "remove the copies from one side; scores on photos that were trained on mean nothing",
     )
@@ -147,15 +142,15 @@ def check_leak(pairs: Sequence[tuple[str, str]] | None, left_out: int = 0) -> Ch
 def check_sizes(counts: Mapping[str, int]) -> Check:
     """CU102, from the number of different training photos of each label."""
     if len(counts) < 2:
-        return _not_applicable("CU102", "there are fewer than 2 classes")
+        return not_applicable("CU102", "there are fewer than 2 classes")
     small, large = min(counts, key=counts.__getitem__), max(counts, key=counts.__getitem__)
     noun = "different training photo"
-    detail = f"{small} has {_count(counts[small], noun)}, {large} {counts[large]}"
+    detail = f"{small} has {counted(counts[small], noun)}, {large} {counts[large]}"
     if counts[small] == counts[large]:
-        detail = f"each of the {len(counts)} classes has {_count(counts[small], noun)}"
+        detail = f"each of the {len(counts)} classes has {counted(counts[small], noun)}"
     if counts[large] < UNEVEN * max(counts[small], 1):
-        return _passed("CU102", detail)
-    return _issue(
+        return passed("CU102", detail)
+    return issue(
         "CU102", detail,
         f"add photos of {small} first; look at macro-F1 and the scores by class, not at accuracy",
     )  # fmt: skip
@@ -167,7 +162,7 @@ def check_precision(score: Interval, support: Mapping[str, int]) -> Check:
     detail = f"macro-F1 {score} from {n} test photos"
     few = sorted(label for label, count in support.items() if count < FEW)
     if width < WIDE and not few:
-        return _passed("CU103", detail)
+        return passed("CU103", detail)
     advice = []
     if width >= WIDE:
         # The width shrinks with the square root of the number of photos.
@@ -175,9 +170,9 @@ def check_precision(score: Interval, support: Mapping[str, int]) -> Check:
         advice.append(f"for an interval narrower than {WIDE}, test on about {needed} photos")
     if few:
         named = ", ".join(f"{label} ({support[label]})" for label in few)
-        detail += f"; fewer than {FEW} test photos of {_short(named)}"
+        detail += f"; fewer than {FEW} test photos of {shortened(named)}"
         advice.append("do not rely on the scores of the smallest classes; add photos of them")
-    return _issue("CU103", detail, "; ".join(advice))
+    return issue("CU103", detail, "; ".join(advice))
 
 
 def check_labels(label_issues: LabelIssues | None, disputed: int = 0, withheld: str = "") -> Check:
@@ -192,7 +187,7 @@ def check_labels(label_issues: LabelIssues | None, disputed: int = 0, withheld: 
         return skipped("CU104", withheld or "labels were not checked")
     found = []
     if disputed:
-        found.append(f"{_count(disputed, 'group')} of copies with different labels")
+        found.append(f"{counted(disputed, 'group')} of copies with different labels")
     if label_issues is not None:
         found.append(
             f"{len(label_issues.rows)} of {label_issues.n} labels are worth checking, an estimated "
@@ -201,96 +196,12 @@ def check_labels(label_issues: LabelIssues | None, disputed: int = 0, withheld: 
         )
     few = label_issues is None or label_issues.share < WRONG_LABELS or not label_issues.rows
     if few and not disputed:
-        return _passed("CU104", "; ".join(found))
-    return _issue(
+        return passed("CU104", "; ".join(found))
+    return issue(
         "CU104",
         "; ".join(found),
         "check them, the likeliest first, and move photos that are in the wrong folder",
     )
-
-
-def check_detection(found: Mapping[str, tuple[int, int]] | None) -> Check:
-    """CU201, from ``(found, photos)`` for each label; None where all boxes were given.
-
-    A class is named where Fisher's exact test (1935) of its misses against those of the rest
-    stays significant after Holm's correction (1979) and the rate is lower by 0.05 or more.
-    """
-    if found is None:
-        return _not_applicable("CU201", "the boxes were given; no detector was used")
-    if len(found) < 2:
-        return _not_applicable("CU201", "there are fewer than 2 classes")
-    hits, total = (sum(pair[i] for pair in found.values()) for i in (0, 1))
-    tables = {
-        label: ((hit, count - hit), (hits - hit, total - count - hits + hit))
-        for label, (hit, count) in found.items()
-    }
-    gaps = {
-        label: there / max(there + not_there, 1) - hit / max(hit + missed, 1)
-        for label, ((hit, missed), (there, not_there)) in tables.items()
-    }
-    worse = []
-    if max(gaps.values()) >= MISSED:
-        from scipy.stats import fisher_exact  # takes a moment to import
-
-        chances = {
-            label: float(fisher_exact(table, alternative="less").pvalue)
-            for label, table in tables.items()
-        }
-        worse = [label for label in _holm(chances) if gaps[label] >= MISSED]
-    detail = f"the object was found in {hits} of {total} photos"
-    if not worse:
-        return _passed("CU201", f"{detail}, in no class clearly less often than in the others")
-    named = ", ".join(f"{label} ({found[label][0]} of {found[label][1]})" for label in worse)
-    return _issue(
-        "CU201",
-        f"{detail}, clearly less often for {_short(named)}",
-        "lower --threshold, name more categories with --parent, or give boxes for these classes "
-        "with --boxes; `closeup scout` shows what is detected in them",
-    )
-
-
-def check_crop(gain: Interval | None) -> Check:
-    """CU202, from the gain in macro-F1 of close-ups over whole photos, paired."""
-    if gain is None:
-        return skipped("CU202", "whole photos were not compared", "run with --compare-photo")
-    detail = f"close-ups change macro-F1 by {gain.value:+.3f} ({gain.low:+.3f} to {gain.high:+.3f})"
-    if gain.low > 0:
-        return _passed("CU202", detail)
-    if gain.high < 0:
-        advice = "whole photos do better: the background may give the class away (see CU302)"
-    else:
-        advice = "try a smaller or larger --pad, or more test photos for a clear answer"
-    return _issue("CU202", detail, advice)
-
-
-def check_tiny(sides: Mapping[str, tuple[float, float]], too_small: int = 0) -> Check:
-    """CU203, from the width and height of the box in each photo, in pixels, by the photo's name.
-
-    `too_small` photos had none but boxes below ``--min-size``.
-    """
-    tiny = sorted((name for name, side in sides.items() if min(side) < TINY),
-                  key=lambda name: min(sides[name]))  # fmt: skip
-    left_out = f"; {_count(too_small, 'photo')} with smaller boxes only, by --min-size"
-    after = left_out if too_small else ""
-    if not sides:
-        return _not_applicable("CU203", f"the object was found in no photo{after}")
-    if not tiny:
-        least = min(min(side) for side in sides.values())
-        return _passed(
-            "CU203", f"the shorter side of each box has {least:.0f} pixels or more{after}"
-        )
-    named = ", ".join(f"{name} ({sides[name][0]:.0f} x {sides[name][1]:.0f})" for name in tiny)
-    detail = (
-        f"{len(tiny)} of {_count(len(sides), 'close-up')} from boxes with a shorter side below {TINY} "
-        f"pixels, the smallest first: {_short(named)}{after}"
-    )
-    if 2 * len(tiny) > len(sides):
-        return _issue("CU203", detail, "use larger photos, or photos taken from closer by")
-    return _issue(
-        "CU203", detail,
-        "look at them in `closeup review`, sorted by size: such a box is often around the wrong "
-        f"thing; --min-size {TINY} takes a larger box of the photo, or none",
-    )  # fmt: skip
 
 
 def check_calibration(calibration: Calibration | None) -> Check:
@@ -303,9 +214,9 @@ def check_calibration(calibration: Calibration | None) -> Check:
         f"{calibration.floor:.3f}"
     )
     if ece.value <= MISCALIBRATED or calibration.chance >= LEVEL:
-        return _passed("CU301", detail)
+        return passed("CU301", detail)
     over = "over" if calibration.confidence > calibration.accuracy else "under"
-    return _issue(
+    return issue(
         "CU301",
         f"{detail}; the model is {over}confident",
         "do not rely on the probabilities alone; test photos may differ from training photos",
@@ -330,15 +241,15 @@ def check_shortcut(
         return skipped("CU302", withheld or "the object was covered in no photo")
     right, n = covered
     if n == 0:
-        return _not_applicable("CU302", "no photo has an object that could be covered")
+        return not_applicable("CU302", "no photo has an object that could be covered")
     low = betaincinv(right, n - right + 1, LEVEL / 2) if right else 0.0
     detail = (
         f"accuracy {right / n:.3f} with the object covered ({accuracy:.3f} with it visible, "
         f"{majority:.3f} by always answering the largest class)"
     )
     if low <= majority:
-        return _passed("CU302", detail)
-    return _issue(
+        return passed("CU302", detail)
+    return issue(
         "CU302",
         detail,
         "the surroundings reveal the class, which they will not do in new photos; use a smaller "
@@ -356,7 +267,7 @@ def check_confusions(labels: Sequence[str], confusion: Sequence[Sequence[int]]) 
 
     k = len(labels)
     if k < 3:
-        return _not_applicable("CU303", "there are fewer than 3 classes")
+        return not_applicable("CU303", "there are fewer than 3 classes")
     errors = [sum(row) - row[i] for i, row in enumerate(confusion)]
     between = {(i, j): confusion[i][j] + confusion[j][i] for i in range(k) for j in range(i + 1, k)}
     # The chance of so many confused photos or more.
@@ -365,43 +276,20 @@ def check_confusions(labels: Sequence[str], confusion: Sequence[Sequence[int]]) 
         for (i, j), count in between.items()
     }
     pairs = sorted(
-        (pair for pair in _holm(chances) if between[pair] >= CONFUSED), key=lambda p: -between[p]
+        (pair for pair in rejected_by_holm(chances) if between[pair] >= CONFUSED),
+        key=lambda p: -between[p],
     )
     if not pairs:
-        return _passed("CU303", "errors are spread over all classes")
+        return passed("CU303", "errors are spread over all classes")
     named = ", ".join(f"{labels[i]} / {labels[j]} ({between[i, j]} photos)" for i, j in pairs)
-    return _issue(
+    return issue(
         "CU303",
-        f"often confused: {_short(named)}",
+        f"often confused: {shortened(named)}",
         "check the labels of these classes, add photos that show the difference, or merge them",
     )
 
 
-def check_chance(limits: Limits | None) -> Check:
-    """CU304, from what out-of-fold answers allow to conclude."""
-    if limits is None or limits.macro_f1 is None:
-        return skipped("CU304", "nothing was held out of training", "add photos")
-    if not limits.withheld:
-        return _passed(
-            "CU304",
-            f"macro-F1 {limits.macro_f1} in cross-validation; guessing gives up to "
-            f"{limits.chance:.3f}",
-        )
-    detail = (
-        f"{limits.withheld}; label issues, the learning curve and the test with the object covered "
-        "are withheld"
-    )
-    if not limits.near_chance:
-        return Check("CU304", "Too few photos", CheckState.ISSUE, detail, "add photos")
-    return _issue(
-        "CU304", detail,
-        "do not change labels because of this model; look at the close-ups and a few labels of each "
-        "class in `closeup review`, then add photos or use another --backbone, without --finetune "
-        "if that was used",
-    )  # fmt: skip
-
-
-def _holm(chances: Mapping[K, float]) -> list[K]:
+def rejected_by_holm(chances: Mapping[K, float]) -> list[K]:
     """The keys whose hypotheses are rejected together at the level, the least likely first."""
     rejected = []
     for place, key in enumerate(sorted(chances, key=lambda key: chances[key])):
@@ -411,21 +299,26 @@ def _holm(chances: Mapping[K, float]) -> list[K]:
     return rejected
 
 
-def _short(text: str, most: int = 300) -> str:
+def shortened(text: str, most: int = 300) -> str:
+    """`text`, at most so many characters of it."""
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
-def _count(number: int, noun: str) -> str:
+def counted(number: int, noun: str) -> str:
+    """``1 photo``, ``2 photos``."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def _passed(code: str, detail: str) -> Check:
+def passed(code: str, detail: str) -> Check:
+    """The verdict of a check that found nothing wrong."""
     return Check(code, TITLES[code].passed, CheckState.PASSED, detail, "")
 
 
-def _not_applicable(code: str, detail: str) -> Check:
+def not_applicable(code: str, detail: str) -> Check:
+    """The verdict of a check whose question does not arise."""
     return Check(code, TITLES[code].topic, CheckState.NOT_APPLICABLE, detail, "")
 
 
-def _issue(code: str, detail: str, advice: str) -> Check:
+def issue(code: str, detail: str, advice: str) -> Check:
+    """The verdict of a check that found something, and what to do about it."""
     return Check(code, TITLES[code].issue, CheckState.ISSUE, detail, advice)

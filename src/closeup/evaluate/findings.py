@@ -14,12 +14,12 @@ from closeup.core.serialization import from_json, to_json
 from closeup.core.types import Crop, CropState, Example, Photo, PhotoState
 from closeup.crops.cut import too_small
 from closeup.dataset.groups import REJECTED, group_photos, labelled
-from closeup.evaluate import checks
+from closeup.evaluate import checks, crop_checks
 from closeup.evaluate.checks import Check
 from closeup.evaluate.compare import Compared
 from closeup.evaluate.label_issues import LabelIssues
 from closeup.evaluate.learning_curve import LearningCurve
-from closeup.evaluate.limits import Limits
+from closeup.evaluate.limits import Limits, check_chance
 from closeup.evaluate.scores import Difference, Scores
 from closeup.evaluate.trust import Trust
 
@@ -153,16 +153,16 @@ def run_checks(facts: Facts, evaluation: Evaluation) -> list[Check]:
         if scores else checks.skipped("CU103", untested, "add photos"),
         checks.check_labels(findings.label_issues, _disputed(facts.examples, picture_of),
                             withheld(findings, findings.no_issues)),
-        checks.check_detection(_found(facts) if facts.detector else None),
-        checks.check_crop(gain.delta if gain else None),
-        checks.check_tiny(_sides(facts), too_small(facts.crops)),
+        crop_checks.check_detection(_found(facts) if facts.detector else None),
+        crop_checks.check_crop(gain.delta if gain else None),
+        crop_checks.check_tiny(_sides(facts), too_small(facts.crops)),
         checks.check_calibration(trust.calibration if trust else None),
         checks.check_shortcut(findings.covered, majority_share(scores),
                               scores.accuracy.value if scores else 0.0,
                               withheld(findings, limits.withheld if limits else "")),
         checks.check_confusions(scores.labels, scores.confusion)
         if scores else checks.skipped("CU303", untested, "add photos"),
-        checks.check_chance(limits),
+        check_chance(limits),
     ]  # fmt: skip
 
 
@@ -202,7 +202,8 @@ def withheld(findings: Findings, why: str) -> str:
 
 def _sides(facts: Facts) -> dict[str, tuple[float, float]]:
     """Width and height of the smallest box of each photo in which the object was found."""
-    path_of, sides = {photo.id: photo.path for photo in facts.photos}, {}
+    path_of = {photo.id: photo.path for photo in facts.photos}
+    sides: dict[str, tuple[float, float]] = {}
     for crop in facts.crops:
         if crop.state is CropState.CROPPED:
             mine = (crop.box.width, crop.box.height)

@@ -9,9 +9,8 @@ instead (CU304). Three rules, each by out-of-fold answers alone:
   ``2 p q / (p + q) <= (p + q) / 2``, and over the k classes these sum to at most 1. Findings are
   withheld where the lower end of the 95 % interval of macro-F1 does not lie above that, or macro-F1
   itself is less than a quarter of the way from there to 1. The first rule is what evidence demands,
-  the second a practical floor: below it, fewer than one label issue in five is a wrong label even if one label in
-  twenty is wrong (``python -m bench.trust``), and what a curve or a covered object shows is mostly
-  noise.
+  the second a practical floor: below it, fewer than one label issue in five is a wrong label even
+  where one label in twenty is wrong (``python -m bench.trust``).
 - **Too few photos.** Where half the classes have fewer than five different photos in training, a
   head has seen two or three of a class: being unlike those says nothing about a label.
 - **Too many label issues.** Even carelessly labelled sets have up to 10 % wrong labels (Northcutt,
@@ -26,6 +25,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from closeup.evaluate.bootstrap import Interval
+from closeup.evaluate.checks import Check, CheckState, issue, passed, skipped
 from closeup.evaluate.label_issues import LabelIssues
 from closeup.evaluate.predictions import Predictions
 from closeup.evaluate.scores import macro_f1_interval
@@ -110,6 +110,30 @@ def too_many(issues: LabelIssues) -> str:
     if share <= MOST_ISSUES:
         return ""
     return (
-        f"the model calls {len(issues.rows)} of {issues.n} labels doubtful ({share:.0%}): more than "
-        f"{MOST_ISSUES:.0%} says more about the model than about the labels"
+        f"the model doubts {len(issues.rows)} of {issues.n} labels ({100 * share:.0f} %); a list of "
+        f"more than {100 * MOST_ISSUES:.0f} % says more about the model than about the labels"
     )
+
+
+def check_chance(limits: Limits | None) -> Check:
+    """CU304, from what out-of-fold answers allow to conclude."""
+    if limits is None or limits.macro_f1 is None:
+        return skipped("CU304", "nothing was held out of training", "add photos")
+    if not limits.withheld:
+        return passed(
+            "CU304",
+            f"macro-F1 {limits.macro_f1} in cross-validation; guessing gives up to "
+            f"{limits.chance:.3f}",
+        )
+    detail = (
+        f"{limits.withheld}; label issues, the learning curve and the test with the object covered "
+        "are withheld"
+    )
+    if not limits.near_chance:
+        return Check("CU304", "Too few photos", CheckState.ISSUE, detail, "add photos")
+    return issue(
+        "CU304", detail,
+        "do not change labels because of this model; look at the close-ups and at some labels of "
+        "each class in `closeup review`, then add photos, or train with another --backbone or "
+        "without --finetune",
+    )  # fmt: skip

@@ -79,9 +79,9 @@ def fit_accuracy(predictions: Predictions, wanted: float) -> AccuracyRule:
     """The lowest confidence from which on answers are as accurate as wanted.
 
     Of all shares of the most confident answers, the largest one is taken whose accuracy is at least
-    `wanted` by its exact lower bound (Clopper and Pearson 1934, one-sided, at 0.9). Copies are right
-    or wrong together, so groups are counted rather than photos. Where no share reaches it, the one
-    with the highest bound is taken, but never less than a tenth of the answers.
+    `wanted` by its exact lower bound (Clopper and Pearson 1934, one-sided, at 0.9). Copies are
+    right or wrong together, so groups are counted rather than photos. Where no share reaches it,
+    the one with the highest bound is taken, but never less than a tenth of the answers.
 
     - `predictions`: calibrated out-of-fold probabilities of the training part
     - `wanted`: between 0 and 1

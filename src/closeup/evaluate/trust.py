@@ -52,9 +52,9 @@ class UncertaintyRule:
         if not self.asked or one.reached:
             return ""
         found = (
-            f"the most accurate answers, {one.coverage:.0%} of all, are {one.accuracy:.1%} right in "
-            f"cross-validation ({one.least:.1%} or more with a certainty of 90 %), and the model "
-            "gives these alone"
+            f"the best in cross-validation is an accuracy of {one.accuracy:.3f} ({one.least:.3f} "
+            f"or more with a certainty of 90 %) when {100 * one.coverage:.0f} % of photos are "
+            "answered, and the model keeps to that"
         )
         cure = "add photos" if one.accuracy >= one.wanted else "ask for less, or add photos"
         return f"--accuracy {one.wanted:g} cannot be promised: {found}; {cure}"
@@ -100,7 +100,7 @@ class Trust:
     at_accuracy: AtAccuracy | None = None
 
     def sentence(self, noun: str = "photos") -> str:
-        """What the answers can be used for, in a sentence or two; the `noun` is what is answered."""
+        """What the answers can be used for, in a sentence or two; `noun` says answers to what."""
         if not self.answered.value:
             said = f"Answers none of the test {noun}; calls them all unknown."
         else:

@@ -197,8 +197,8 @@ def _facts(
          "training and test" if together else "none"),
     ]  # fmt: skip
     if small := too_small(crops):
-        facts.append(("too small", f"{small} photos with smaller boxes only than --min-size allows, "
-                      "which count as not found"))  # fmt: skip
+        facts.append(("too small", f"{small} photos whose boxes are smaller than --min-size; they "
+                      "count as without the object"))  # fmt: skip
     if result.crop_gain is not None:
         gain = result.crop_gain
         facts.append(

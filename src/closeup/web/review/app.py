@@ -160,6 +160,7 @@ def grid(request: Request, review: Shared, filters: Annotated[Filter, Query()]) 
     return review.render(
         request, "grid.html", page=page, more=more, filters=filters,
         labels=review.session.labels(), sorts=SORTS, states=STATES, only=ONLY,
+        no_issues=review.session.snapshot().data.no_issues,
         here=filters.only if filters.only in ("doubted", "mistakes", "unsure") else
         "not_found" if filters.state == "not_found" else "all",
     )  # fmt: skip

@@ -12,7 +12,7 @@ from closeup.core.project import SCORES_FILE, Project
 from closeup.core.types import Crop, Detection, Example, Photo, Result
 from closeup.crops.cut import find_crops
 from closeup.dataset.duplicates import Pair
-from closeup.evaluate.findings import read_evaluation
+from closeup.evaluate.findings import Evaluation, read_evaluation
 from closeup.evaluate.label_issues import LabelIssue
 
 TABLES = ("photos", "detections", "crops", "dataset", "results", "duplicates")
@@ -46,7 +46,8 @@ class ProjectData:
     """A project's tables, by photo id, or `training` by close-up id.
 
     `found` has the close-ups that Closeup finds by itself, and `files`, by file name, what each
-    saved one shows (``crops.cut.saved_as``). `stamp` changes whenever a table does.
+    saved one shows (``crops.cut.saved_as``). `stamp` changes whenever a table does. `no_issues`
+    says why label issues are withheld, ``""`` where they are not.
     """
 
     folder: Path
@@ -58,6 +59,7 @@ class ProjectData:
     files: Mapping[str, str]
     pairs: tuple[Pair, ...]
     stamp: tuple[int, ...]
+    no_issues: str = ""
 
     def candidates(self, photo_id: str) -> list[Detection]:
         """The detector's best boxes of a photo, to choose from."""
@@ -109,17 +111,18 @@ def read_data(folder: Path) -> ProjectData:
         found.setdefault(crop.photo_id, []).append(crop)
     pairs = project.read("duplicates", Pair)
     known = tuple(p for p in (pairs.rows if pairs else ()) if p.a in by_id and p.b in by_id)
+    evaluation = read_evaluation(project)
     return ProjectData(
-        folder, config, by_id, detections, found, _training(project),
+        folder, config, by_id, detections, found, _training(project, evaluation),
         crops.meta.get("files", {}), known, stamp,
+        evaluation.findings.no_issues if evaluation else "",
     )  # fmt: skip
 
 
-def _training(project: Project) -> dict[str, TrainingInfo]:
+def _training(project: Project, evaluation: Evaluation | None) -> dict[str, TrainingInfo]:
     examples = project.read("dataset", Example)
     results = project.read("results", Result)
     answers = {row.crop_id: row for row in (results.rows if results else ())}
-    evaluation = read_evaluation(project)
     issues: dict[str, LabelIssue] = {}
     if evaluation is not None and (found := evaluation.findings.label_issues) is not None:
         issues = dict(zip(evaluation.findings.label_issue_crops, found.rows, strict=False))
