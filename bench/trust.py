@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,12 +29,17 @@ from closeup.evaluate.conformal import SetScore, fit_conformal, measure_sets
 from closeup.evaluate.label_issues import confident_errors, find_label_issues
 from closeup.evaluate.learning_curve import LearningTask, learning_curve
 from closeup.evaluate.predictions import Predictions
-from closeup.evaluate.selective import Selective, measure_selective
+from closeup.evaluate.scores import macro_f1_interval
+from closeup.evaluate.selective import AccuracyRule, Selective, fit_accuracy, measure_selective
 from closeup.evaluate.unknown import OUT_OF_DISTRIBUTION, fit_unknown
 from closeup.learn import heads
 
 HELD = 5
 """One in so many photos is the test part."""
+WANTED = (0.8, 0.9, 0.95)
+"""The accuracies asked for."""
+NOISE = (0.0, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0)
+"""Standard deviations of the noise that weakens features."""
 LABEL_FOLDS = 10
 """More folds than for choosing a head: finding wrong labels needs the best possible heads."""
 
@@ -77,6 +82,7 @@ class Outcome:
     answered: float
     right: float
     elsewhere: dict[str, tuple[float, float, float]]
+    accurate: tuple[AccuracyRule, ...]
 
 
 def one_split(
@@ -114,6 +120,7 @@ def one_split(
         predictions, temperature, measure_calibration(predictions), measure_selective(predictions),
         measure_sets(predictions, fit_conformal(own)), float(given.mean()),
         float(predictions.right[given].mean()), elsewhere,
+        tuple(fit_accuracy(own, wanted) for wanted in WANTED),
     )  # fmt: skip
 
 
@@ -148,6 +155,22 @@ def print_splits(backbone: str, outcomes: Sequence[Outcome]) -> None:
           f"{np.mean([o.sets.size.value for o in outcomes]):.2f} | "
           f"{np.mean([o.answered for o in outcomes]):.3f} | "
           f"{np.mean([o.right for o in outcomes]):.3f} |", flush=True)  # fmt: skip
+
+
+def print_accurate(backbone: str, outcomes: Sequence[Outcome]) -> None:
+    """What a wanted accuracy gave on the test parts, by confidences chosen out of fold."""
+    print(f"\n{backbone}: answers as accurate as wanted\n")
+    print("| wanted | answered out of fold | right of these | answered in the test part | right of "
+          "these | by split |\n| --- | --- | --- | --- | --- | --- |")  # fmt: skip
+    for place, wanted in enumerate(WANTED):
+        rules = [one.accurate[place] for one in outcomes]
+        given = [one.test.confidence >= rule.min_confidence
+                 for one, rule in zip(outcomes, rules, strict=True)]  # fmt: skip
+        right = [one.test.right[g].mean() for one, g in zip(outcomes, given, strict=True)]
+        print(f"| {wanted} | {np.mean([r.coverage for r in rules]):.3f} | "
+              f"{np.mean([r.accuracy for r in rules]):.3f} | {np.mean([g.mean() for g in given]):.3f}"
+              f" | {np.mean(right):.3f} | {', '.join(f'{one:.3f}' for one in right)} |",
+              flush=True)  # fmt: skip
 
 
 def print_strange(backbone: str, strange: dict[str, Pictures], outcomes: Sequence[Outcome]) -> None:
@@ -201,6 +224,27 @@ def print_planted(pictures: Pictures, backbones: Sequence[str], kind: str, seeds
               flush=True)  # fmt: skip
 
 
+def print_weak(pictures: Pictures, backbone: str, kind: str, seeds: int) -> None:
+    """How far label issues can be believed when noise weakens the features."""
+    print(f"\n{backbone}: one label in twenty changed, features weakened by noise\n")
+    print("| noise | macro-F1 out of fold | share of the labels in doubt | precision | recall |\n"
+          "| --- | --- | --- | --- | --- |")  # fmt: skip
+    everyone = np.ones(len(pictures.labels), np.bool_)
+    rows = Rows.of(pictures, [f"{backbone}/closeup"], everyone)
+    for noise in NOISE:
+        found = []
+        for seed in range(seeds):
+            drawn = np.random.default_rng(seed).standard_normal(rows.features.shape)
+            weak = rows.features + noise * rows.features.std(axis=0) * drawn
+            weakened = replace(rows, features=weak.astype(np.float32))
+            predictions, changed = with_changed_labels(weakened, kind, seed, 0.05)
+            one = measure_planted(predictions, changed)
+            score = macro_f1_interval(predictions).value
+            found.append((score, one.flagged / one.n, one.precision, one.recall))
+        print(f"| {noise:g} | {' | '.join(f'{mean:.2f}' for mean in np.mean(found, axis=0))} |",
+              flush=True)  # fmt: skip
+
+
 def print_learning(pictures: Pictures, backbones: Sequence[str], kind: str) -> None:
     """The curve of half the photos, beside what all of them then gave."""
     print("\nThe learning curve of two fifths of the photos, and of all but a fifth\n")
@@ -246,8 +290,10 @@ def main() -> None:
             one_split(pictures, strange, backbone, seed, given.head) for seed in range(given.seeds)
         ]
         print_splits(backbone, outcomes)
+        print_accurate(backbone, outcomes)
         print_strange(backbone, strange, outcomes)
     print_planted(pictures, given.backbones, given.head, min(given.seeds, 3))
+    print_weak(pictures, given.backbones[0], given.head, min(given.seeds, 3))
     print_learning(pictures, given.backbones, given.head)
 
 

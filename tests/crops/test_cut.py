@@ -21,6 +21,7 @@ from closeup.crops.cut import (
     encode_crop,
     find_crops,
     folder_name,
+    too_small,
     window,
 )
 from closeup.photos.picture import SMALL, Picture
@@ -222,6 +223,23 @@ def test_dropped_misses_keep_their_row() -> None:
     (row,) = find([photo()], {"p-1": [detection(0.01)]}, on_miss="drop")
     assert (row.state, row.stand_in, row.file, row.side) == (CropState.NOT_FOUND, False, "", 0)
     assert "the best scores 0.01" in row.reason
+
+
+def test_a_box_below_the_smallest_size_counts_as_not_found() -> None:
+    small, large = Box(0, 0, 30, 9.5), Box(10, 10, 60, 20)
+    weak = detection(0.3, large, rank=1)
+    both = {"p-1": [detection(0.9, small), weak]}
+    assert find([photo()], both)[0].box == small
+    (crop,) = find([photo()], both, min_size=10)
+    assert (crop.state, crop.box) == (CropState.CROPPED, large)
+    (missed,) = find([photo()], both, min_size=11)
+    assert (missed.state, missed.stand_in) == (CropState.NOT_FOUND, True)
+    assert missed.reason == (
+        "too small: the clock measures 30 x 10 pixels, and --min-size asks for 11 on the shorter side"
+    )
+    (dropped,) = find([photo()], both, min_size=11, on_miss="drop")
+    assert dropped.file == ""
+    assert too_small([missed, dropped, *find([photo("p-2")], {}, min_size=11)]) == 1
 
 
 def test_several_objects_have_their_own_ids_and_files() -> None:

@@ -24,7 +24,7 @@ from closeup.evaluate.checks import (
     check_sizes,
     skipped,
 )
-from closeup.evaluate.crop_checks import check_crop, check_detection
+from closeup.evaluate.crop_checks import TINY, check_crop, check_detection, check_tiny
 from closeup.evaluate.label_issues import LabelIssue, LabelIssues
 
 ISSUE, PASSED = CheckState.ISSUE, CheckState.PASSED
@@ -47,6 +47,31 @@ def test_nothing_to_check() -> None:
     assert skipped("CU303", "no test part").state is SKIPPED
     with pytest.raises(KeyError):
         skipped("CU999", "")
+
+
+def test_tiny_boxes_are_named_from_the_smallest_on() -> None:
+    sides = {"a/1.jpg": (90.0, 80.0), "a/2.jpg": (15.0, 40.0), "b/3.jpg": (7.0, 22.0)}
+    large = {f"c/{i}.jpg": (50.0, 60.0) for i in range(7)}
+    found = check_tiny(sides | large)
+    assert found.state is ISSUE
+    assert found.detail.startswith(f"in 2 of 10 photos, the box has a shorter side below {TINY}")
+    assert found.detail.endswith("b/3.jpg (7 x 22), a/2.jpg (15 x 40)")
+    assert f"--min-size {TINY}" in found.advice
+    # Where most are small, the photos are, and leaving them out is no advice.
+    assert "--min-size" not in check_tiny(sides).advice
+    passed = check_tiny(large, too_small=3)
+    assert passed.state is PASSED
+    assert passed.detail == (
+        "the shorter side of each box has 50 pixels or more; 3 photos with smaller boxes only, by "
+        "--min-size"
+    )
+    assert check_tiny({}).state is NOT_APPLICABLE
+
+
+def test_what_is_withheld_says_why() -> None:
+    assert check_labels(None, 0, "too few photos").detail == "too few photos"
+    assert check_shortcut(None, 0.5, 0.5, "too few photos").detail == "too few photos"
+    assert check_labels(None, 1, "too few photos").state is ISSUE
 
 
 def test_every_code_is_documented_and_titled() -> None:

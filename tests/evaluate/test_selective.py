@@ -7,10 +7,11 @@ import json
 import numpy as np
 import pytest
 
+from closeup.core.errors import UsageError
 from closeup.core.serialization import from_json, to_json
 from closeup.evaluate.bootstrap import Interval
 from closeup.evaluate.predictions import Predictions
-from closeup.evaluate.selective import COVERAGES, Selective, measure_selective
+from closeup.evaluate.selective import COVERAGES, FEWEST, Selective, fit_accuracy, measure_selective
 
 LABELS = ("apple", "pear")
 
@@ -84,3 +85,68 @@ def test_json_there_and_back() -> None:
     assert found == measure_selective(case([0.9, 0.8, 0.7], [True, False, True]), resamples=20)
     with pytest.raises(ValueError, match="Field required"):
         from_json(Selective, {"n": 3})
+
+
+def sorted_answers(right: list[bool], groups: list[str] | None = None) -> Predictions:
+    """Of two classes, the most confident first."""
+    confidence = np.linspace(0.99, 0.51, len(right))
+    return Predictions(
+        np.column_stack([confidence, 1 - confidence]), ("a", "b"),
+        ["a" if one else "b" for one in right], groups or [str(i) for i in range(len(right))],
+    )  # fmt: skip
+
+
+def test_the_largest_share_that_is_surely_accurate_enough() -> None:
+    answers = sorted_answers([True] * 200 + [False, True] * 100)
+    rule = fit_accuracy(answers, 0.9)
+    given = answers.confidence >= rule.min_confidence
+    assert rule.reached
+    assert given.mean() == pytest.approx(rule.coverage)
+    assert answers.right[given].mean() == pytest.approx(rule.accuracy)
+    assert rule.accuracy > rule.least >= 0.9
+    # One more pair of answers would fall below.
+    assert 0.9 < rule.accuracy < 0.94
+
+
+def test_on_new_photos_the_accuracy_is_reached() -> None:
+    rng = np.random.default_rng(0)
+    reached = []
+    for _ in range(60):
+        sure = rng.uniform(0.5, 1, (2, 400))
+        known, new = (
+            Predictions(np.column_stack([row, 1 - row]), ("a", "b"),
+                        np.where(rng.random(400) < row, "a", "b").tolist(),
+                        [str(i) for i in range(400)])
+            for row in sure
+        )  # fmt: skip
+        rule = fit_accuracy(known, 0.9)
+        # What answers this confident are right in truth: their confidence is.
+        reached.append(sure[1][new.confidence >= rule.min_confidence].mean() >= 0.9)
+    assert np.mean(reached) >= 0.85
+
+
+def test_out_of_reach_answers_as_well_as_can_be() -> None:
+    rule = fit_accuracy(sorted_answers([True, False] * 50), 0.95)
+    assert not rule.reached
+    assert rule.coverage >= FEWEST
+    few = fit_accuracy(sorted_answers([True] * 20), 0.95)
+    assert (few.reached, few.accuracy, few.coverage) == (False, 1.0, 1.0)
+    none = fit_accuracy(sorted_answers([False] * 20), 0.95)
+    assert (none.reached, none.least) == (False, 0.0)
+
+
+def test_copies_prove_less() -> None:
+    right = [True] * 60
+    assert fit_accuracy(sorted_answers(right), 0.95).reached
+    assert not fit_accuracy(sorted_answers(right, [str(i // 3) for i in range(60)]), 0.95).reached
+
+
+def test_equal_confidence_is_answered_together() -> None:
+    flat = Predictions(np.full((80, 2), 0.5), ("a", "b"), ["a"] * 80, [str(i) for i in range(80)])
+    assert fit_accuracy(flat, 0.9).coverage == 1.0
+
+
+@pytest.mark.parametrize("wanted", [0.0, 1.0, -1.0, np.nan])
+def test_a_wanted_accuracy_out_of_range(wanted: float) -> None:
+    with pytest.raises(UsageError, match="between 0 and 1"):
+        fit_accuracy(sorted_answers([True]), wanted)

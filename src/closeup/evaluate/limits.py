@@ -110,8 +110,8 @@ def too_many(issues: LabelIssues) -> str:
     if share <= MOST_ISSUES:
         return ""
     return (
-        f"the model doubts {len(issues.rows)} of {issues.n} labels ({100 * share:.0f} %); a list of "
-        f"more than {100 * MOST_ISSUES:.0f} % says more about the model than about the labels"
+        f"the model doubts {len(issues.rows)} of {issues.n} labels ({100 * share:.0f} %); a list "
+        f"of more than {100 * MOST_ISSUES:.0f} % says more about the model than about the labels"
     )
 
 
