@@ -167,10 +167,12 @@ def print_accurate(backbone: str, outcomes: Sequence[Outcome]) -> None:
         given = [one.test.confidence >= rule.min_confidence
                  for one, rule in zip(outcomes, rules, strict=True)]  # fmt: skip
         right = [one.test.right[g].mean() for one, g in zip(outcomes, given, strict=True)]
-        print(f"| {wanted} | {np.mean([r.coverage for r in rules]):.3f} | "
-              f"{np.mean([r.accuracy for r in rules]):.3f} | {np.mean([g.mean() for g in given]):.3f}"
-              f" | {np.mean(right):.3f} | {', '.join(f'{one:.3f}' for one in right)} |",
-              flush=True)  # fmt: skip
+        shares = [
+            np.mean([r.coverage for r in rules]), np.mean([r.accuracy for r in rules]),
+            np.mean([g.mean() for g in given]), np.mean(right),
+        ]  # fmt: skip
+        print(f"| {wanted} | {' | '.join(f'{share:.3f}' for share in shares)} | "
+              f"{', '.join(f'{one:.3f}' for one in right)} |", flush=True)  # fmt: skip
 
 
 def print_strange(backbone: str, strange: dict[str, Pictures], outcomes: Sequence[Outcome]) -> None:

@@ -235,7 +235,8 @@ def test_a_box_below_the_smallest_size_counts_as_not_found() -> None:
     (missed,) = find([photo()], both, min_size=11)
     assert (missed.state, missed.stand_in) == (CropState.NOT_FOUND, True)
     assert missed.reason == (
-        "too small: the clock measures 30 x 10 pixels, and --min-size asks for 11 on the shorter side"
+        "too small: the clock measures 30 x 10 pixels, and --min-size asks for 11 on the shorter "
+        "side"
     )
     (dropped,) = find([photo()], both, min_size=11, on_miss="drop")
     assert dropped.file == ""

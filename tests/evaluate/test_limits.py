@@ -18,7 +18,7 @@ from closeup.learn import heads
 def limits(
     classes: int, photos: int, spread: float, *, shuffled: bool = False
 ) -> tuple[Limits, Predictions]:
-    """From ridge heads on Gaussian classes: the larger the spread, the worse they are told apart."""
+    """From ridge heads on Gaussian classes, told apart the worse the larger the spread."""
     rng = np.random.default_rng(0)
     number = np.repeat(np.arange(classes), photos)
     centres = rng.normal(size=(classes, 32))
@@ -50,7 +50,7 @@ def test_a_good_fit_is_not() -> None:
 
 
 def test_thirteen_classes_told_apart_two_times_in_three_are_not() -> None:
-    found, predictions = limits(13, 100, 2.2)
+    found, predictions = limits(13, 100, 2.6)
     assert found.macro_f1 is not None
     assert 0.6 < found.macro_f1.value < 0.7
     assert found.no_issues == too_many(find_label_issues(predictions)) == ""

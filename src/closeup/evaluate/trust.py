@@ -22,7 +22,6 @@ from closeup.evaluate.conformal import Conformal, SetScore, fit_conformal, measu
 from closeup.evaluate.predictions import Predictions
 from closeup.evaluate.selective import (
     ACCURACY,
-    FEWEST,
     AccuracyRule,
     Selective,
     fit_accuracy,
@@ -205,7 +204,6 @@ def _out_of_reach(flag: str, best: AccuracyRule) -> str:
     if best.accuracy >= best.wanted:
         return f"There are too few training photos to promise {flag}."
     return (
-        f"{flag} is out of reach: in cross-validation, no {100 * FEWEST:.0f} % of the photos or "
-        f"more are answered as accurately (the best: {100 * best.accuracy:.0f} % right of "
-        f"{100 * best.coverage:.0f} %)."
+        f"{flag} is out of reach: in cross-validation, the most accurate {100 * best.coverage:.0f} % "
+        f"of answers are {100 * best.accuracy:.0f} % right."
     )
