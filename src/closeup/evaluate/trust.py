@@ -204,6 +204,6 @@ def _out_of_reach(flag: str, best: AccuracyRule) -> str:
     if best.accuracy >= best.wanted:
         return f"There are too few training photos to promise {flag}."
     return (
-        f"{flag} is out of reach: in cross-validation, the most accurate {100 * best.coverage:.0f} % "
-        f"of answers are {100 * best.accuracy:.0f} % right."
+        f"{flag} is out of reach: in cross-validation, {100 * best.accuracy:.0f} % of the most "
+        f"confident {100 * best.coverage:.0f} % of answers are right."
     )
