@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import shutil
 import signal
 import subprocess
@@ -359,3 +360,18 @@ def test_what_was_acknowledged_survives_a_kill(project: Path) -> None:
     assert [row.decision.crop for row in log.rows()] == [crop.id for crop in crops]
     log.append("later", [log.rows()[0].decision])
     assert len(log.rows()) == len(crops) + 1
+
+
+def test_label_issues_withheld_say_why(project: Path, tmp_path: Path) -> None:
+    mine = copy_of(project, tmp_path / "mine")
+    scores = json.loads((mine / "scores.json").read_text())
+    findings = scores["findings"]
+    findings |= {"suspects": None, "suspect_crops": []}
+    findings["limits"] |= {"withheld": "half the classes have 3 photos"}
+    (mine / "scores.json").write_text(json.dumps(scores))
+    with asking(mine) as client:
+        assert (
+            "Label issues are withheld: half the classes have 3 photos."
+            in client.get("/?only=doubted").text
+        )
+        assert "withheld" not in client.get("/?only=mistakes&words=nosuchfile").text
