@@ -50,10 +50,10 @@ class Collection:
         config = SplitConfig(seed=seed)
         photos = list(self.photos.values())
         groups = group_photos(photos, pairs=self.pairs).group_of
-        rows = make_dataset(photos, list(self.crops.values()), config, groups)
+        rows = make_dataset(photos, list(self.crops.values()), config, groups).rows
         train, test = ([r for r in rows if r.split == side and self.crops[r.crop_id].side]
                        for side in ("train", "test"))  # fmt: skip
-        return train, folds(train, config), test
+        return train, folds(train), test
 
     def embed(self, network: Network, rows: list[Example]) -> Floats:
         """What `network` gives for the rows' close-ups."""

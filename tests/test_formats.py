@@ -17,6 +17,7 @@ import closeup
 from closeup.core.project import Project
 from closeup.core.types import Crop, CropState, Detection, Example, Photo, PhotoState, Result
 from closeup.dataset.duplicates import Pair
+from closeup.dataset.kept import Place
 from closeup.decisions.kinds import Decision, Kind
 from closeup.decisions.log import DECISIONS_FILE, Decisions
 from closeup.evaluate.checks import CheckState
@@ -26,7 +27,7 @@ from tests import commands, tiny
 
 PAGE = Path(__file__).parent.parent.joinpath("docs", "formats.md").read_text(encoding="utf8")
 ROWS = {"photos": Photo, "detections": Detection, "crops": Crop, "duplicates": Pair,
-        "dataset": Example, "results": Result}  # fmt: skip
+        "split": Place, "dataset": Example, "results": Result}  # fmt: skip
 
 
 def section(title: str) -> str:

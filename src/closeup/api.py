@@ -87,20 +87,28 @@ def crop(
     return verb(settings(Path(out), options, photos), Path(out), progress=progress)
 
 
-def train(out: Path | str, *, progress: Progress = silent, **options: Unpack[Options]) -> RunResult:
+def train(
+    out: Path | str,
+    *,
+    new_split: bool = False,
+    progress: Progress = silent,
+    **options: Unpack[Options],
+) -> RunResult:
     """Train on a project's close-ups; see ``closeup train --help``.
 
     The stages before it are brought up to date first, which costs nothing where they are.
     """
     from closeup.pipeline import run as verb
 
-    return verb(settings(Path(out), options), Path(out), progress=progress)
+    config = settings(Path(out), options)
+    return verb(config, Path(out), new_split=new_split, progress=progress)
 
 
 def run(
     photos: Path | str | None = None,
     *,
     out: Path | str,
+    new_split: bool = False,
     progress: Progress = silent,
     **options: Unpack[Options],
 ) -> RunResult:
@@ -113,6 +121,9 @@ def run(
         None for those of the project `out`.
     out
         The project folder, made where it does not exist.
+    new_split
+        Draw anew which photos are tested; otherwise photos stay in their part of the split, as
+        long as `seed`, `test_fraction` and `folds` are the same.
     options
         As on the command line (``closeup run --help``), such as ``parent="clock"``; what is not
         given comes from ``out/closeup.toml``, else it has its default.
@@ -124,7 +135,8 @@ def run(
     """
     from closeup.pipeline import run as verb
 
-    return verb(settings(Path(out), options, photos), Path(out), progress=progress)
+    config = settings(Path(out), options, photos)
+    return verb(config, Path(out), new_split=new_split, progress=progress)
 
 
 def load(model: Path | str, *, engine: EngineConfig | None = None) -> Model:

@@ -12,8 +12,8 @@ from closeup.core.config import CropConfig, DetectConfig, PhotosConfig, SplitCon
 from closeup.core.errors import DatasetError
 from closeup.core.types import Box, Crop, CropState, Detection, Example, Photo, PhotoState
 from closeup.crops.cut import find_crops
-from closeup.dataset.groups import group_photos
-from closeup.dataset.split import DROPPED, folds, make_dataset
+from closeup.dataset.groups import DROPPED, group_photos
+from closeup.dataset.split import folds, make_dataset
 from closeup.photos.listing import list_photos
 
 
@@ -42,7 +42,7 @@ def dataset(
     photos: list[Photo], crops: list[Crop] | None = None, **config: object
 ) -> list[Example]:
     crops = crops_of(photos) if crops is None else crops
-    rows = make_dataset(photos, crops, SplitConfig(**config), group_photos(photos).group_of)
+    rows = make_dataset(photos, crops, SplitConfig(**config), group_photos(photos).group_of).rows
     assert {row.photo_id for row in rows} == {p.id for p in photos}
     assert all(row.reason for row in rows if not row.split)
     assert all(row.group for row in rows)
@@ -245,19 +245,19 @@ def test_unknown_test_labels_are_left_out() -> None:
 
 
 def test_folds_of_nothing() -> None:
-    assert folds([], SplitConfig()).tolist() == []
+    assert folds([]).tolist() == []
 
 
 def test_nothing_can_be_held_out_of_one_group_a_class() -> None:
     rows = dataset(some("a", 2) + some("b", 2))
-    assert folds(rows, SplitConfig()).tolist() == [0, 0]
+    assert folds(rows).tolist() == [0, 0]
 
 
 def test_folds() -> None:
     photos = [photo(f"{x}{i:03}", x, group=f"{x}{i // 2}") for x in "abc" for i in range(50)]
     rows = dataset(photos)
     train = [row for row in rows if row.split == "train"]
-    numbers = folds(rows, SplitConfig(folds=5))
+    numbers = folds(rows)
     assert numbers.shape == (len(train),)
     assert set(numbers.tolist()) == set(range(5))
     of_group: dict[str, set[int]] = {}
@@ -268,13 +268,13 @@ def test_folds() -> None:
         inside = Counter(r.label for r, n in zip(train, numbers, strict=True) if n == number)
         assert len(inside) == 3
     order = np.random.default_rng(0).permutation(len(train))
-    shuffled = folds([train[i] for i in order], SplitConfig(folds=5))
+    shuffled = folds([train[i] for i in order])
     assert np.array_equal(shuffled, numbers[order])
 
 
 def test_fewer_folds_for_few_photos() -> None:
     rows = dataset(some("a", 4) + some("b", 4))
-    numbers = folds(rows, SplitConfig(folds=5))
+    numbers = folds(rows)
     assert set(numbers.tolist()) == {0, 1, 2}
 
 

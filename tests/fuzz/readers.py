@@ -17,9 +17,10 @@ from pathlib import Path
 import numpy as np
 
 from closeup.core.config import resolve
-from closeup.core.project import encode_table, read_table
+from closeup.core.project import Project, encode_table, read_table
 from closeup.core.types import Box, Crop, CropState, Detection, Example, Photo, PhotoState, Result
 from closeup.dataset.duplicates import Signatures
+from closeup.dataset.kept import Place, read_split
 from closeup.decisions.log import Decisions
 from closeup.learn.embed import Embeddings
 from closeup.model.model import load_model
@@ -86,6 +87,17 @@ def _decisions(folder: Path, data: bytes) -> object:
         log.close()
 
 
+def _split(folder: Path, data: bytes) -> object:
+    (folder / "closeup.toml").touch()
+    (folder / "split.parquet").write_bytes(data)
+    return read_split(Project(folder))
+
+
+def _split_seed() -> bytes:
+    places = [Place("0a", "train", 0), Place("0b", "test", -1)]
+    return encode_table(Place, places, "k", {"draw": {"seed": 0, "own_test": False}})
+
+
 def _network(folder: Path, data: bytes) -> object:
     shutil.copy(_MODEL / "backbone" / "graph.onnx", folder)
     (folder / "card.json").write_bytes(data)
@@ -136,6 +148,7 @@ def readers() -> tuple[Reader, ...]:
         *(Reader(f"table-{row.__name__.lower()}", (encode_table(row, rows, "k", {"a": [1]}),),
                  partial(_file, "a.parquet", partial(read_table, row=row)))
           for row, rows in _TABLES.items()),
+        Reader("split", (_split_seed(),), _split),
         Reader("decisions", ((project / "decisions.sqlite").read_bytes(),), _decisions),
         Reader("embeddings", (_embeddings(),), partial(_file, "e", Embeddings.read)),
         Reader("signatures", (_embeddings(),), partial(_file, "s", Signatures.read)),

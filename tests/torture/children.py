@@ -14,11 +14,12 @@ from typing import Any
 
 from closeup.core.project import Project
 from closeup.core.types import Crop, Detection, Example, Photo, Result
+from closeup.dataset.kept import Place
 from closeup.learn.embed import Embeddings
 
 NURSERY = Path(__file__).parent / "nursery.py"
 TABLES = {"photos": Photo, "detections": Detection, "crops": Crop, "dataset": Example,
-          "results": Result}  # fmt: skip
+          "split": Place, "results": Result}  # fmt: skip
 KILLED = -9
 
 

@@ -29,6 +29,7 @@ from closeup.core.project import Project, encode_table, read_table
 from closeup.core.tables import read_parquet
 from closeup.core.types import Box, Crop, Detection, Example, Photo, Result
 from closeup.dataset.duplicates import Pair
+from closeup.dataset.kept import Place
 from closeup.decisions.kinds import Decision, Kind
 from closeup.decisions.log import Decisions
 from tests import tiny
@@ -97,7 +98,7 @@ def test_paths_of_old_rows_are_not_followed(project: Path) -> None:
     assert "etc/" not in (project / "report.html").read_text(encoding="utf8")
 
 
-@pytest.mark.parametrize("name", ["photos", "detections", "crops", "dataset", "results"])
+@pytest.mark.parametrize("name", ["photos", "detections", "crops", "split", "dataset", "results"])
 def test_a_table_that_is_a_link_is_refused(project: Path, name: str) -> None:
     (project / f"{name}.parquet").rename(project.parent / "x.parquet")
     (project / f"{name}.parquet").symlink_to(project.parent / "x.parquet")
@@ -308,6 +309,22 @@ def test_rows_that_tell_of_no_photo_are_made_anew(
     (project / "report.html").unlink()
     assert closeup.run(out=project).counts.photos == 36
     assert Project(project).read(name, row) == before
+
+
+@pytest.mark.parametrize(
+    "changes", [{"side": "both"}, {"fold": -2}, {"fold": 2**60}, {"sha256": "the same"}]
+)
+def test_a_split_that_cannot_be_ours_is_refused_and_taken_from_the_dataset_instead(
+    project: Path, changes: dict[str, Any]
+) -> None:
+    before = Project(project).read("split", Place)
+    assert before is not None
+    rewrite(project, "split", Place, lambda p: replace(p, **changes))
+    with pytest.raises(ProjectError, match=r"split\.parquet does not hold one side.*delete it"):
+        closeup.run(out=project)
+    (project / "split.parquet").unlink()
+    closeup.run(out=project)
+    assert Project(project).read("split", Place) == before
 
 
 @pytest.mark.parametrize("place", ["suspect_crops", "alike"])

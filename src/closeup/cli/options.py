@@ -31,6 +31,14 @@ ModelFolder = Annotated[
     Path, typer.Argument(metavar="MODEL", help="A model folder made by `closeup run`.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
+NewSplit = Annotated[
+    bool,
+    typer.Option(
+        "--new-split",
+        help="Draw anew which photos are tested and in which fold the others are, from the labels "
+        "as they are now; for another draw of the same photos, give another --seed.",
+    ),
+]
 Host = Annotated[
     str,
     typer.Option(help="Address to listen on; one that other machines can reach needs --token."),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -71,17 +72,26 @@ def _print_scouting(scouting: Scouting, config: RunConfig, photos: str) -> None:
 
 @opt.takes("photos", "detect", "crop", "split", "train", "engine", "report")
 def run(
-    out: opt.Out, photos: PhotosOrProject = None, json: opt.Json = False, **options: object
+    out: opt.Out,
+    photos: PhotosOrProject = None,
+    json: opt.Json = False,
+    new_split: opt.NewSplit = False,
+    **options: object,
 ) -> None:
     """Do the whole job: photos -> close-ups -> classifier -> report."""
-    _run(out, options, json, photos)
+    _run(out, options, json, photos, new_split=new_split)
 
 
 @opt.takes("split", "train", "engine", "report")
-def train(out: opt.ProjectFolder, json: opt.Json = False, **options: object) -> None:
+def train(
+    out: opt.ProjectFolder,
+    json: opt.Json = False,
+    new_split: opt.NewSplit = False,
+    **options: object,
+) -> None:
     """Train a classifier on a project's close-ups and measure it."""
     _require_project(out)
-    _run(out, options, json)
+    _run(out, options, json, new_split=new_split)
 
 
 @opt.takes("report")
@@ -164,10 +174,17 @@ def _remembered(config: RunConfig, given: Mapping[str, object]) -> list[tuple[st
     return [(o, what, place) for o, what, place in places if place and not given.get(o)]
 
 
-def _run(out: Path, options: Mapping[str, object], json: bool, photos: str | None = None) -> None:
+def _run(
+    out: Path,
+    options: Mapping[str, object],
+    json: bool,
+    photos: str | None = None,
+    *,
+    new_split: bool = False,
+) -> None:
     from closeup import pipeline
 
-    result = _do(pipeline.run, out, options, photos)
+    result = _do(partial(pipeline.run, new_split=new_split), out, options, photos)
     if json:
         print_json(result.to_json())
         return

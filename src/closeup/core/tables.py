@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Generic, TypeVar, get_type_hints
@@ -56,7 +56,7 @@ def encode_table(row: type[R], rows: Sequence[R], key: str, meta: Mapping[str, A
 
 
 def read_table(file: Path, row: type[R]) -> Table[R]:
-    """Read what :func:`encode_table` wrote.
+    """Read what :func:`encode_table` wrote; a column that an older version lacked has its default.
 
     Raises
     ------
@@ -80,12 +80,25 @@ def read_table(file: Path, row: type[R]) -> Table[R]:
     try:
         if kind != row.__name__:
             raise KeyError(f"rows are {kind}, expected {row.__name__}")
+        table = _with_defaults(table, row)
         _check_columns(table, row)
         columns = table.to_pydict()
         values = [_decode(columns, name, kind) for name, kind in get_type_hints(row).items()]
     except (pa.ArrowException, *_NO_TABLE) as err:
         raise ProjectError(f"{file} does not hold {row.__name__} rows ({err}); {again}") from err
     return Table(tuple(row(*items) for items in zip(*values, strict=True)), key, meta)
+
+
+def _with_defaults(table: Any, row: type) -> Any:
+    """`table` with a column for each field that has a default and no column."""
+    import pyarrow as pa
+
+    kinds = _columns(row)
+    for field in fields(row):
+        if field.default is not MISSING and field.name not in table.column_names:
+            values = pa.array([field.default] * table.num_rows, kinds[field.name])
+            table = table.append_column(field.name, values)
+    return table
 
 
 def _check_columns(table: Any, row: type) -> None:

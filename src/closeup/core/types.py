@@ -200,7 +200,8 @@ class Example:
     """One row of the dataset: a crop with its label, group and side of the split.
 
     `split` is ``"train"``, ``"test"`` or ``""`` for a row that is left out, with its `reason`.
-    `group` is never empty, and no group is ever divided between splits or folds.
+    `group` is never empty, and no group is ever divided between splits or folds. `fold` is that of
+    a training row in cross-validation, -1 where it has none.
     """
 
     crop_id: str
@@ -210,6 +211,7 @@ class Example:
     split: str
     found: bool
     reason: str
+    fold: int = -1
 
 
 @dataclass(frozen=True, slots=True)

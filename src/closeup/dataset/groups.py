@@ -9,6 +9,9 @@ from closeup.core.types import Crop, CropState, Photo
 
 REJECTED = "rejected in review"  # the reason of a close-up that a person rejected
 
+DROPPED = "no object was found and such photos are dropped"
+"""Reason of a photo without pixels: on the test side it stays, to count as wrong end to end."""
+
 
 @dataclass(frozen=True, slots=True)
 class Conflict:

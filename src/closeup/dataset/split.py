@@ -2,31 +2,55 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
-from fractions import Fraction
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from closeup.core.config import SplitConfig
 from closeup.core.errors import DatasetError
+from closeup.core.text import first_of
 from closeup.core.types import UNKNOWN, Crop, CropState, Example, Photo, PhotoState
-from closeup.dataset.folds import grouped_folds
-from closeup.dataset.groups import REJECTED, find_conflicts, labelled
+from closeup.dataset.groups import DROPPED, REJECTED, find_conflicts, labelled
+from closeup.dataset.kept import Place
+from closeup.dataset.placing import groups_by_label, hold_out, number_folds
 
-DROPPED = "no object was found and such photos are dropped"
-"""Reason of a photo without pixels: on the test side it stays, to count as wrong end to end."""
+MOST_NAMED = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """The rows of the dataset, and where its photos are from now on.
+
+    - `rows`: one per crop, in the order of the crops, and one per photo that has no crop
+    - `places`: by sha256, of the photos that can be used
+    - `notes`: sentences on photos that had to move to training
+    """
+
+    rows: list[Example]
+    places: dict[str, Place]
+    notes: tuple[str, ...] = ()
 
 
 def make_dataset(
-    photos: Sequence[Photo], crops: Sequence[Crop], config: SplitConfig, groups: Mapping[str, str]
-) -> list[Example]:
+    photos: Sequence[Photo],
+    crops: Sequence[Crop],
+    config: SplitConfig,
+    groups: Mapping[str, str],
+    kept: Mapping[str, Place] = {},
+) -> Dataset:
     """One row per crop, in the order of `crops`, and one per photo that has no crop.
 
     Photos of the user's own test folder (``split="test"``), if any, are the test part; otherwise a
     share of ``config.test_fraction`` is held out, stratified by label, groups kept whole, each
-    class on both sides. The result does not depend on the order of the rows.
+    class on both sides. The training part is divided into folds likewise. The result depends on
+    the photos' contents, labels and groups alone, not on their names or on the order of the rows.
+
+    What has a place in `kept` stays there, and new photos of a group go where its others are. A
+    group with photos of both sides goes to training whole; so does one of a label that would
+    otherwise have nothing to train on.
 
     Left out (``split=""``, with a reason) are: unreadable photos, photos without a label,
     identical photos under different labels, rejected crops, training photos of a group that
@@ -37,6 +61,7 @@ def make_dataset(
     - `photos`, `crops`: all of them; a crop's photo must be among `photos`
     - `groups`: ``{photo_id: group_id}`` for every photo; see
       :func:`closeup.dataset.groups.group_photos`
+    - `kept`: by sha256, the places of photos that have one, whether among `photos` or not
 
     Raises DatasetError where there are fewer than two labels, a label has no usable photo, or
     training and the user's test folder share no label.
@@ -45,44 +70,76 @@ def make_dataset(
     there is no test part.
     """
     by_id = {photo.id: photo for photo in photos}
-    conflicting = {
-        name: " and ".join(conflict.labels)
-        for conflict in find_conflicts(labelled(photos, crops))
-        for name in conflict.photo_ids
-    }
-    rows = [_example(by_id[crop.photo_id], crop, groups, conflicting) for crop in crops]
-    present = {crop.photo_id for crop in crops}
-    rows += [
-        replace(_bare(photo, groups), reason=photo.reason or "no close-up was looked for")
-        for photo in photos
-        if photo.id not in present
+    named = _named_by_content(photos, groups)
+    rows = _rows(by_id, crops, named)
+    placed = [
+        (named[p.id], kept[p.sha256]) for p in photos if p.sha256 in kept and p.split != "test"
     ]
+    notes: tuple[str, ...] = ()
     if any(photo.split == "test" for photo in photos):
         rows = _own_test(rows, by_id)
     else:
-        rows = _hold_out(rows, config)
-    return [
-        replace(row, split="") if row.split == "train" and row.reason == DROPPED else row
+        sides = _sides_kept(placed)
+        rows = _held_out(rows, config, sides)
+        notes = _notes_on_moved(rows, by_id, kept, sides)
+    rows = _folded(rows, by_id, config, kept, placed)
+    places = {
+        photo.sha256: Place(photo.sha256, row.split, row.fold)
+        for row in rows
+        if row.split and not (photo := by_id[row.photo_id]).split
+    }
+    rows = [
+        replace(row, group=groups[row.photo_id])
+        if row.split != "train" or row.reason != DROPPED
+        else replace(row, group=groups[row.photo_id], split="", fold=-1)
         for row in rows
     ]
+    return Dataset(rows, places, notes)
 
 
-def folds(examples: Sequence[Example], config: SplitConfig) -> NDArray[np.int64]:
-    """The fold of every training row: stratified by label, groups kept whole.
+def folds(examples: Sequence[Example]) -> NDArray[np.int64]:
+    """The fold of every training row.
 
     Returns `folds`: ``(n,)`` numbers from 0 without gaps, one for each of `examples` with
-    ``split="train"``, in their order. There are ``config.folds`` of them, fewer where the largest
-    class has fewer groups. A class with fewer groups than folds is absent from some. All 0 where
-    fewer than two classes have two groups to put into different folds: then nothing can be held
-    out.
+    ``split="train"``, in their order. A class with fewer groups than folds is absent from some. All
+    0 where fewer than two classes are in two folds: then nothing can be held out.
     """
     train = [row for row in examples if row.split == "train"]
-    sizes = sorted(len(found) for found in _groups_by_label(train, "train").values())
-    if len(sizes) < 2 or sizes[-2] < 2:
+    of_label: dict[str, set[int]] = {}
+    for row in train:
+        of_label.setdefault(row.label, set()).add(row.fold)
+    if sum(len(mine) > 1 for mine in of_label.values()) < 2:
         return np.zeros(len(train), np.int64)
-    numbers = _grouped_folds(train, min(config.folds, sizes[-1]), config.seed)
-    # The greedy assignment may leave a number unused where a few groups hold nearly everything.
+    numbers = [row.fold for row in train]
+    # A number may be unused where a few groups hold nearly everything, or photos have gone.
     return np.unique(numbers, return_inverse=True)[1].astype(np.int64)
+
+
+def _named_by_content(photos: Sequence[Photo], groups: Mapping[str, str]) -> dict[str, str]:
+    """`groups`, each named by the least sha256 in it instead; by its id where there is none."""
+    least: dict[str, str] = {}
+    for photo in photos:
+        if photo.sha256:
+            group = groups[photo.id]
+            least[group] = min(least.get(group, photo.sha256), photo.sha256)
+    return {photo.id: least.get(groups[photo.id], groups[photo.id]) for photo in photos}
+
+
+def _rows(
+    photos: Mapping[str, Photo], crops: Sequence[Crop], groups: Mapping[str, str]
+) -> list[Example]:
+    """A row for everything; split ``"train"`` where it can be used at all."""
+    conflicting = {
+        name: " and ".join(conflict.labels)
+        for conflict in find_conflicts(labelled(photos.values(), crops))
+        for name in conflict.photo_ids
+    }
+    present = {crop.photo_id for crop in crops}
+    return [_example(photos[crop.photo_id], crop, groups, conflicting) for crop in crops] + [
+        replace(_bare(photo, groups), reason=photo.reason or "no close-up was looked for")
+        for photo in photos.values()
+        if photo.id not in present
+    ]
 
 
 def _bare(photo: Photo, groups: Mapping[str, str]) -> Example:
@@ -145,7 +202,7 @@ def _own_test(rows: Sequence[Example], photos: Mapping[str, Photo]) -> list[Exam
             split.append(replace(row, split="", reason=_why_reserved(row, reserved, photos)))
         else:
             split.append(row)
-    known = _groups_by_label(split, "train")
+    known = groups_by_label([row for row in split if row.split == "train"])
     _check_classes([r for r in split if not is_test(r)], known, "training photos")
     tested = {row.label for row in split if row.split == "test"}
     if not tested & set(known):
@@ -170,56 +227,75 @@ def _why_reserved(
     return f"{'identical to' if same else 'in one group with'} the test photo {twin.path}"
 
 
-def _hold_out(rows: Sequence[Example], config: SplitConfig) -> list[Example]:
+def _sides_kept(placed: Iterable[tuple[str, Place]]) -> dict[str, str]:
+    """The side of each group that has one: training where any of its photos is."""
+    sides: dict[str, str] = {}
+    for group, place in placed:
+        sides[group] = "train" if sides.get(group) == "train" else place.side
+    return sides
+
+
+def _held_out(
+    rows: Sequence[Example], config: SplitConfig, kept: Mapping[str, str]
+) -> list[Example]:
     """Hold out a stratified share of the groups."""
     usable = [row for row in rows if row.split]
-    groups_of = _groups_by_label(usable, "train")
-    _check_classes(rows, groups_of, "photos")
-    # Several of many folds make up a share that is no unit fraction (3 of 10 for 0.3).
-    finest = min(20, max(map(len, groups_of.values())))
-    if finest < 2:
-        return list(rows)
-    share = Fraction(config.test_fraction).limit_denominator(finest)
-    share = min(max(share, Fraction(1, finest)), Fraction(finest - 1, finest))
-    numbers = _grouped_folds(usable, share.denominator, config.seed)
-    held = {row.group for row, n in zip(usable, numbers, strict=True) if n < share.numerator}
-    # What is the only group of its label is needed for training.
-    held -= {group for groups in groups_of.values() if len(groups) == 1 for group in groups}
-    held = _both_sides(groups_of, held)
+    _check_classes(rows, groups_by_label(usable), "photos")
+    held = hold_out(usable, config, kept)
     return [replace(row, split="test") if row.split and row.group in held else row for row in rows]
 
 
-def _both_sides(groups_of: Mapping[str, set[str]], held: set[str]) -> set[str]:
-    """`held` with single groups moved over so that each class is in training and in test."""
-    # Not where another class would then be missing from a side; a class of one group is trained on.
-    for label in sorted(groups_of):
-        if len(groups_of[label]) == 1 or _on_both(groups_of[label], held):
-            continue
-        both = {other for other, groups in groups_of.items() if _on_both(groups, held)}
-        for group in sorted(groups_of[label]):
-            moved = held ^ {group}
-            alone = any(groups_of[o] <= moved for o in groups_of if len(groups_of[o]) == 1)
-            if not alone and all(_on_both(groups_of[o], moved) for o in both | {label}):
-                held = moved
-                break
-    return held
-
-
-def _on_both(groups: set[str], held: set[str]) -> bool:
-    return bool(groups & held) and bool(groups - held)
-
-
-def _grouped_folds(rows: Sequence[Example], wanted: int, seed: int) -> NDArray[np.int64]:
-    return grouped_folds([row.label for row in rows], [row.group for row in rows], wanted, seed)
-
-
-def _groups_by_label(rows: Sequence[Example], split: str) -> dict[str, set[str]]:
-    """The groups with pixels of each label on one side."""
-    found: dict[str, set[str]] = {}
+def _notes_on_moved(
+    rows: Sequence[Example],
+    photos: Mapping[str, Photo],
+    kept: Mapping[str, Place],
+    sides: Mapping[str, str],
+) -> tuple[str, ...]:
+    """Sentences on the photos that were in the test part and are trained on now."""
+    joined, needed = set[str](), set[str]()
     for row in rows:
-        if row.split == split and row.reason != DROPPED:
-            found.setdefault(row.label, set()).add(row.group)
-    return found
+        photo = photos[row.photo_id]
+        if row.split == "train" and photo.sha256 in kept and kept[photo.sha256].side == "test":
+            (joined if sides[row.group] == "train" else needed).add(photo.path)
+    reasons = [
+        (joined, "they now belong together with training photos"),
+        (needed, "their label would have no training photo otherwise"),
+    ]
+    return tuple(
+        f"{len(paths)} photo{'s' if len(paths) > 1 else ''} moved from the test part to training, "
+        f"because {why}: {first_of(paths, MOST_NAMED)}"
+        for paths, why in reasons
+        if paths
+    )
+
+
+def _folded(
+    rows: Sequence[Example],
+    photos: Mapping[str, Photo],
+    config: SplitConfig,
+    kept: Mapping[str, Place],
+    placed: Iterable[tuple[str, Place]],
+) -> list[Example]:
+    """`rows` with folds: of a group, that of most of its training photos, of ties the smallest."""
+    train = [row for row in rows if row.split == "train"]
+    seen = [row for row in train if row.reason != DROPPED]
+    used = {photos[row.photo_id].sha256 for row in seen}
+    votes: dict[str, Counter[int]] = {}
+    for group, place in placed:
+        if place.fold >= 0:
+            # One that can be used outvotes all that cannot.
+            weight = len(kept) + 1 if place.sha256 in used else 1
+            votes.setdefault(group, Counter())[place.fold] += weight
+    of_group = {
+        group: min(mine, key=lambda fold: (-mine[fold], fold)) for group, mine in votes.items()
+    }
+    there = {row.group for row in seen}
+    numbers = number_folds(seen, config, {g: n for g, n in of_group.items() if g in there})
+    of_group |= numbers
+    return [
+        replace(row, fold=of_group.get(row.group, -1)) if row.split == "train" else row
+        for row in rows
+    ]
 
 
 def _check_classes(rows: Sequence[Example], groups: Mapping[str, set[str]], where: str) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any
 
 from closeup.core.config import RunConfig
 from closeup.core.progress import Progress, silent, track
@@ -15,6 +16,7 @@ from closeup.core.types import Crop, Detection, Example, Photo, PhotoState
 from closeup.crops.view import View
 from closeup.dataset.duplicates import Pair, Signatures, near_duplicates, signatures
 from closeup.dataset.groups import group_photos, labelled
+from closeup.dataset.kept import SIDES, Place, keep, read_split, recipe
 from closeup.dataset.split import make_dataset, notes_on_rows
 from closeup.decisions.apply import decided_crops, decided_pairs, notes_on, without_gone
 from closeup.decisions.fold import NOTHING, Current
@@ -28,9 +30,8 @@ from closeup.photos.listing import Entry, known_photos
 from closeup.pipeline.one_pass import Known, Once, Steps, look_at
 from closeup.pipeline.resume import Observed, Unfinished
 
-VERSIONS = {"photos": 1, "detect": 4, "crop": 1, "dataset": 2, "duplicates": 3}
+VERSIONS = {"photos": 1, "detect": 4, "crop": 1, "dataset": 3, "duplicates": 3}
 SIGNATURES_FILE = "signatures.safetensors"
-SIDES = ("train", "test")
 
 
 @dataclass
@@ -38,7 +39,8 @@ class Job:
     """One run over a project: where it writes, what decides it, and what it took.
 
     `seen` is what the pass over its photos has seen, see :func:`look`. `decisions` are what people
-    decided about the project, see :mod:`closeup.decisions`.
+    decided about the project, see :mod:`closeup.decisions`. `new_split`: whether to draw the split
+    anew.
     """
 
     project: Project
@@ -48,6 +50,7 @@ class Job:
     notes: list[str] = field(default_factory=list)
     seen: Observed = field(default_factory=Observed)
     decisions: Current = NOTHING
+    new_split: bool = False
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
@@ -285,7 +288,10 @@ def duplicates_stage(job: Job, photos: Table[Photo]) -> Table[Pair]:
 def dataset_stage(
     job: Job, photos: Table[Photo], crops: Table[Crop], pairs: Table[Pair]
 ) -> Table[Example]:
-    """Labels and groups -> leak-free splits."""
+    """Labels and groups -> leak-free splits; what the project's split holds stays where it is.
+
+    The `meta` of the table holds ``split``, see :func:`closeup.dataset.kept.split_id`.
+    """
     with job.timed("dataset"):
         decided = without_gone(job.decisions, photos.rows)
         together = decided_pairs([(pair.a, pair.b) for pair in pairs.rows], decided)
@@ -294,16 +300,29 @@ def dataset_stage(
         job.notes.extend(notes_on(job.decisions, photos.rows, crops.rows))
         facts = [(p.id, p.label, p.split, grouping.group_of[p.id]) for p in photos.rows]
         owners = {(crop.id, crop.photo_id) for crop in crops.rows}
-        key = key_of(
-            "dataset", VERSIONS["dataset"], crops.key, facts, job.config.split.model_dump()
-        )
-        table = job.project.stage(
-            "dataset",
-            Example,
-            key,
-            lambda _: make_dataset(photos.rows, crops.rows, job.config.split, grouping.group_of),
-            lambda rows: {(e.crop_id, e.photo_id) for e in rows} == owners,
-        )
+        present = sorted({p.sha256 for p in photos.rows})
+
+        def key_with(places: Mapping[str, Place]) -> str:
+            return key_of("dataset", VERSIONS["dataset"], crops.key, facts,
+                          job.config.split.model_dump(),
+                          [places[sha] for sha in present if sha in places])  # fmt: skip
+
+        old, draw = _split_kept(job, photos.rows)
+        kept = {place.sha256: place for place in old.rows} if old else {}
+        table = job.project.read("dataset", Example)
+        if (
+            table is None
+            or table.key != key_with(kept)
+            or {(e.crop_id, e.photo_id) for e in table.rows} != owners
+        ):
+            made = make_dataset(photos.rows, crops.rows, job.config.split, grouping.group_of, kept)
+            job.notes.extend(made.notes)
+            # The split first: a run that is killed in between goes on with it.
+            split = keep(job.project, draw, old, made.places)
+            places = {place.sha256: place for place in split.rows}
+            table = job.project.write(
+                "dataset", Example, made.rows, key_with(places), {"split": split.key}
+            )
         job.notes.extend(notes_on_rows(table.rows, photos.rows))
         sides = {side: {e.label for e in table.rows if e.split == side} for side in SIDES}
         if untested := sorted(sides["train"] - sides["test"]):
@@ -312,6 +331,17 @@ def dataset_stage(
                 "more photos of them are needed"
             )
         return table
+
+
+def _split_kept(job: Job, photos: Sequence[Photo]) -> tuple[Table[Place] | None, dict[str, Any]]:
+    """The split to go on with, None where one is to be drawn; and by what it is drawn."""
+    old, draw = read_split(job.project), recipe(job.config.split, photos)
+    if old is None or (old.meta.get("draw") == draw and not job.new_split):
+        return old, draw
+    job.notes.append(
+        "the split was drawn anew, as you asked: scores from before are of other test photos"
+    )
+    return None, draw
 
 
 def embeddings_file(view: View, embedder: Embedder) -> str:

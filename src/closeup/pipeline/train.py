@@ -147,7 +147,7 @@ def _choose(
     seed = job.config.split.seed
     fits, rows = list[Fit](), list[Compared]()
     wanted = candidates(job.config.train)
-    numbers = folds(data.examples, job.config.split)
+    numbers = folds(data.examples)
     if not len(numbers):
         raise DatasetError(
             "the training part holds no photo with a close-up; check the photos with "

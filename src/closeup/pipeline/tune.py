@@ -51,7 +51,7 @@ def tune(job: Job, data: TrainingSet, network: Network) -> Fit:
     part = TrainingPart(
         closeups_of(data.photo_of, train.crops),
         [example.label for example in train.examples],
-        folds(train.examples, split),
+        folds(train.examples),
     )
     with job.timed("finetune"):
         found = finetune(

@@ -14,6 +14,7 @@ from closeup.core.project import Project, Table
 from closeup.core.types import Crop, Photo, PhotoState
 from closeup.crops.cut import ANY
 from closeup.crops.view import views_of
+from closeup.dataset.kept import take_over
 from closeup.decisions.apply import decided_pairs
 from closeup.decisions.log import read_decisions
 from closeup.detect import Detector, resolve_categories
@@ -117,6 +118,7 @@ def _job(config: RunConfig, out: Path, progress: Progress) -> Iterator[Job]:
     with project.held():
         job = Job(project, config, progress, decisions=read_decisions(out))
         remember_before(job)
+        take_over(project)
         yield job
         project.remove_folder(FOLDER)  # the tables hold everything now
 
@@ -163,13 +165,18 @@ def _frozen(job: Job) -> Wanted:
     return Wanted(backbone=backbone, views=views_of(train.view[0]), signatures=signatures)
 
 
-def run(config: RunConfig, out: Path, *, progress: Progress = silent) -> RunResult:
+def run(
+    config: RunConfig, out: Path, *, new_split: bool = False, progress: Progress = silent
+) -> RunResult:
     """The whole job: photos -> close-ups -> classifier -> report.
+
+    With `new_split`, which photos are tested is drawn anew instead of kept from earlier runs.
 
     Raises CloseupError where a stage cannot be done; what was done before stays and is not done
     again.
     """
     with _job(config, out, progress) as job:
+        job.new_split = new_split
         photos, crops, detector = _crop(job, _frozen)
         pairs = duplicates_stage(job, photos)
         examples = dataset_stage(job, photos, crops, pairs)
