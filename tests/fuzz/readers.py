@@ -95,7 +95,9 @@ def _split(folder: Path, data: bytes) -> object:
 
 def _split_seed() -> bytes:
     places = [Place("0a", "train", 0), Place("0b", "test", -1)]
-    return encode_table(Place, places, "k", {"draw": {"seed": 0, "own_test": False}})
+    return encode_table(
+        Place, places, "k", {"draw": {"seed": 0, "own_test": False}, "notes": {"k": ["moved"]}}
+    )
 
 
 def _network(folder: Path, data: bytes) -> object:

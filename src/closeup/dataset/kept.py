@@ -6,7 +6,7 @@ comes back finds its place again. Another :func:`recipe` asks for another draw.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -43,7 +43,8 @@ def recipe(config: SplitConfig, photos: Iterable[Photo]) -> dict[str, Any]:
 def read_split(project: Project) -> Table[Place] | None:
     """The split that the project keeps, None where it has none yet.
 
-    Its `meta` holds the :func:`recipe` as ``draw``; its `key` is :func:`split_id`.
+    Its `meta` holds the :func:`recipe` as ``draw``, and as ``notes`` the sentences on its last
+    change, by the key of the dataset table that came of it; its `key` is :func:`split_id`.
 
     Raises
     ------
@@ -54,12 +55,21 @@ def read_split(project: Project) -> Table[Place] | None:
     if table is None:
         return None
     good = all(p.side in SIDES and -1 <= p.fold < MOST_FOLDS for p in table.rows)
-    if not good or len({place.sha256 for place in table.rows}) < len(table.rows):
+    once = len({place.sha256 for place in table.rows}) == len(table.rows)
+    if not (good and once and isinstance(table.meta.get("draw"), dict) and _are_notes(table.meta)):
         raise ProjectError(
             f"{project.place('split.parquet')} does not hold one side and fold for each photo; "
             "delete it and run again: the split is then taken from dataset.parquet"
         )
     return table
+
+
+def _are_notes(meta: Mapping[str, Any]) -> bool:
+    notes = meta.get("notes")
+    return isinstance(notes, dict) and all(
+        isinstance(lines, list) and all(isinstance(line, str) for line in lines)
+        for lines in notes.values()
+    )
 
 
 def split_id(project: Project) -> str:
@@ -77,14 +87,33 @@ def keep(
     draw: Mapping[str, Any],
     old: Table[Place] | None,
     places: Mapping[str, Place],
+    notes: Mapping[str, list[str]] = {},
 ) -> Table[Place]:
-    """Add `places` to the `old` split, or begin one with them where that is None."""
+    """Add `places` to the `old` split, or begin one with them where that is None.
+
+    `notes` replace the old ones where there are any.
+    """
     known = {place.sha256: place for place in old.rows} if old else {}
     rows = [place for _, place in sorted({**known, **places}.items())]
-    if old is not None and tuple(rows) == old.rows:
+    meta = {"draw": dict(draw), "notes": dict(notes or (old.meta["notes"] if old else {}))}
+    if old is not None and (tuple(rows), meta) == (old.rows, old.meta):
         return old
     name = old.key if old else key_of("split", 1, draw, rows)
-    return project.write("split", Place, rows, name, {"draw": dict(draw)})
+    return project.write("split", Place, rows, name, meta)
+
+
+def note_on_draw(before: Table[Place] | None, places: Mapping[str, Place]) -> Iterator[str]:
+    """A sentence on a split that was drawn although there was one before."""
+    if before is None:
+        return
+    known = {place.sha256: place for place in before.rows}
+    if all(known.get(sha) == place for sha, place in places.items()):
+        yield (
+            "the split was drawn anew and is the same as before, since photos, labels and seed "
+            "are; give another --seed for another one"
+        )
+    else:
+        yield "the split was drawn anew, so scores from before are of other test photos"
 
 
 def take_over(project: Project) -> None:

@@ -257,14 +257,16 @@ def _notes_on_moved(
         photo = photos[row.photo_id]
         if row.split == "train" and photo.sha256 in kept and kept[photo.sha256].side == "test":
             (joined if sides[row.group] == "train" else needed).add(photo.path)
-    reasons = [
-        (joined, "they now belong together with training photos"),
-        (needed, "their label would have no training photo otherwise"),
-    ]
+    whys = [
+        (joined, "it now belongs together with training photos",
+         "they now belong together with training photos"),
+        (needed, "its label would have no training photo otherwise",
+         "their labels would have no training photos otherwise"),
+    ]  # fmt: skip
     return tuple(
         f"{len(paths)} photo{'s' if len(paths) > 1 else ''} moved from the test part to training, "
-        f"because {why}: {first_of(paths, MOST_NAMED)}"
-        for paths, why in reasons
+        f"because {many if len(paths) > 1 else one}: {first_of(paths, MOST_NAMED)}"
+        for paths, one, many in whys
         if paths
     )
 

@@ -7,7 +7,6 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
 
 from closeup.core.config import RunConfig
 from closeup.core.progress import Progress, silent, track
@@ -16,7 +15,7 @@ from closeup.core.types import Crop, Detection, Example, Photo, PhotoState
 from closeup.crops.view import View
 from closeup.dataset.duplicates import Pair, Signatures, near_duplicates, signatures
 from closeup.dataset.groups import group_photos, labelled
-from closeup.dataset.kept import SIDES, Place, keep, read_split, recipe
+from closeup.dataset.kept import SIDES, Place, keep, note_on_draw, read_split, recipe
 from closeup.dataset.split import make_dataset, notes_on_rows
 from closeup.decisions.apply import decided_crops, decided_pairs, notes_on, without_gone
 from closeup.decisions.fold import NOTHING, Current
@@ -307,22 +306,25 @@ def dataset_stage(
                           job.config.split.model_dump(),
                           [places[sha] for sha in present if sha in places])  # fmt: skip
 
-        old, draw = _split_kept(job, photos.rows)
-        kept = {place.sha256: place for place in old.rows} if old else {}
+        split, draw = read_split(job.project), recipe(job.config.split, photos.rows)
+        before = split
+        if split is not None and (split.meta["draw"] != draw or job.new_split):
+            split = None
+        kept = {place.sha256: place for place in split.rows} if split else {}
         table = job.project.read("dataset", Example)
         if (
-            table is None
+            split is None
+            or table is None
             or table.key != key_with(kept)
             or {(e.crop_id, e.photo_id) for e in table.rows} != owners
         ):
             made = make_dataset(photos.rows, crops.rows, job.config.split, grouping.group_of, kept)
-            job.notes.extend(made.notes)
+            key = key_with(kept | made.places)
+            notes = [*note_on_draw(before, made.places)] if split is None else [*made.notes]
             # The split first: a run that is killed in between goes on with it.
-            split = keep(job.project, draw, old, made.places)
-            places = {place.sha256: place for place in split.rows}
-            table = job.project.write(
-                "dataset", Example, made.rows, key_with(places), {"split": split.key}
-            )
+            split = keep(job.project, draw, split, made.places, {key: notes} if notes else {})
+            table = job.project.write("dataset", Example, made.rows, key, {"split": split.key})
+        job.notes.extend(split.meta["notes"].get(table.key, ()))
         job.notes.extend(notes_on_rows(table.rows, photos.rows))
         sides = {side: {e.label for e in table.rows if e.split == side} for side in SIDES}
         if untested := sorted(sides["train"] - sides["test"]):
@@ -331,17 +333,6 @@ def dataset_stage(
                 "more photos of them are needed"
             )
         return table
-
-
-def _split_kept(job: Job, photos: Sequence[Photo]) -> tuple[Table[Place] | None, dict[str, Any]]:
-    """The split to go on with, None where one is to be drawn; and by what it is drawn."""
-    old, draw = read_split(job.project), recipe(job.config.split, photos)
-    if old is None or (old.meta.get("draw") == draw and not job.new_split):
-        return old, draw
-    job.notes.append(
-        "the split was drawn anew, as you asked: scores from before are of other test photos"
-    )
-    return None, draw
 
 
 def embeddings_file(view: View, embedder: Embedder) -> str:
