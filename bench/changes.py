@@ -74,11 +74,14 @@ class State:
 
 @dataclass
 class World:
-    """A folder of photos and its project, to be changed; `spare` photos are not in it yet."""
+    """A folder of photos and its project, to be changed.
+
+    `spare` photos are not in it yet; each with the folder that it comes from.
+    """
 
     work: Path
     before: State
-    spare: list[Path]
+    spare: list[tuple[Path, str]]
     options: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -138,15 +141,16 @@ def correct_box(world: World) -> None:
 
 def add_photo(world: World) -> None:
     """A new photo of a label that exists."""
-    shutil.copy2(world.spare[0], world.file(world.one("train")).parent)
+    file, folder = world.spare[0]
+    shutil.copy2(file, world.source / folder)
 
 
 def add_label(world: World) -> None:
     """Five new photos of a new label."""
     folder = world.source / "a new label"
     folder.mkdir()
-    for photo in world.spare[1:]:
-        shutil.copy2(photo, folder)
+    for file, _ in world.spare[1:]:
+        shutil.copy2(file, folder)
 
 
 def remove(world: World) -> None:
@@ -250,12 +254,12 @@ def main() -> None:
         work = Path(folder)
         linked(given.photos, work / "first")
         entries = list_entries(PhotosConfig(source=str(work / "first")))
-        spare = [work / "first" / e.path for e in entries[:: len(entries) // SPARE][:SPARE]]
         (work / "spare").mkdir()
-        spare = [
-            file.rename(work / "spare" / f"new-{number}{file.suffix}")
-            for number, file in enumerate(spare)
-        ]
+        spare = []
+        for number, entry in enumerate(entries[:: len(entries) // SPARE][:SPARE]):
+            file = work / "first" / entry.path
+            new = work / "spare" / f"new-{number}{file.suffix}"
+            spare.append((file.rename(new), str(Path(entry.path).parent)))
         linked(work / "first", work / "photos")
         networks = {name: getattr(given, name) for name in ("parent", "detector", "backbone")}
         closeup.run(work / "photos", out=work / "out", **networks)
