@@ -137,7 +137,7 @@ def test_a_new_photo_costs_only_itself_and_a_removed_one_leaves_no_crop(
 def test_dropped_misses_count_as_wrong_end_to_end(
     tmp_path: Path, cache: Path, photos: Path
 ) -> None:
-    result = closeup.run(photos, out=tmp_path / "out", on_miss="drop", **TINY)
+    result = closeup.run(photos, out=tmp_path / "out", on_miss="drop", test_fraction=0.6, **TINY)
     assert result.counts.not_found == 6
     table = Project(tmp_path / "out").read("dataset", Example)
     assert table is not None
