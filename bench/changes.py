@@ -228,7 +228,7 @@ def row(name: str, before: State, after: State) -> str:
 
 
 def linked(source: Path, target: Path) -> None:
-    """A copy of a folder of files that are never written into, as links where that is possible."""
+    """A copy of a folder of our own that is never written into, as links where that is possible."""
 
     def link(one: str, other: str) -> None:
         try:
@@ -252,7 +252,7 @@ def main() -> None:
     print(f"{describe()}, load {os.getloadavg()[0]:.1f} before", end="\n\n")
     with tempfile.TemporaryDirectory(dir=given.work) as folder:
         work = Path(folder)
-        linked(given.photos, work / "first")
+        shutil.copytree(given.photos, work / "first")
         entries = list_entries(PhotosConfig(source=str(work / "first")))
         (work / "spare").mkdir()
         spare = []
