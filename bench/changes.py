@@ -174,10 +174,10 @@ def add_duplicate(world: World) -> None:
 
 
 def add_joining(world: World) -> None:
-    """A test photo once more, which a person says shows the same as a training photo."""
-    file = _encoded_again(world.file(world.one("test")))
-    photo = world.one("train")
-    world.decide(Kind.SAME, photo, other=world.id_of(file))
+    """A test photo once more, which a person says shows the same as it and as a training photo."""
+    name = world.id_of(_encoded_again(world.file(world.one("test"))))
+    for side in ("train", "test"):
+        world.decide(Kind.SAME, world.one(side), other=name)
 
 
 def _encoded_again(file: Path) -> Path:
