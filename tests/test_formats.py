@@ -20,6 +20,7 @@ from closeup.dataset.duplicates import Pair
 from closeup.dataset.kept import Place
 from closeup.decisions.kinds import Decision, Kind
 from closeup.decisions.log import DECISIONS_FILE, Decisions
+from closeup.evaluate.against import Answered
 from closeup.evaluate.checks import CheckState
 from closeup.model.answers import COLUMNS
 from closeup.networks.card import Card
@@ -27,7 +28,8 @@ from tests import commands, tiny
 
 PAGE = Path(__file__).parent.parent.joinpath("docs", "formats.md").read_text(encoding="utf8")
 ROWS = {"photos": Photo, "detections": Detection, "crops": Crop, "duplicates": Pair,
-        "split": Place, "dataset": Example, "results": Result}  # fmt: skip
+        "split": Place, "dataset": Example, "results": Result,
+        "answers": Answered}  # fmt: skip
 
 
 def section(title: str) -> str:
@@ -105,7 +107,7 @@ def test_keys_of_a_run(printed: dict[str, Any]) -> None:
     assert table("`run --json`").keys() == printed.keys()
 
 
-@pytest.mark.parametrize("key", ["test", "trust", "crop_gain", "review"])
+@pytest.mark.parametrize("key", ["test", "trust", "crop_gain", "review", "training"])
 def test_keys_of_an_object_of_a_run(printed: dict[str, Any], key: str) -> None:
     assert table(f"`{key}`").keys() == printed[key].keys()
 
@@ -119,6 +121,22 @@ def test_keys_of_a_wanted_accuracy(printed: dict[str, Any]) -> None:
 @pytest.mark.parametrize("key", ["compared", "checks"])
 def test_keys_of_a_list_of_a_run(printed: dict[str, Any], key: str) -> None:
     assert table(f"`{key}`").keys() == printed[key][0].keys()
+
+
+def test_keys_of_the_history(made: Path, printed: dict[str, Any]) -> None:
+    training = printed["training"]
+    assert table("`against`").keys() == training["against"].keys()
+    changes = table("`training`")["changes"]
+    assert all(f"`{name}`" in changes for name in training["changes"])
+    found = json.loads(commands.closeup("history", made / "out", "--json").stdout)
+    assert found.keys() == {"in_use", "trainings"}
+    last = found["trainings"][-1]
+    assert last.keys() == table("`training`").keys() | {"in_use", "restorable"}
+    folder = made / "out" / "history"
+    listed = {name.replace("N/", "") for name in table("The history")}
+    there = {path.name for path in (folder / "1").iterdir()}
+    assert there | {"in-use.json", "files/SHA256"} == listed
+    assert {path.name for path in folder.iterdir()} == {"in-use.json", "files", "1", "2"}
 
 
 def test_every_photo_is_counted_once(made: Path, printed: dict[str, Any]) -> None:

@@ -130,6 +130,21 @@ def test_what_is_run_twice_is_not_trained_twice(old: Path) -> None:
     assert (folder / "model" / "model.json").stat().st_mtime_ns == model.st_mtime_ns
 
 
+def test_it_opens_with_its_first_entry(old: Path) -> None:
+    folder = old / "project"
+    key = json.loads((folder / "model" / "model.json").read_text())["key"]
+    result = closeup.train(folder, head="prototype")
+    first, second = closeup.history(folder).trainings
+    assert (first.number, first.key, first.used, first.out_of_fold) == (1, key, True, None)
+    assert first.macro_f1 is not None
+    assert second.against is not None
+    assert second.against.n > 0
+    assert closeup.history(folder).in_use == 2
+    closeup.train(folder, restore=1)
+    assert json.loads((folder / "model" / "model.json").read_text())["key"] == key
+    assert closeup.load(result.model).predict(old / stored_answers(old)[0]["photo"]).objects
+
+
 def test_it_is_trained_further(old: Path) -> None:
     result = closeup.train(old / "project", head="ridge,prototype")
     assert [row.candidate.head for row in result.compared] == ["ridge", "prototype"]

@@ -26,6 +26,7 @@ __all__ = [
     "RunResult",
     "__version__",
     "crop",
+    "history",
     "load",
     "run",
     "scout",
@@ -33,7 +34,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from closeup.api import crop, load, run, scout, train
+    from closeup.api import crop, history, load, run, scout, train
     from closeup.core.errors import CloseupError
     from closeup.core.types import Prediction
     from closeup.model.model import Model
@@ -44,7 +45,7 @@ _HOMES = {
     "Model": "closeup.model.model",
     "Prediction": "closeup.core.types",
     "RunResult": "closeup.report.result",
-    **dict.fromkeys(("crop", "load", "run", "scout", "train"), "closeup.api"),
+    **dict.fromkeys(("crop", "history", "load", "run", "scout", "train"), "closeup.api"),
 }
 
 

@@ -19,6 +19,7 @@ from closeup.core.progress import Progress, silent
 
 if TYPE_CHECKING:
     from closeup.detect.scouting import Scouting
+    from closeup.model.history import History
     from closeup.model.model import Model
     from closeup.pipeline.verbs import CropResult
     from closeup.report.result import RunResult
@@ -90,6 +91,7 @@ def crop(
 def train(
     out: Path | str,
     *,
+    restore: int = 0,
     new_split: bool = False,
     progress: Progress = silent,
     **options: Unpack[Options],
@@ -97,11 +99,51 @@ def train(
     """Train on a project's close-ups; see ``closeup train --help``.
 
     The stages before it are brought up to date first, which costs nothing where they are.
+
+    Parameters
+    ----------
+    restore
+        The number of an earlier training: it is put to use again, with its options. 0 for none.
+
+    Raises
+    ------
+    UsageError
+        For options beside `restore`.
+    ProjectError
+        Where there is no training of this number, or its model is no longer kept.
     """
     from closeup.pipeline import run as verb
 
-    config = settings(Path(out), options)
-    return verb(config, Path(out), new_split=new_split, progress=progress)
+    config = to_restore(Path(out), restore, options) if restore else settings(Path(out), options)
+    return verb(config, Path(out), restore=restore, new_split=new_split, progress=progress)
+
+
+def to_restore(out: Path, number: int, options: Mapping[str, object]) -> RunConfig:
+    """The configuration with which a training is restored; `options` must all be None.
+
+    Raises as :func:`train`.
+    """
+    from closeup.pipeline import restored_config
+
+    if given := sorted(name for name, value in options.items() if value is not None):
+        raise UsageError(
+            f"a restored training brings its own options, got {', '.join(given)} as well; restore "
+            "it first, then train again with them"
+        )
+    return restored_config(out, number)
+
+
+def history(out: Path | str) -> History:
+    """The trainings of a project, in their order; see ``closeup history --help``.
+
+    Raises ProjectError where `out` is not a project.
+    """
+    from closeup.core.project import Project
+    from closeup.model.history import read_history
+
+    project = Project(Path(out))
+    project.config()
+    return read_history(project)
 
 
 def run(

@@ -78,7 +78,7 @@ SECTIONS = {
     "scout": {"engine"},
     "run": set(RunConfig.model_fields),
     "crop": {"photos", "detect", "crop", "engine"},
-    "train": {"split", "train", "engine", "report"},
+    "train": {"split", "train", "engine", "history", "report"},
     "report": {"report"},
     "predict": {"engine"},
     "serve": {"engine"},

@@ -47,7 +47,7 @@ def check(
 ) -> Check:
     facts = Facts(photos, [], examples, False, own_test, pairs)
     found = run_checks(facts, NOTHING)
-    assert [one.code for one in found] == list(TITLES)
+    assert [one.code for one in found] == [c for c in TITLES if c < "CU4"]  # see test_progress
     return next(one for one in found if one.code == code)
 
 

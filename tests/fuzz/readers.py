@@ -16,18 +16,25 @@ from pathlib import Path
 
 import numpy as np
 
+from closeup.cli.history import table
 from closeup.core.config import resolve
 from closeup.core.project import Project, encode_table, read_table
+from closeup.core.serialization import to_json
 from closeup.core.types import Box, Crop, CropState, Detection, Example, Photo, PhotoState, Result
 from closeup.dataset.duplicates import Signatures
 from closeup.dataset.kept import Place, read_split
 from closeup.decisions.log import Decisions
+from closeup.evaluate.against import Answered, Comparison
+from closeup.evaluate.bootstrap import Interval
+from closeup.evaluate.scores import Difference
 from closeup.learn.embed import Embeddings
+from closeup.model.history import Changes, Named, Training, read_history
 from closeup.model.model import load_model
 from closeup.networks import load
 from closeup.networks.engine import read_signature
 from closeup.photos.listing import read_table as read_list
 from closeup.photos.reading import read_photo
+from closeup.pipeline import restored_config
 from tests.corpus.encode import encode, exif, plain, smooth, with_exif
 from tests.detect.reading import read_boxes
 
@@ -100,6 +107,32 @@ def _split_seed() -> bytes:
     )
 
 
+def _history(folder: Path, data: bytes) -> object:
+    """An entry from elsewhere: read, printed, and its options taken."""
+    shutil.copy(FIXTURE / "project" / "closeup.toml", folder)
+    entry = folder / "history" / "1"
+    entry.mkdir(parents=True)
+    (entry / "training.json").write_bytes(data)
+    shutil.copy(_MODEL / "model.json", entry)
+    (folder / "history" / "files").mkdir()
+    for sha in json.loads((entry / "model.json").read_text())["files"].values():
+        (folder / "history" / "files" / sha).touch()
+    found = read_history(Project(folder))
+    lines = table(found) if found.trainings else []
+    return lines, found.to_json(), restored_config(folder, 1)
+
+
+def _training() -> bytes:
+    score = Interval(0.5, 0.4, 0.6)
+    gap = Difference(0.5, 0.6, Interval(0.1, -0.1, 0.2))
+    changes = Changes({"train.head": ("ridge", "mlp")}, {"reject": (0, 1)}, Named(1, ("x/a.jpg",)))
+    return json.dumps(to_json(Training(
+        1, "2026-01-01T00:00:00+00:00", "0.1.0", "k", "m", {"train": {"head": ["ridge"]}},
+        {"reject": 1}, changes, 9, 3, score, score, score, 1.5, "s", False, True, 1,
+        Comparison(1, 3, gap, 1, gap, 9, gap), True, "the first training",
+    ))).encode()  # fmt: skip
+
+
 def _network(folder: Path, data: bytes) -> object:
     shutil.copy(_MODEL / "backbone" / "graph.onnx", folder)
     (folder / "card.json").write_bytes(data)
@@ -119,6 +152,7 @@ _TABLES: Mapping[type, list[object]] = {
     Photo: [_PHOTO], Crop: [_CROP], Detection: [Detection("a-1", 0, "clock", 0.5, Box(1, 2, 3, 4))],
     Example: [Example("a-1", "a-1", "x", "g", "train", True, "")],
     Result: [Result("a-1", "a-1", "x", "y", 0.5, True)],
+    Answered: [Answered("h", "x/a.jpg", Box(1, 2, 9, 9), "x", "g", "test", "y")],
 }  # fmt: skip
 
 
@@ -154,6 +188,7 @@ def readers() -> tuple[Reader, ...]:
         Reader("decisions", ((project / "decisions.sqlite").read_bytes(),), _decisions),
         Reader("embeddings", (_embeddings(),), partial(_file, "e", Embeddings.read)),
         Reader("signatures", (_embeddings(),), partial(_file, "s", Signatures.read)),
+        Reader("history", (_training(),), _history),
         Reader("network-card", ((_MODEL / "backbone" / "card.json").read_bytes(),), _network),
         Reader("onnx", ((_MODEL / "backbone" / "graph.onnx").read_bytes(),
                         (_MODEL / "detector" / "graph.onnx").read_bytes()),

@@ -57,6 +57,7 @@ OPTIONS: dict[str, tuple[Any, set[str]]] = {
     "train.miss_rate": (0.3, TRAIN),
     "train.flip": (False, TRAIN),
     "train.epochs": (3, TRAIN),
+    "history.keep": (1, ALONE),
     "report.explain": (True, ALONE),
     "engine.threads": (1, ALONE),
 }

@@ -115,8 +115,8 @@ def digest(data: bytes) -> str:
 def state(folder: Path) -> dict[str, str]:
     """Every file below `folder` with a hash of what it says.
 
-    Bytes, but for what holds measured times: the embeddings' rate, the times in ``scores.json``,
-    and the report, of which the key of its contents is compared.
+    Bytes, but for what holds measured times: the embeddings' rate, the times in ``scores.json`` and
+    ``training.json``, and the report, of which the key of its contents is compared.
     """
     return {
         file.relative_to(folder).as_posix(): _said(file)
@@ -130,6 +130,9 @@ def _said(file: Path) -> str:
         value = json.loads(data)
         for row in value["compared"]:
             row["rate"] = row["seconds"] = 0
+        return digest(json.dumps(value, sort_keys=True).encode())
+    if file.name == "training.json":
+        value = {**json.loads(data), "date": "", "seconds": 0}
         return digest(json.dumps(value, sort_keys=True).encode())
     if file.name == "report.html":
         return data.splitlines()[-1].decode()

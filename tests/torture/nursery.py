@@ -25,8 +25,16 @@ LIGHT = (
 )  # fmt: skip
 HEAVY = ("torch", "timm", "onnx", "onnxscript", "torch.onnx", "huggingface_hub",
          "closeup.networks.convert.backbones", "closeup.learn.finetune.fine")  # fmt: skip
-EVENTS = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "shutil.rmtree", "os.truncate"}
-GROWS = {"os.mkdir"}
+EVENTS = {
+    "os.rename",
+    "os.link",
+    "os.remove",
+    "os.mkdir",
+    "os.rmdir",
+    "shutil.rmtree",
+    "os.truncate",
+}
+GROWS = {"os.mkdir", "os.link"}
 
 
 class Faults:

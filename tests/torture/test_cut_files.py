@@ -54,7 +54,7 @@ def test_a_cut_part_of_a_pass_is_passed_over(clean: World, tried: Tried) -> None
     tried("parts of a killed pass cut off: passed over", cut)
 
 
-@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("name", [name for name in TABLES if name != "results"])
 def test_a_cut_table_is_named_and_made_anew_once_deleted(
     clean: World, tried: Tried, name: str
 ) -> None:
@@ -68,3 +68,19 @@ def test_a_cut_table_is_named_and_made_anew_once_deleted(
     assert ended.code == 0, ended.err
     assert _said(clean) == expected
     tried("a table cut off: named, and made anew once deleted", 1)
+
+
+@pytest.mark.parametrize("name", ["results.parquet", "scores.json", "model/model.json"])
+def test_what_belongs_to_the_model_is_put_back_from_the_history(
+    clean: World, tried: Tried, name: str
+) -> None:
+    clean.finish()
+    expected = _said(clean)
+    for harm in (b"", (clean.out / name).read_bytes()[:-9], None):
+        (clean.out / name).unlink()
+        if harm is not None:
+            (clean.out / name).write_bytes(harm)
+        ended = clean.nursery.run(*clean.words())
+        assert ended.code == 0, ended.err
+        assert _said(clean) == expected
+    tried("scores, results or the card of the model cut off or gone: put back from the history", 3)

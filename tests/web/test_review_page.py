@@ -340,10 +340,10 @@ def test_pairs_are_told_apart_and_decisions_listed_and_undone(
             "aria-pressed", "true"
         )
         page.get_by_role("link", name="Decisions").click()
-        expect(page.locator("tbody tr")).to_have_count(2)
+        expect(page.get_by_role("region", name="Decisions").locator("tbody tr")).to_have_count(2)
         page.wait_for_load_state()  # its script is there, too
         page.locator("tbody tr").first.get_by_role("button").click()
-        expect(page.locator("tbody tr")).to_have_count(3)
+        expect(page.get_by_role("region", name="Decisions").locator("tbody tr")).to_have_count(3)
         page.get_by_label("Your name").fill("Ada")
         page.get_by_role("button", name="Change").click()
         expect(page.get_by_label("Your name")).to_have_value("Ada")

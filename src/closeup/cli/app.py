@@ -24,6 +24,7 @@ VERBS = {
     "crop": ("project", "Find the object in every photo and cut out the close-ups."),
     "train": ("project", "Train a classifier on a project's close-ups and measure it."),
     "report": ("project", "Bring a project up to date and rewrite its report."),
+    "history": ("history", "List a project's trainings and their scores."),
     "predict": ("predict", "Classify photos with a model."),
     "review": ("review", "Look through the close-ups in a browser and fix what is wrong."),
     "serve": ("serve", "Serve a model over HTTP, with a web page to try it."),

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from closeup.api import settings
+from closeup.api import settings, to_restore
 from closeup.cli import options as opt
+from closeup.cli.history import training_lines
 from closeup.cli.output import print_json, progress_on_stderr, say, show
 from closeup.core.config import CONFIG_FILE, PhotosConfig
 from closeup.core.errors import UsageError
@@ -70,7 +71,7 @@ def _print_scouting(scouting: Scouting, config: RunConfig, photos: str) -> None:
         )
 
 
-@opt.takes("photos", "detect", "crop", "split", "train", "engine", "report")
+@opt.takes("photos", "detect", "crop", "split", "train", "engine", "history", "report")
 def run(
     out: opt.Out,
     photos: PhotosOrProject = None,
@@ -82,16 +83,25 @@ def run(
     _run(out, options, json, photos, new_split=new_split)
 
 
-@opt.takes("split", "train", "engine", "report")
+@opt.takes("split", "train", "engine", "history", "report")
 def train(
     out: opt.ProjectFolder,
+    restore: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Put training N of `closeup history` to use again, with its options.",
+            show_default=False,
+        ),
+    ] = None,
     json: opt.Json = False,
     new_split: opt.NewSplit = False,
     **options: object,
 ) -> None:
     """Train a classifier on a project's close-ups and measure it."""
     _require_project(out)
-    _run(out, options, json, new_split=new_split)
+    _run(out, options, json, restore=restore or 0, new_split=new_split)
 
 
 @opt.takes("report")
@@ -135,13 +145,21 @@ def _require_project(out: Path) -> None:
     Project(out).config()
 
 
-def _do(verb: Callable[..., R], out: Path, options: Mapping[str, object], photos: str | None) -> R:
+def _do(
+    verb: Callable[..., R],
+    out: Path,
+    options: Mapping[str, object],
+    photos: str | None,
+    restore: int = 0,
+) -> R:
     """Run a verb of the pipeline over a project, with progress, and print its notes."""
-    config, given = settings(out, options, photos), {"source": photos, **options}
+    config = to_restore(out, restore, options) if restore else settings(out, options, photos)
+    given = {"source": photos, **options}
     _say_where(config, given, out)
     _require_places(config, given, out)
+    more = {"restore": restore} if restore else {}
     with progress_on_stderr() as progress:
-        result = verb(config, out, progress=progress)
+        result = verb(config, out, progress=progress, **more)
     for note in result.notes:
         say(f"note: {note}")
     return result
@@ -180,11 +198,13 @@ def _run(
     json: bool,
     photos: str | None = None,
     *,
+    restore: int = 0,
     new_split: bool = False,
 ) -> None:
     from closeup import pipeline
 
-    result = _do(partial(pipeline.run, new_split=new_split), out, options, photos)
+    verb = partial(pipeline.run, new_split=new_split)
+    result = _do(verb, out, options, photos, restore)
     if json:
         print_json(result.to_json())
         return
@@ -212,6 +232,8 @@ def print_result(result: RunResult) -> None:
     if len(result.compared) > 1:
         _print_compared(result.compared)
     _print_scores(result)
+    if result.training is not None:
+        show(*training_lines(result.training))
     for row in result.findings.pads:
         print(f"  pad {row.pad:<7g} {row.mean:.3f} ± {row.error:.3f}   (cross-validation)")
     if result.reviewed is not None:
@@ -223,7 +245,12 @@ def print_result(result: RunResult) -> None:
         show(f"more photos? {result.findings.curve.sentence}")
     taken = ", ".join(f"{stage} {s:.1f}" for stage, s in result.seconds.items() if s >= 0.05)
     print(f"seconds: {taken or 'nothing to do'}")
-    show(f"model:   {result.model}", f"report:  {result.report}")
+    training = result.training
+    still = training.against if training is not None and not training.used else None
+    show(
+        f"model:   {result.model}{f'   (still of training {still.number})' if still else ''}",
+        f"report:  {result.report}",
+    )
 
 
 def _print_scores(result: RunResult) -> None:

@@ -204,6 +204,15 @@ class TrainConfig(_Section):
     )
 
 
+class HistoryConfig(_Section):
+    """What is kept of earlier trainings: of each its entry, of the last `keep` the model too.
+
+    The models in use, the best by out-of-fold answers and any restored one are always kept.
+    """
+
+    keep: int = _option(10, "Earlier models to keep for --restore.", ge=0, le=1_000_000)
+
+
 class ReportConfig(_Section):
     """What the report shows."""
 
@@ -229,6 +238,7 @@ class RunConfig(_Section):
     split: SplitConfig = SplitConfig()
     train: TrainConfig = TrainConfig()
     engine: EngineConfig = EngineConfig()
+    history: HistoryConfig = HistoryConfig()
     report: ReportConfig = ReportConfig()
 
 
@@ -269,6 +279,7 @@ class Options(TypedDict, total=False):
     engine: Engine
     precision: Precision
     threads: int
+    keep: int
     explain: bool
 
 

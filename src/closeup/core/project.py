@@ -11,6 +11,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -60,9 +61,12 @@ def file_hash(file: Path | IO[bytes]) -> str:
 
 
 def write_atomically(
-    file: Path, data: bytes | Iterable[bytes | memoryview], *, durable: bool = True
+    file: Path, data: bytes | Iterable[bytes | memoryview] | Path, *, durable: bool = True
 ) -> None:
     """Replace `file` by `data`, whole or in parts, in one step, safe against a kill at any moment.
+
+    A path stands for a file that is only ever replaced as a whole: it is linked where the file
+    system can do that, otherwise copied.
 
     If `durable`, it returns when the bytes are on the disk, to survive a power cut.
 
@@ -75,8 +79,10 @@ def write_atomically(
         temporary.replace(file)
 
 
-def write_together(files: Mapping[Path, bytes], card: Path, about: bytes) -> None:
+def write_together(files: Mapping[Path, bytes | Path], card: Path, about: bytes) -> None:
     """Replace `files` and the `card` that names them, all of them or none.
+
+    Contents that are a path are linked or copied, as by :func:`write_atomically`.
 
     Everything is first written under other names, so a full disk leaves the old files as they were.
     Then all are renamed. A process that is killed at that moment leaves no card, never one that
@@ -95,10 +101,23 @@ def write_together(files: Mapping[Path, bytes], card: Path, about: bytes) -> Non
 
 @contextlib.contextmanager
 def _written_beside(
-    file: Path, data: bytes | Iterable[bytes | memoryview], durable: bool
+    file: Path, data: bytes | Iterable[bytes | memoryview] | Path, durable: bool
 ) -> Iterator[Path]:
     """`data` in a file next to `file`, to be renamed in the block; otherwise removed after it."""
     file.parent.mkdir(parents=True, exist_ok=True)
+    if isinstance(data, Path):
+        link = file.parent / f"{HALF_FILE}{secrets.token_hex(8)}"
+        try:
+            os.link(data, link)
+        except OSError:  # another disk, or one without links
+            data = data.read_bytes()
+        else:
+            try:
+                yield link
+            finally:
+                with contextlib.suppress(OSError):
+                    link.unlink(missing_ok=True)
+            return
     handle, name = tempfile.mkstemp(dir=file.parent, prefix=HALF_FILE)
     temporary = Path(name)
     try:

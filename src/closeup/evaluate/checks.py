@@ -15,6 +15,8 @@ CU301 unreliable probabilities
 CU302 the answers stay right when the object is covered: a shortcut
 CU303 pairs of classes confused far more often than others
 CU304 answers near chance, or from too few photos to conclude from
+CU401 the model is clearly worse than the one that was in use
+CU402 the test part has been looked at so often that its score is doubtful
 ===== ==========================================================================
 
 A verdict is ``issue`` only where chance hardly explains it (at 5 %, corrected by Holm's method
@@ -77,6 +79,14 @@ TITLES: Mapping[str, Titles] = {
     ),
     "CU303": Titles("Confused classes", "No pair of confused classes", "Confused classes"),
     "CU304": Titles("Near chance", "Clearly better than chance", "Better than chance"),
+    "CU401": Titles(
+        "Worse than the model before",
+        "Not clearly worse than the model before",
+        "Against the model before",
+    ),
+    "CU402": Titles(
+        "Test part used often", "Test part rarely used", "Times the test part was used"
+    ),
 }
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from closeup.core.project import SCORES_FILE, Project
-from closeup.core.serialization import from_json, to_json
+from closeup.core.serialization import from_json
 from closeup.core.types import Crop, CropState, Example, Photo, PhotoState
 from closeup.crops.cut import too_small
 from closeup.dataset.groups import REJECTED, group_photos, labelled
@@ -108,14 +108,9 @@ class Evaluation:
     crop_gain: Difference | None
 
 
-def write_evaluation(project: Project, evaluation: Evaluation) -> None:
-    """Write ``scores.json`` in one step."""
-    project.write_json(SCORES_FILE, to_json(evaluation))
-
-
-def read_evaluation(project: Project) -> Evaluation | None:
-    """What :func:`write_evaluation` wrote; None where there is none or it is damaged."""
-    stored = project.read_json(SCORES_FILE)
+def read_evaluation(project: Project, name: str = SCORES_FILE) -> Evaluation | None:
+    """The evaluation in a file of the project; None where there is none or it is damaged."""
+    stored = project.read_json(name)
     try:
         return from_json(Evaluation, stored) if stored else None
     except ValueError:

@@ -69,6 +69,10 @@ class ModelCard(BaseModel):
     counts: dict[str, int]
     files: dict[str, str]
 
+    def to_bytes(self) -> bytes:
+        """The contents of ``model.json``."""
+        return (self.model_dump_json(indent=1) + "\n").encode()
+
 
 def read_card(folder: Path) -> ModelCard:
     """The card of a model folder.
@@ -109,6 +113,11 @@ def check_files(folder: Path, card: ModelCard) -> None:
     """
     for name, expected in card.files.items():
         _check_file(folder, name, expected)
+    check_named(folder, card)
+
+
+def check_named(folder: Path, card: ModelCard) -> None:
+    """Raise ModelError where the card of `folder` has no hash for a file that the model needs."""
     needed = [HEAD_FILE, "backbone/card.json", "backbone/graph.onnx"]
     if card.detector:
         needed += ["detector/card.json", "detector/graph.onnx"]

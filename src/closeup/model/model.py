@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
@@ -99,17 +100,24 @@ class Parts:
         return contents
 
 
-def save_model(folder: Path, card: ModelCard, contents: Mapping[str, bytes]) -> Path:
+def save_model(
+    folder: Path,
+    card: ModelCard,
+    contents: Mapping[str, bytes | Path],
+    beside: Mapping[Path, bytes] = MappingProxyType({}),
+) -> Path:
     """Write a model folder; all of it is replaced together.
 
-    - `contents`: what :meth:`Parts.files` gave; ``card.files`` holds their hashes
+    - `contents`: what :meth:`Parts.files` gave, or paths of files with these contents;
+      ``card.files`` holds their hashes
+    - `beside`: further files, by path, that are replaced with it
 
-    Raises ProjectError where the folder cannot be written.
+    Raises ProjectError where the folder cannot be written, ModelError where a name leads out of it.
     """
-    for name in ("detector", "backbone"):
+    for name in ("detector", "backbone", *contents):
         check_inside(folder, name)
     files = {folder / name: data for name, data in contents.items()}
-    write_together(files, folder / CARD_FILE, (card.model_dump_json(indent=1) + "\n").encode())
+    write_together({**files, **beside}, folder / CARD_FILE, card.to_bytes())
     if not card.detector:
         shutil.rmtree(folder / "detector", ignore_errors=True)
     return folder

@@ -1,5 +1,6 @@
 """The verbs over a project folder; each composes the stages and does only what is left."""
 
+from closeup.pipeline.past import restored_config
 from closeup.pipeline.verbs import CropResult, crop, run, scout
 
-__all__ = ["CropResult", "crop", "run", "scout"]
+__all__ = ["CropResult", "crop", "restored_config", "run", "scout"]

@@ -6,6 +6,7 @@ import platform
 import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
 
@@ -20,6 +21,7 @@ from closeup.dataset.duplicates import Pair
 from closeup.decisions import REVIEW_URL
 from closeup.evaluate.explain import occlusion_map, overlay
 from closeup.evaluate.scores import worst_mistakes
+from closeup.model.history import Training, read_history
 from closeup.model.model import load_model
 from closeup.photos.reading import read_picture_again
 from closeup.pipeline.stages import Job
@@ -51,12 +53,21 @@ def write_report(job: Job, tables: Tables, pairs: Table[Pair], result: RunResult
     """
     reviewed = to_json(result.reviewed) if result.reviewed else None
     keys = [table.key for table in (*tables, pairs)]
-    key = key_of("report", VERSION, keys, result.key, job.config.model_dump(), result.notes,
+    past = read_history(job.project)
+    rows = [(row.number, row.key, row.used, row.why, bool(row.restored)) for row in past.trainings]
+    training = to_json(_undated(result.training)) if result.training else None
+    told = [past.in_use, rows, training]
+    key = key_of("report", VERSION, told, keys, result.key, job.config.model_dump(), result.notes,
                  __version__, reviewed, result.findings.label_issue_crops)  # fmt: skip
     mark = f"<!-- closeup {key} -->\n".encode()
     if not (result.report.is_file() and result.report.read_bytes().endswith(mark)):
-        page = render_report(_gather(job, tables, pairs.rows, result))
+        data = replace(_gather(job, tables, pairs.rows, result), history=past)
+        page = render_report(data)
         job.project.write_bytes(REPORT_FILE, page.encode() + b"\n" + mark)
+
+
+def _undated(training: Training) -> Training:
+    return replace(training, date="", seconds=0.0, restored="")
 
 
 def _gather(job: Job, tables: Tables, pairs: Sequence[Pair], result: RunResult) -> ReportData:
@@ -74,7 +85,7 @@ def _gather(job: Job, tables: Tables, pairs: Sequence[Pair], result: RunResult) 
         ]
     )
     pictures = _pictures(photo_of, [crop_of[name] for name in shown])
-    explained = _explained(job, photo_of, crop_of, worst, result.model)
+    explained = _explained(job, photo_of, crop_of, worst, result)
     different = [pair for pair in pairs if photo_of[pair.a].sha256 != photo_of[pair.b].sha256]
     folder = shlex.quote(str(job.project.folder))
 
@@ -129,12 +140,14 @@ def _explained(
     photo_of: Mapping[str, Photo],
     crop_of: Mapping[str, Crop],
     mistakes: Sequence[Result],
-    folder: Path,
+    result: RunResult,
 ) -> dict[str, str]:
     """By crop id, the close-ups of the worst mistakes, bright where the answer depends on them."""
     if not job.config.report.explain or not mistakes:
         return {}
-    model, found = load_model(folder, job.config.engine), {}
+    if result.training is not None and not result.training.used:
+        return {}  # the model in use is another
+    model, found = load_model(result.model, job.config.engine), {}
     for place, row in enumerate(mistakes[:MAX_EXPLAINED]):
         crop = crop_of[row.crop_id]
         seen = read_picture_again(photo_of[crop.photo_id])

@@ -6,14 +6,12 @@ import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import chain
-from pathlib import Path
 
 import numpy as np
 
 from closeup._version import __version__
 from closeup.core.config import ViewName
-from closeup.core.errors import DatasetError, ModelError, NetworkError
+from closeup.core.errors import DatasetError
 from closeup.core.project import Table, key_of
 from closeup.core.serialization import to_json
 from closeup.core.types import Crop, Example, Photo, Result
@@ -21,13 +19,7 @@ from closeup.crops.cut import padded
 from closeup.crops.view import View
 from closeup.dataset.split import folds
 from closeup.evaluate.compare import Compared, candidates, pick
-from closeup.evaluate.findings import (
-    Evaluation,
-    Findings,
-    Padding,
-    read_evaluation,
-    write_evaluation,
-)
+from closeup.evaluate.findings import Evaluation, Findings, Padding
 from closeup.evaluate.label_issues import LabelIssues, find_label_issues
 from closeup.evaluate.learning_curve import LearningCurve, LearningTask, learning_curve
 from closeup.evaluate.limits import Limits, limits_of, too_many
@@ -37,11 +29,14 @@ from closeup.evaluate.scores import Difference, paired_difference
 from closeup.evaluate.trust import UncertaintyRule, fit_uncertainty, measure_trust
 from closeup.learn import heads
 from closeup.model.card import ModelCard, read_card
-from closeup.model.model import Parts, save_model
-from closeup.networks import Network, find, load
+from closeup.model.history import MODEL, Outcome, Training
+from closeup.model.model import Parts
+from closeup.networks import Network, find
 from closeup.pipeline.features import Features, Part, TrainingSet, features_stage
 from closeup.pipeline.fit import Fit, fit_candidate
+from closeup.pipeline.history import answers_of, finish, keep
 from closeup.pipeline.measure import alike, measure
+from closeup.pipeline.past import as_it_was, read_back
 from closeup.pipeline.stages import Job
 from closeup.report.result import Trained
 
@@ -52,58 +47,30 @@ LEAST_FOR_CURVE = 4  # groups that each label must have in the training part for
 Tables = tuple[Table[Photo], Table[Crop], Table[Example]]
 
 
-def train_stage(job: Job, tables: Tables, detector: Network | None) -> Trained:
-    """Embed, choose, fit, measure and save; everything is read back where nothing has changed."""
+def train_stage(
+    job: Job, tables: Tables, detector: Network | None, restored: Training | None = None
+) -> Trained:
+    """Embed, choose, fit, measure and save; everything is read back where nothing has changed.
+
+    A training that was `restored` is read back even where the photos have changed since.
+    """
     config, examples = job.config.train, tables[2]
     backbones = {name: find(name, "backbone", progress=job.progress) for name in config.backbone}
     hashes = [(n.card.sha256, n.card.input.model_dump()) for n in backbones.values()]
     key = key_of("train", VERSION, examples.key, hashes, config.model_dump(),
                  job.config.engine.precision, detector.card.sha256 if detector else "",
                  __version__)  # fmt: skip
-    trained = _read_back(job, key, detector, examples.rows)
+    trained = read_back(job, key, examples.rows)
+    if trained is None and restored is not None:
+        trained = as_it_was(job, restored, examples.rows)
     if trained is None:
         fit, compared = _fit(job, TrainingSet.of(*tables), backbones)
         trained = _measured(job, key, fit, compared, detector)
+    finish(job)
     if config.pads and read_card(trained.model).view == "photo":
         job.notes.append("paddings were not compared: the model sees the whole photo alone, on "
                          "which padding has no effect")  # fmt: skip
     return trained
-
-
-def _read_back(
-    job: Job, key: str, detector: Network | None, examples: Sequence[Example]
-) -> Trained | None:
-    """What an earlier run with this very `key` gave; None where there is none, or not all of it.
-
-    Nor where it names close-ups that are not among the `examples`.
-    """
-    evaluation = read_evaluation(job.project)
-    results = job.project.read("results", Result)
-    folder = job.project.place("model")
-    if evaluation is None or results is None or not evaluation.key == results.key == key:
-        return None
-    try:
-        card = read_card(folder)
-        if card.key != key or not all((folder / name).is_file() for name in card.files):
-            return None
-        backbone = load(folder / "backbone", verify=False)
-    except (ModelError, NetworkError):
-        return None  # damaged: train again
-    networks = (backbone,) if detector is None else (detector, backbone)
-    found = Trained(**vars(evaluation), results=results.rows, networks=networks, model=folder)
-    return found if _fits(found, examples) else None
-
-
-def _fits(found: Trained, examples: Sequence[Example]) -> bool:
-    owner = {e.crop_id: e.photo_id for e in examples}
-    findings = found.findings
-    issues = findings.label_issues.rows if findings.label_issues else ()
-    named = {*findings.label_issue_crops, *findings.alike, *chain(*findings.alike.values())}
-    return (
-        all(owner.get(row.crop_id) == row.photo_id for row in found.results)
-        and len(issues) == len(findings.label_issue_crops)
-        and named <= owner.keys()
-    )
 
 
 def _fit(
@@ -194,11 +161,13 @@ def _measured(
         known = known_of([fit.train.examples[row] for row in fit.rows]) if uncertainty else None
         parts = Parts(detector, fit.backbone, head, rule, known)
         likely = to_json(uncertainty.conformal) if uncertainty else None
-        model = _save(job, fit, evaluation, parts, likely)
-        job.project.write("results", Result, results, key)
-        write_evaluation(job.project, evaluation)
+        files = parts.files()
+        card = _card(job, fit, evaluation, parts, files, likely)
+        answered = answers_of(fit, results)
+        training = keep(job, fit, Outcome(evaluation, results, answered, card, files))
     networks = (fit.backbone,) if detector is None else (detector, fit.backbone)
-    return Trained(**vars(evaluation), results=results, networks=networks, model=model)
+    return Trained(**vars(evaluation), results=results, networks=networks,
+                   model=job.project.place(MODEL), training=training)  # fmt: skip
 
 
 def _calibrate(job: Job, fit: Fit) -> tuple[heads.Head, UncertaintyRule | None]:
@@ -303,12 +272,16 @@ def _crop_gain(job: Job, fit: Fit, results: Sequence[Result]) -> Difference | No
         return paired_difference(test.labels, whole, closeups, test.groups, seed=split.seed)
 
 
-def _save(
-    job: Job, fit: Fit, evaluation: Evaluation, parts: Parts, likely: dict[str, int | float] | None
-) -> Path:
-    """Write the model folder; `likely` is the rule for sets of labels."""
-    contents = parts.files()
-    card = ModelCard(
+def _card(
+    job: Job,
+    fit: Fit,
+    evaluation: Evaluation,
+    parts: Parts,
+    files: Mapping[str, bytes],
+    likely: dict[str, int | float] | None,
+) -> ModelCard:
+    """The card of the model folder; `likely` is the rule for sets of labels."""
+    return ModelCard(
         closeup=__version__,
         key=evaluation.key,
         labels=parts.head.labels,
@@ -323,6 +296,5 @@ def _save(
         likely=likely,
         scores=to_json(evaluation.scores) if evaluation.scores else {},
         counts={"train": len(fit.train.examples), "test": len(fit.test.examples)},
-        files={name: hashlib.sha256(data).hexdigest() for name, data in contents.items()},
+        files={name: hashlib.sha256(data).hexdigest() for name, data in files.items()},
     )
-    return save_model(job.project.place("model"), card, contents)

@@ -24,7 +24,9 @@ from closeup.detect.scouting import scout as scout_tables
 from closeup.evaluate.findings import Facts, run_checks, without_settled
 from closeup.networks import Network, find
 from closeup.photos.listing import Entry, list_entries
+from closeup.pipeline.history import progress_checks, settle
 from closeup.pipeline.one_pass import Known, Steps, look_at
+from closeup.pipeline.past import restore as put_back
 from closeup.pipeline.report_page import REPORT_FILE, write_report
 from closeup.pipeline.resume import FOLDER
 from closeup.pipeline.reviewed import remember_before, reviewed
@@ -119,6 +121,7 @@ def _job(config: RunConfig, out: Path, progress: Progress) -> Iterator[Job]:
         job = Job(project, config, progress, decisions=read_decisions(out))
         remember_before(job)
         take_over(project)
+        settle(job)
         yield job
         project.remove_folder(FOLDER)  # the tables hold everything now
 
@@ -166,22 +169,30 @@ def _frozen(job: Job) -> Wanted:
 
 
 def run(
-    config: RunConfig, out: Path, *, new_split: bool = False, progress: Progress = silent
+    config: RunConfig,
+    out: Path,
+    *,
+    restore: int = 0,
+    new_split: bool = False,
+    progress: Progress = silent,
 ) -> RunResult:
     """The whole job: photos -> close-ups -> classifier -> report.
 
-    With `new_split`, which photos are tested is drawn anew instead of kept from earlier runs.
+    - `restore`: the number of an earlier training to put to use; `config` then has its options, see
+      :func:`closeup.pipeline.history.restored_config`. 0 for none.
+    - `new_split`: draw anew which photos are tested, instead of keeping it from earlier runs
 
     Raises CloseupError where a stage cannot be done; what was done before stays and is not done
     again.
     """
     with _job(config, out, progress) as job:
         job.new_split = new_split
+        restored = put_back(job, restore) if restore else None
         photos, crops, detector = _crop(job, _frozen)
         pairs = duplicates_stage(job, photos)
         examples = dataset_stage(job, photos, crops, pairs)
         tables = (photos, crops, examples)
-        trained = train_stage(job, tables, detector)
+        trained = train_stage(job, tables, detector, restored)
         findings = without_settled(trained.findings, job.decisions.settled)
         trained = replace(trained, findings=findings)
         with job.timed("report"):
@@ -191,7 +202,7 @@ def run(
             result = RunResult(
                 **vars(trained),
                 counts=count(photos.rows, crops.rows),
-                checks=tuple(run_checks(facts, trained)),
+                checks=(*run_checks(facts, trained), *progress_checks(trained.training)),
                 seconds=job.seconds,
                 notes=tuple(job.notes),
                 report=job.project.place(REPORT_FILE),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from closeup.core.types import Crop, CropState
+from closeup.model.history import History
 from closeup.report.result import RunResult
 
 MAX_SAMPLES = 24
@@ -85,6 +86,7 @@ class ReportData:
       :func:`worst_mistakes`
     - `skipped`: files that could not be read, show no found object, or were left out, in the order
       to show
+    - `history`: the trainings of the project; None for none
     - `facts`: further ``(name, value)`` lines about the photos: sizes of the parts, identical
       photos …
     - `commands`: ``(purpose, command line)``, the one that reproduces the run first
@@ -99,6 +101,7 @@ class ReportData:
     samples: Sequence[Sample] = ()
     mistakes: Sequence[Mistake] = ()
     skipped: Sequence[Skipped] = ()
+    history: History | None = None
     facts: Sequence[tuple[str, str]] = ()
     commands: Sequence[tuple[str, str]] = ()
     config_toml: str = ""

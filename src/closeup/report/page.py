@@ -15,6 +15,7 @@ from closeup.evaluate.findings import majority_share
 from closeup.evaluate.learning_curve import LearningCurve
 from closeup.evaluate.scores import MAX_MISTAKES, Scores
 from closeup.evaluate.trust import Trust
+from closeup.model.history import History
 from closeup.report.charts import Line, line_chart
 from closeup.report.data import MAX_COPIES, MAX_LABEL_ISSUES, MAX_SAMPLES, ReportData
 
@@ -62,6 +63,7 @@ def render_report(data: ReportData) -> str:
         wrong=sum(row.answer != row.truth for row in result.results),
         chart=head_chart(result.log),
         growth=curve_chart(curve) if curve else "",
+        trainings=history_chart(data.history) if data.history else "",
         MAX_LABEL_ISSUES=MAX_LABEL_ISSUES,
         MAX_COPIES=MAX_COPIES,
         reliability=reliability_chart(trust) if trust else "",
@@ -179,6 +181,30 @@ def curve_chart(curve: LearningCurve) -> Markup:
         ticks, "training photos per label; the lines show macro-F1", curve.photos,
         "Macro-F1 in cross-validation against the number of training photos per label, and the "
         "fitted curve beyond; the vertical line is the present number",
+    )  # fmt: skip
+
+
+def history_chart(history: History) -> Markup:
+    """Macro-F1 by training, of those on the split of the one in use; empty for fewer than two."""
+    split = history.used.split if history.used else ""
+    rows = [row for row in history.trainings if row.split == split]
+    found = {
+        "test": [(row.number, row.macro_f1) for row in rows if row.macro_f1],
+        "out of fold": [(row.number, row.out_of_fold) for row in rows if row.out_of_fold],
+    }
+    lines = [
+        Line(name, css, [(n, score.value) for n, score in points],
+             [(score.high - score.low) / 2 for _, score in points] if css == "one" else ())
+        for (name, points), css in zip(found.items(), ("one", "two"), strict=True) if points
+    ]  # fmt: skip
+    if not lines or len(rows) < 2:
+        return Markup("")
+    step = -(-len(rows) // 12)
+    ticks = [(float(row.number), str(row.number)) for row in rows[::step]]
+    return line_chart(
+        lines, ticks, "training; the lines show macro-F1", history.in_use,
+        "Macro-F1 of each training, on the test part and out of fold; the vertical line is the one "
+        "in use",
     )  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,6 +18,7 @@ from closeup.evaluate.checks import Check
 from closeup.evaluate.findings import Evaluation
 from closeup.evaluate.scores import Scores
 from closeup.evaluate.trust import Trust
+from closeup.model.history import Training
 from closeup.networks import Network
 
 
@@ -111,12 +112,15 @@ class Trained(Evaluation):
     networks
         The detector, where there is one, and the backbone.
     model
-        The model folder.
+        The folder of the model in use: this one, unless `training` says that it was not put to use.
+    training
+        Its entry in the history.
     """
 
     results: tuple[Result, ...]
     networks: tuple[Network, ...]
     model: Path
+    training: Training | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -175,6 +179,7 @@ class RunResult(Trained):
             "more_photos": self.findings.curve.sentence if self.findings.curve else None,
             **gain,
             "review": None if self.reviewed is None else to_json(self.reviewed),
+            "training": None if self.training is None else to_json(self.training),
             "seconds": self.seconds,
             "notes": list(self.notes),
             "model": str(self.model),

@@ -14,10 +14,12 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from closeup.core.errors import ProjectError, UsageError
+from closeup.core.project import Project
 from closeup.core.types import Photo, PhotoState
 from closeup.crops.cut import content_key
 from closeup.decisions.fold import live
 from closeup.decisions.log import Appended
+from closeup.model.history import read_history
 from closeup.web.base import COOKIE_SECONDS, Site, make_app, render
 from closeup.web.guard import AccessPolicy
 from closeup.web.limits import Bounded
@@ -196,12 +198,14 @@ def duplicates(
 
 @pages.get("/log")
 def log(request: Request, review: Shared) -> Response:
-    """The newest decisions."""
+    """The newest decisions, and the trainings."""
     now = review.session.snapshot()
+    history = read_history(Project(now.data.folder))
     active = {row.number for row in live(now.rows)}
     paths = {name: photo.path for name, photo in now.data.photos.items()}
     return review.render(request, "log.html", rows=now.rows[: -LOG_ROWS - 1 : -1], paths=paths,
-                         active=active, total=len(now.rows), here="log")  # fmt: skip
+                         active=active, total=len(now.rows), here="log",
+                         history=history)  # fmt: skip
 
 
 @pages.post("/who")
