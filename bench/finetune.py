@@ -1,9 +1,11 @@
 """Fine-tuning against a frozen backbone: ``python -m bench.finetune PHOTOS --parent clock …``.
 
-The photos are looked through and cut once. Then, for every split seed, a fifth is held out, whole
-groups on one side; a logistic head on the frozen backbone and the fine-tuned backbone are trained
-on the same rest and answer once for the same test part. Prints a Markdown table. With ``--out`` the
-results are kept and a run that was interrupted goes on.
+The photos are looked through and cut once. Then, for every backbone and split seed, a fifth is held
+out, whole groups on one side; a ridge head on the frozen backbone and the fine-tuned backbone are
+trained on the same rest and answer once for the same test part, each alone and both together (the
+mean of their log-probabilities). Kept is the one with the higher macro-F1 on the close-ups that
+were held out while fine-tuning. Prints a Markdown table. With ``--out`` the results are kept and a
+run that was interrupted goes on.
 """
 
 from __future__ import annotations
@@ -14,7 +16,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +37,6 @@ from closeup.evaluate.scores import paired_difference
 from closeup.learn import heads
 from closeup.learn.embed import Embedder
 from closeup.learn.finetune import FinetuneConfig, TrainingPart, closeups_of, finetune
-from closeup.learn.heads import Head
 from closeup.networks import Network, find
 
 
@@ -64,25 +67,44 @@ class Collection:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one split gave."""
+    """What one split gave: macro-F1 on the test part, and on the close-ups held out in training.
 
+    `low` and `high` bound the gain on the test part; `both` is the two together.
+    """
+
+    backbone: str
     seed: int
     frozen: float
     tuned: float
     low: float
     high: float
-    epochs: int
+    both: float
+    held_frozen: float
+    held_tuned: float
+    norms: str
     frozen_minutes: float
     tuned_minutes: float
+
+    @property
+    def kept(self) -> str:
+        """Which of the two a user is given."""
+        return "tuned" if self.held_tuned > self.held_frozen else "frozen"
 
     @property
     def row(self) -> str:
         """One line of the table."""
         return (
-            f"| {self.seed} | {self.frozen:.3f} | {self.tuned:.3f} | "
+            f"| {self.backbone} | {self.seed} | {self.frozen:.3f} | {self.tuned:.3f} | "
             f"{self.tuned - self.frozen:+.3f} ({self.low:+.3f} to {self.high:+.3f}) | "
-            f"{self.epochs} | {self.frozen_minutes:.1f} | {self.tuned_minutes:.1f} |"
+            f"{self.both:.3f} | {self.held_frozen:.3f} | {self.held_tuned:.3f} | {self.kept} | "
+            f"{self.norms} | {self.frozen_minutes:.1f} | {self.tuned_minutes:.1f} |"
         )
+
+
+HEADER = (
+    "| backbone | seed | frozen | fine-tuned | difference (95 %) | both | held out: frozen | "
+    "fine-tuned | kept | norms | frozen, min | fine-tuned, min |\n" + "| --- " * 12 + "|"
+)
 
 
 def collect(photos: str, parent: str, detector: str, out: Path) -> Collection:
@@ -108,31 +130,39 @@ def one_split(
     labels, truth = [row.label for row in train], [row.label for row in test]
     start = time.perf_counter()
     vectors = collection.embed(network, train)
-    plain = heads.fit("logistic", vectors, labels, numbers, seed).head
+    plain = heads.fit("ridge", vectors, labels, numbers, seed)
     frozen_minutes = (time.perf_counter() - start) / 60
     start = time.perf_counter()
     closeups = closeups_of(collection.photos, [collection.crops[row.crop_id] for row in train])
     found = finetune(network, TrainingPart(closeups, labels, numbers), config, work,
-                     progress=_report(seed))  # fmt: skip
+                     progress=_report(f"{network.card.name}, seed {seed}"))  # fmt: skip
     tuned_minutes = (time.perf_counter() - start) / 60
+    names, groups = found.head.labels, [row.group for row in test]
+    frozen = plain.head.probabilities(collection.embed(network, test))
+    tuned = found.head.probabilities(collection.embed(found.network, test))
     difference = paired_difference(
-        truth,
-        _answers(plain, collection.embed(network, test)),
-        _answers(found.head, collection.embed(found.network, test)),
-        [row.group for row in test],
-        seed=seed,
+        truth, _answers(frozen, names), _answers(tuned, names), groups, seed=seed
     )
+    together = np.log(np.maximum(frozen, 1e-12)) + np.log(np.maximum(tuned, 1e-12))
+    if plain.out_of_fold is None:
+        raise SystemExit("there are too few photos to hold any out")
+    held = paired_difference(
+        [labels[row] for row in found.held], _answers(plain.out_of_fold[found.held], names),
+        _answers(found.probabilities, names), [train[row].group for row in found.held],
+    )  # fmt: skip
+    both = paired_difference(truth, truth, _answers(together, names), groups).b
     return Outcome(
-        seed, difference.a, difference.b, difference.delta.low, difference.delta.high,
-        len(found.log["table"]), frozen_minutes, tuned_minutes,
+        network.card.name, seed, difference.a, difference.b, difference.delta.low,
+        difference.delta.high, both, held.a, held.b, found.log["norms"], frozen_minutes,
+        tuned_minutes,
     )  # fmt: skip
 
 
-def _answers(head: Head, vectors: Floats) -> list[str]:
-    return [head.labels[place] for place in head.probabilities(vectors).argmax(axis=1)]
+def _answers(scores: NDArray[np.float64], names: Sequence[str]) -> list[str]:
+    return [names[place] for place in scores.argmax(axis=1)]
 
 
-def _report(seed: int) -> Progress:
+def _report(name: str) -> Progress:
     """Each tenth of the training on stderr."""
     last = [-1]
 
@@ -140,7 +170,7 @@ def _report(seed: int) -> Progress:
         tenth = done * 10 // max(total, 1)
         if stage == "finetune" and tenth != last[0]:
             last[0] = tenth
-            print(f"seed {seed}: {tenth * 10} %", file=sys.stderr, flush=True)
+            print(f"{name}: {tenth * 10} %", file=sys.stderr, flush=True)
 
     return report
 
@@ -148,30 +178,34 @@ def _report(seed: int) -> Progress:
 def run(given: argparse.Namespace, out: Path) -> None:
     """Print the table, line by line as the results come."""
     pairs = dict(pair.partition("=")[::2] for pair in given.set)
-    network = find(given.backbone, "backbone")
     print(describe(), end="\n\n")
-    print("| seed | frozen | fine-tuned | difference (95 %) | epochs | frozen, min | "
-          "fine-tuned, min |")  # fmt: skip
-    print("| --- | --- | --- | --- | --- | --- | --- |")
+    print(HEADER)
     collection = collect(given.photos, given.parent, given.detector, out / "project")
     outcomes = []
-    for seed in given.seeds:
+    for name, seed in product(given.backbone, given.seeds):
+        network = find(name, "backbone")
         config = FinetuneConfig.model_validate({"seed": seed, **pairs})
-        key = key_of("bench", 1, sorted(collection.photos), list(collection.crops.values()),
+        key = key_of("bench", 2, sorted(collection.photos), list(collection.crops.values()),
                      network.card.sha256, config.model_dump())  # fmt: skip
-        file = out / f"{given.backbone}-{seed}-{key[:12]}.json"
+        file = out / f"{name}-{seed}-{key[:12]}.json"
         if file.exists():
             outcome = Outcome(**json.loads(file.read_text(encoding="utf8")))
         else:
-            work = out / file.stem
-            outcome = one_split(collection, network, config, seed, work)
+            outcome = one_split(collection, network, config, seed, out / file.stem)
             file.write_text(json.dumps(asdict(outcome)), encoding="utf8")
         outcomes.append(outcome)
         print(outcome.row, flush=True)
-    frozen = np.array([outcome.frozen for outcome in outcomes])
-    gain = np.array([outcome.tuned for outcome in outcomes]) - frozen
-    print(f"\nmean macro-F1 {frozen.mean():.3f} frozen, {(frozen + gain).mean():.3f} fine-tuned; "
-          f"difference {gain.mean():+.3f}, least {gain.min():+.3f}")  # fmt: skip
+    print()
+    for name in given.backbone:
+        mine = [outcome for outcome in outcomes if outcome.backbone == name]
+        frozen, tuned, both = (
+            np.array([getattr(o, word) for o in mine]) for word in ("frozen", "tuned", "both")
+        )
+        gain = tuned - frozen
+        print(
+            f"{name}: mean macro-F1 {frozen.mean():.3f} frozen, {tuned.mean():.3f} fine-tuned, "
+            f"{both.mean():.3f} both; difference {gain.mean():+.3f}, least {gain.min():+.3f}"
+        )
 
 
 def main() -> None:
@@ -180,7 +214,7 @@ def main() -> None:
     parser.add_argument("photos")
     parser.add_argument("--parent", required=True)
     parser.add_argument("--detector", required=True)
-    parser.add_argument("--backbone", required=True)
+    parser.add_argument("--backbone", required=True, nargs="+")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE",
                         help="settings of the fine-tuning that differ")  # fmt: skip

@@ -92,18 +92,21 @@ class _PlainLines:
     """A line when a stage begins, every ten seconds, and when it ends."""
 
     def __init__(self) -> None:
-        self._began: dict[str, float] = {}
+        self._began: dict[str, tuple[float, int]] = {}
         self._spoke = 0.0
 
     def __call__(self, stage: str, done: int, total: int) -> None:
         now = time.monotonic()
         if stage not in self._began:
-            self._began[stage] = self._spoke = now
-        taken = now - self._began[stage]
+            self._began[stage] = now, done  # what resumes has some done already
+            self._spoke = now
+        began, before = self._began[stage]
+        taken = now - began
         if total and done == total:
-            rate = f"{done / taken:.0f}/s" if taken > 0.05 else ""
+            rate = f"{(done - before) / taken:.0f}/s" if taken > 0.05 else ""
             say(f"{_DOING.get(stage, stage)}: {done} of {total} in {taken:.1f} s {rate}".rstrip())
-        elif done and now - self._spoke > 10:
-            left = taken / done * (total - done)
-            say(f"{_DOING.get(stage, stage)}: {done} of {total}, about {left:.0f} s left")
+        elif done > before and now - self._spoke > 10:
+            left = taken / (done - before) * (total - done)
+            about = f"{left / 60:.0f} min" if left > 90 else f"{left:.0f} s"
+            say(f"{_DOING.get(stage, stage)}: {done} of {total}, about {about} left")
             self._spoke = now

@@ -12,9 +12,7 @@ import pytest
 from closeup.core.config import EngineConfig
 from closeup.core.errors import DatasetError, NetworkDamaged, NetworkError, UsageError
 from closeup.learn.embed import Embedder
-from closeup.learn.finetune import FinetuneConfig, Finetuned, TrainingPart, finetune
-from closeup.learn.heads import Head
-from closeup.learn.heads.head import Dense
+from closeup.learn.finetune import Diverged, FinetuneConfig, Finetuned, TrainingPart, finetune, loop
 from closeup.networks import Network, find, load
 from closeup.networks.convert.rebuild import rebuild
 from tests import tiny
@@ -78,30 +76,41 @@ def test_weights_of_another_file_are_refused(network: Network) -> None:
         rebuild(replace(network, card=card))
 
 
-def test_a_start_of_other_labels_or_length(network: Network, tmp_path: Path) -> None:
-    layer = Dense(np.zeros((3, 7), np.float32), np.zeros(3, np.float32))
-    short = Head("logistic", ("a", "b", "c"), (layer,), {})
-    with pytest.raises(UsageError, match="takes 7 numbers"):
-        finetune(network, make_part(), CONFIG, tmp_path, start=short)
-    other = Head("logistic", ("a", "b", "d"), (layer,), {})
-    with pytest.raises(UsageError, match="has the labels"):
-        finetune(network, make_part(), CONFIG, tmp_path, start=other)
-
-
 def test_it_learns_and_says_how(found: Finetuned) -> None:
     table = found.log["table"]
     assert [line["epoch"] for line in table] == list(range(1, len(table) + 1))
-    scores = [(line["validation_macro_f1"], -line["validation_loss"]) for line in table]
-    assert found.log["best_epoch"] == 1 + scores.index(max(scores))
-    best = table[found.log["best_epoch"] - 1]
-    assert best["validation_macro_f1"] > 0.8
+    assert found.log["best_epoch"] == CONFIG.epochs
+    assert table[-1]["validation_macro_f1"] > 0.8
     assert table[-1]["loss"] < table[0]["loss"]
-    assert (found.log["train"], found.log["validation"]) == (27, 9)
+    assert [found.log[name] for name in ("train", "validation", "members", "norms")] == [
+        36, 18, 2, "measured",
+    ]  # fmt: skip
     json.dumps(found.log, allow_nan=False)
 
 
-def test_it_is_used_like_any_backbone(found: Finetuned) -> None:
+def test_a_row_is_predicted_by_the_member_that_did_not_see_it(found: Finetuned) -> None:
+    """The graph gives both embeddings; half of the head with one of them is that member."""
+    part, (layer,) = make_part(), found.head.layers
+    embedder = Embedder(found.network, EngineConfig(engine="onnxruntime"))
+    vectors = np.stack(list(embedder.embed(part.closeups[row]() for row in found.held)))
+    half = vectors.shape[1] // 2
+    assert sorted(set(part.folds[found.held])) == [0, 1]
+    for member, columns in enumerate((slice(0, half), slice(half, None))):
+        mine = part.folds[found.held] == member
+        alone = 2 * (vectors[mine, columns] @ layer.weights[:, columns].T)
+        expected = np.log(found.probabilities[mine])
+        # Up to the biases, of which the head holds the mean: differences between rows.
+        found_logits = alone - alone.mean(axis=1, keepdims=True)
+        wanted = expected - expected.mean(axis=1, keepdims=True)
+        np.testing.assert_allclose(
+            found_logits - found_logits[0], wanted - wanted[0], atol=2e-2 * np.abs(wanted).max()
+        )
+
+
+def test_it_is_used_like_any_backbone(network: Network, tmp_path: Path) -> None:
     """Graph and head answer for the rows held out just what PyTorch answered."""
+    config = CONFIG.model_copy(update={"members": 1, "epochs": 2})
+    found = finetune(network, make_part(), config, tmp_path)
     card, part = found.network.card, make_part()
     assert (card.kind, card.family, card.name) == ("backbone", "embedding", "tiny-finetuned")
     assert (card.input.width, card.input.color) == (SIZE, "bgr")
@@ -134,13 +143,29 @@ def test_a_finished_one_is_not_trained_again(
         finetune(network, make_part(), other, work, progress=no_training)
 
 
-def test_a_finished_one_can_be_trained_further(found: Finetuned) -> None:
-    body = rebuild(found.network).module
-    assert found.network.weights is not None
+def test_one_alone_can_be_trained_further_and_two_cannot(
+    network: Network, found: Finetuned, tmp_path: Path
+) -> None:
+    with pytest.raises(NetworkError, match="only its ONNX graph"):
+        rebuild(found.network)
+    config = CONFIG.model_copy(update={"members": 1, "epochs": 1})
+    alone = finetune(network, make_part(), config, tmp_path).network
+    assert alone.weights is not None
+    assert found.network.card.dim == 2 * alone.card.dim
+    body = rebuild(alone).module
     assert not body.training
-    expected = torch.ones(1, 3, SIZE, SIZE)
     with torch.no_grad():
-        assert body(expected).shape == (1, found.network.card.dim)
+        assert body(torch.ones(1, 3, SIZE, SIZE)).shape == (1, alone.card.dim)
+
+
+def test_a_training_that_diverges_says_so(
+    network: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        loop, "_loss", lambda training, *_: training.model.head.bias.sum() * float("nan")
+    )
+    with pytest.raises(Diverged, match="lower the learning rates"):
+        finetune(network, make_part(per_label=4), CONFIG, tmp_path)
 
 
 class _Killed(Exception):
@@ -164,8 +189,8 @@ def test_an_interrupted_one_goes_on_to_the_same_end(
     again = finetune(
         network, make_part(), CONFIG, tmp_path, progress=lambda *line: starts.append(line)
     )
-    first = next(line for line in starts if line[0] == "finetune")
-    assert first[1] == 9  # three epochs of three batches
+    done = [line[1] for line in starts if line[0] == "finetune"]
+    assert done[:2] == [15, 21]  # the first member, and two epochs of three batches of the second
     assert again.log == found.log
     np.testing.assert_array_equal(again.head.layers[0].weights, found.head.layers[0].weights)
 

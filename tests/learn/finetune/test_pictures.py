@@ -20,9 +20,9 @@ def picture(height: int, width: int, seed: int = 0) -> Pixels:
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
-def load(*pictures: Pixels, exact: bool = False, kept_bytes: int = 1 << 30) -> Pictures:
+def load(*pictures: Pixels, held: bool = False, kept_bytes: int = 1 << 30) -> Pictures:
     closeups = [partial(np.copy, p) for p in pictures]
-    return Pictures.load(closeups, SPEC, [exact] * len(closeups), kept_bytes=kept_bytes)
+    return Pictures.load(closeups, SPEC, [held] * len(closeups), kept_bytes=kept_bytes)
 
 
 def test_none_at_all() -> None:
@@ -30,12 +30,14 @@ def test_none_at_all() -> None:
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (8, 31), (40, 40), (300, 90)])
-@pytest.mark.parametrize("exact", [True, False])
-def test_a_picture_as_it_is_fits_the_network(shape: tuple[int, int], exact: bool) -> None:
+@pytest.mark.parametrize(("held", "kept_bytes"), [(True, 1 << 30), (True, 0), (False, 0)])
+def test_a_picture_as_it_is_fits_the_network(
+    shape: tuple[int, int], held: bool, kept_bytes: int
+) -> None:
     pixels = picture(*shape)
-    pictures = load(pixels, exact=exact)
+    pictures = load(pixels, held=held, kept_bytes=kept_bytes)
     assert pictures.plain(0).shape == (40, 40, 3)
-    if exact:
+    if held:
         raw = SPEC.model_copy(update={"scale": "byte"})
         expected = prepare(pixels, raw)[0].transpose(1, 2, 0)
         np.testing.assert_array_equal(pictures.plain(0), expected)

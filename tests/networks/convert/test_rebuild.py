@@ -27,8 +27,9 @@ def make(framework: str, architecture: str, width: int = 224, height: int = 224)
 @pytest.mark.parametrize(
     ("network", "side"),
     [
-        (make("timm", "mobilenetv2_100"), 192),
-        (make("torchvision", "mobilenet_v2"), 192),
+        (make("timm", "mobilenetv2_100"), 0),
+        (make("timm", "mobilenetv2_100", 384, 384), 224),
+        (make("torchvision", "mobilenet_v2", 320, 320), 224),
         (make("timm", "mobilenetv2_100", 160, 160), 0),
         (make("timm", "mobilenetv2_100", 320, 200), 0),
         (make("timm", "vit_small_patch14_dinov2.lvd142m"), 0),

@@ -2,7 +2,16 @@
 
 from closeup.learn.finetune.config import FinetuneConfig
 from closeup.learn.finetune.fine import TrainingPart, finetune
+from closeup.learn.finetune.loop import Diverged
 from closeup.learn.finetune.pictures import Closeup, closeups_of
 from closeup.learn.finetune.result import Finetuned
 
-__all__ = ["Closeup", "FinetuneConfig", "Finetuned", "TrainingPart", "closeups_of", "finetune"]
+__all__ = [
+    "Closeup",
+    "Diverged",
+    "FinetuneConfig",
+    "Finetuned",
+    "TrainingPart",
+    "closeups_of",
+    "finetune",
+]

@@ -1,17 +1,18 @@
 """Fine-tune a backbone on close-ups, end to end with its head.
 
 The head is first fitted on the frozen embeddings. Training both from there distorts the features
-of the backbone less than a random head would (Kumar et al. 2022, "LP-FT").
+of the backbone less than a random head would (Kumar et al. 2022, "LP-FT"). Two networks are
+trained, each without another fold, and answer together: no photo of the training part is lost to
+both, and together they are better than one trained for twice as long.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +24,8 @@ from closeup.core.project import key_of
 from closeup.learn import heads
 from closeup.learn.finetune import loop, result
 from closeup.learn.finetune.config import FinetuneConfig
-from closeup.learn.finetune.module import make_training
+from closeup.learn.finetune.module import make_training, side_by_side
+from closeup.learn.finetune.norms import norms_of
 from closeup.learn.finetune.pictures import Closeup, Pictures
 from closeup.learn.finetune.result import Finetuned
 from closeup.learn.heads import Head
@@ -32,11 +34,10 @@ from closeup.networks import Card, InputOverrides, Network, save
 from closeup.networks.convert.rebuild import overrides_of, rebuild, side_of
 
 if TYPE_CHECKING:
-    from closeup.learn.finetune.module import Training
+    from closeup.learn.finetune.checkpoint import LearningTask
     from closeup.networks.convert.backbones import Backbone
 
-VERSION = 2
-CHECKPOINT_FILE = "checkpoint.safetensors"
+VERSION = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +57,6 @@ def finetune(
     part: TrainingPart,
     config: FinetuneConfig,
     work: Path,
-    *,
-    start: Head | None = None,
     progress: Progress = silent,
 ) -> Finetuned:
     """Fine-tune `network` on close-ups with PyTorch, on the GPU if there is one.
@@ -66,65 +65,133 @@ def finetune(
     `work` is written after each epoch, and the same call resumes from there; a finished result is
     read back.
 
-    Parameters
-    ----------
-    network
-        A backbone in the cache that was converted from PyTorch weights.
-    start
-        A head of one layer to start from, fitted on the frozen embeddings of such close-ups; None
-        to fit one here.
+    `network` is a backbone in the cache that was converted from PyTorch weights.
 
     Raises
     ------
     NetworkError
         If the network cannot be fine-tuned: only its ONNX graph is available, or no PyTorch.
     UsageError
-        If the lengths differ, or `start` has other labels or another input length.
+        If the lengths differ.
     DatasetError
-        If there are fewer than two labels, or training diverges.
+        If there are fewer than two labels; Diverged, one of its kind, if training diverges.
     """
-    from sklearn.utils.class_weight import compute_class_weight
-
     names, classes = _check(part)
     side = side_of(network, config.size)
-    backbone = rebuild(network, side)
     spec = overrides_of(network, side).apply(network.card.input.model_dump())
     held = _held_out(classes, part.folds, config)
-    pictures = Pictures.load(part.closeups, spec, held.tolist(), progress)
-    key = _key(network, config, pictures, part, start)
+    pictures = Pictures.load(part.closeups, spec, [bool(mine.any()) for mine in held.T], progress)
+    key = _key(network, config, pictures, part)
     done = result.read(work, key)
     if done is not None:
         return done
+    even = np.ones(len(names))
+    members: list[Member] = []
+    files = [work / f"checkpoint-{number}.safetensors" for number in range(len(held))]
     with _threads(config.threads):
-        head = start or _first_head(backbone, pictures, part, held, config)
-        _check_start(head, names, network)
-        training = make_training(backbone.module, head, config, spec)
-        balance = "balanced" if head.chosen.get("class_weight") == "balanced" else None
-        weights = compute_class_weight(balance, classes=np.arange(len(names)), y=classes)
-        data = loop.TrainingData(pictures, classes, weights, held, work / CHECKPOINT_FILE, key)
-        task = loop.run(training, data, config, progress)
-        training.shadow.load_state_dict(task.best)
-        probabilities = _probabilities(training, data, config.flip)
-        trained = training.shadow.cpu()
-    body = replace(backbone, module=trained.get_submodule("body"))
-    about = f"{network.card.name} fine-tuned on {len(data.train)} close-ups"
-    made = _export(network.card, body, overrides_of(network, side), about, work, config.flip)
+        for number, (mine, file) in enumerate(zip(held, files, strict=True)):
+            settings = config.model_copy(update={"seed": config.seed + number})
+            data = loop.TrainingData(pictures, classes, even, mine, file, f"{key}-{number}")
+            backbone, told = rebuild(network, side), _shared(progress, number, len(held))
+            members.append(_train(backbone, part, data, settings, told))
+    # The mean of the members' logits is one linear layer on all their embeddings.
+    weights = np.concatenate([m.head.weights for m in members], axis=1) / len(members)
+    bias = np.mean([m.head.bias for m in members], axis=0)
+    dense = Dense(weights.astype(np.float32), bias.astype(np.float32))
+    about = f"{network.card.name} fine-tuned on {len(classes)} close-ups"
+    bodies, overrides = [m.backbone for m in members], overrides_of(network, side)
+    made = _export(network.card, bodies, overrides, about, work, config.flip)
+    rows = np.concatenate([np.flatnonzero(mine) for mine in held])
+    order = np.argsort(rows)
+    log = _log(network, config, members, len(classes), len(rows))
+    head = Head("logistic", names, (dense,), {"best_epoch": log["best_epoch"]})
+    probabilities = np.concatenate([m.probabilities for m in members])
+    found = Finetuned(made, head, log, rows[order], probabilities[order])
+    result.write(work, key, found)
+    for file in files:
+        file.unlink(missing_ok=True)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One trained network.
+
+    - `probabilities`: ``(m, k)`` for the rows that it held out
+    - `norms`: whether its batch norms were measured anew
+    """
+
+    backbone: Backbone
+    head: Dense
+    probabilities: NDArray[np.float64]
+    task: LearningTask
+    norms: bool
+
+
+def _train(
+    backbone: Backbone,
+    part: TrainingPart,
+    data: loop.TrainingData,
+    config: FinetuneConfig,
+    progress: Progress,
+) -> Member:
+    """First a head on the embeddings as they are, then all of the network from there."""
+    body, pictures = backbone.module, data.pictures
+    norms = config.adapt and loop.adapt_norms(body, pictures, data.train, config)
+    embeddings = loop.answers(body, "cpu", pictures, data.train)
+    rows = data.train
+    head = heads.fit("ridge", embeddings, [part.labels[int(row)] for row in rows],
+                     part.folds[rows], config.seed).head  # fmt: skip
+    if head.chosen["class_weight"] == "balanced":
+        weights = len(rows) / len(data.weights) / np.bincount(data.classes[rows])
+        data = replace(data, weights=weights)
+    kept = () if norms else norms_of(body)
+    training = make_training(body, head, config, pictures.spec, kept)
+    task = loop.run(training, data, config, progress)
+    training.shadow.load_state_dict(task.best)
+    probabilities = np.zeros((0, len(data.weights)))
+    if len(data.held):
+        logits = loop.answers(training.shadow, training.device, pictures, data.held, config.flip)
+        probabilities = softmax(logits.astype(np.float64))
+    trained = training.shadow.cpu()
     layer = trained.get_submodule("head")
     dense = Dense(*(value.detach().numpy().copy() for value in (layer.weight, layer.bias)))
-    log = {
+    body = trained.get_submodule("body")
+    return Member(replace(backbone, module=body), dense, probabilities, task, norms)
+
+
+def _shared(progress: Progress, number: int, count: int) -> Progress:
+    """`progress` for one of several trainings that are reported as one."""
+
+    def report(stage: str, done: int, total: int) -> None:
+        progress(stage, number * total + done, count * total)
+
+    return report
+
+
+def _log(
+    network: Network, config: FinetuneConfig, members: Sequence[Member], rows: int, held: int
+) -> dict[str, Any]:
+    """What :class:`Finetuned` says of its log: per epoch the mean over the members."""
+    tables = [member.task.table for member in members]
+    longest = max(tables, key=len)
+    table = [
+        {name: float(np.mean([t[place][name] for t in tables if place < len(t)])) for name in line}
+        for place, line in enumerate(longest)
+    ]
+    for place, line in enumerate(table):
+        line["epoch"] = place + 1
+    return {
         "kind": "finetune",
         "network": network.card.name,
-        "best_epoch": task.best_epoch,
-        "train": len(data.train),
-        "validation": len(data.held),
+        "members": len(members),
+        "best_epoch": max(member.task.best_epoch for member in members),
+        "train": rows,
+        "validation": held,
+        "norms": "measured" if all(member.norms for member in members) else "kept",
         "settings": config.model_dump(mode="json"),
-        "table": task.table,
+        "table": table,
     }
-    head = Head("logistic", names, (dense,), {"best_epoch": task.best_epoch})
-    found = Finetuned(made, head, log, data.held, probabilities)
-    result.write(work, key, found)
-    (work / CHECKPOINT_FILE).unlink(missing_ok=True)
-    return found
 
 
 def _check(part: TrainingPart) -> tuple[tuple[str, ...], NDArray[np.int64]]:
@@ -145,57 +212,27 @@ def _check(part: TrainingPart) -> tuple[tuple[str, ...], NDArray[np.int64]]:
 def _held_out(
     classes: NDArray[np.int64], folds: NDArray[np.int64], config: FinetuneConfig
 ) -> NDArray[np.bool_]:
-    """The first fold's rows, except of classes only in it; none if there is one fold."""
-    held: NDArray[np.bool_] = folds == folds.min()
-    if not config.hold_out or held.all():
-        return np.zeros(len(folds), bool)
-    kept: NDArray[np.bool_] = held & np.isin(classes, classes[~held])
-    return kept
+    """``(members, n)``, the rows that each holds out: its fold, except of classes only in it.
+
+    One member that holds out nothing if there is one fold.
+    """
+    numbers = np.unique(folds)
+    if not config.hold_out or len(numbers) < 2:
+        return np.zeros((1, len(folds)), bool)
+    held = [folds == number for number in numbers[: config.members]]
+    return np.stack([mine & np.isin(classes, classes[~mine]) for mine in held])
 
 
 def _key(
-    network: Network,
-    config: FinetuneConfig,
-    pictures: Pictures,
-    part: TrainingPart,
-    start: Head | None,
-) -> str:
+    network: Network, config: FinetuneConfig, pictures: Pictures, part: TrainingPart
+) -> str:  # fmt: skip
     """Changes with everything that changes the result, except the number of threads."""
     origin = network.card.origin
-    digest = hashlib.sha256()
-    for name, array in sorted((start.arrays() if start else {}).items()):
-        digest.update(name.encode() + array.tobytes())
     return key_of(
         "finetune", VERSION, origin.sha256 if origin else "", pictures.spec.model_dump(),
         config.model_dump(exclude={"threads"}), pictures.digest, list(part.labels),
-        part.folds.tolist(), digest.hexdigest(),
+        part.folds.tolist(),
     )  # fmt: skip
-
-
-def _first_head(
-    backbone: Backbone,
-    pictures: Pictures,
-    part: TrainingPart,
-    held: NDArray[np.bool_],
-    config: FinetuneConfig,
-) -> Head:
-    """A logistic head on the frozen embeddings of the training rows."""
-    rows = np.flatnonzero(~held)
-    if config.adapt:
-        loop.adapt_norms(backbone.module, pictures, rows, config)
-    embeddings = loop.answers(backbone.module, "cpu", pictures, rows)
-    labels = [part.labels[int(row)] for row in rows]
-    return heads.fit("logistic", embeddings, labels, part.folds[rows], config.seed).head
-
-
-def _check_start(head: Head, names: tuple[str, ...], network: Network) -> None:
-    dim = head.layers[0].weights.shape[1]
-    if head.labels != names:
-        raise UsageError(f"the head to start from has the labels {list(head.labels)}, the "
-                         f"training part has {list(names)}; fit a head on these")  # fmt: skip
-    if dim != network.card.dim:
-        raise UsageError(f"the head to start from takes {dim} numbers, {network.card.name} gives "
-                         f"{network.card.dim}; fit a head on its embeddings")  # fmt: skip
 
 
 @contextmanager
@@ -214,31 +251,28 @@ def _threads(count: int) -> Iterator[None]:
         torch.random.set_rng_state(state)
 
 
-def _probabilities(training: Training, data: loop.TrainingData, flip: bool) -> NDArray[np.float64]:
-    """``(m, k)`` for the held-out rows."""
-    if not len(data.held):
-        return np.zeros((0, len(data.weights)))
-    logits = loop.answers(training.shadow, training.device, data.pictures, data.held, flip)
-    return softmax(logits.astype(np.float64))
-
-
 def _export(
     card: Card,
-    backbone: Backbone,
+    backbones: Sequence[Backbone],
     overrides: InputOverrides,
     description: str,
     work: Path,
     flip: bool,
 ) -> Network:
-    """The trained backbone as a network in `work`; `card` is that of the original one."""
+    """The trained backbones as one network in `work`; `card` is that of the original one."""
     from closeup.networks import variants
     from closeup.networks.convert import backbones as export
 
     about = {"description": description, "licence": card.licence, "source": card.source,
              "trained_on": card.trained_on}  # fmt: skip
+    one, *others = backbones
     with work_folder(work, ".making-") as folder:
         name = f"{card.name}-finetuned"
-        made = export.export_backbone(backbone, folder, name, overrides, about)
+        joined = replace(one, module=side_by_side([b.module for b in backbones])) if others else one
+        made = export.export_backbone(joined, folder, name, overrides, about)
+        if others:  # no architecture has such weights: this one cannot be trained further
+            (folder / export.WEIGHTS_FILE).unlink()
+            made = made.model_copy(update={"origin": None})
         if flip:
             made = variants.mirror(made, folder / made.graph)
         return save(made, folder / made.graph, work / result.NETWORK_FOLDER)

@@ -14,7 +14,7 @@ from closeup.core.errors import DatasetError
 from closeup.core.parallel import ordered_map
 from closeup.core.progress import Progress
 from closeup.core.types import Floats, Pixels
-from closeup.learn.finetune import checkpoint
+from closeup.learn.finetune import checkpoint, norms
 from closeup.learn.finetune.checkpoint import LearningTask
 from closeup.learn.finetune.config import FinetuneConfig
 from closeup.learn.finetune.module import CLIP, Training, make_scheduler, set_rates, to_input
@@ -25,8 +25,15 @@ if TYPE_CHECKING:
     from timm.scheduler import CosineLRScheduler
     from torch import Tensor, nn
 
+
+class Diverged(DatasetError):
+    """Training ended without a usable network."""
+
+
 WORKERS = 2
 """Threads that prepare pictures; PyTorch has its own."""
+MEASURED = 512
+"""Close-ups that are enough to measure batch norms on: each has thousands of positions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +75,10 @@ def run(
 ) -> LearningTask:
     """Train to the end, from the checkpoint if there is one; ``task.best`` has the weights to keep.
 
-    Raises DatasetError if the loss is not finite.
+    These are the last epoch's, for which the rates have fallen to 0, unless training was stopped
+    early: then they are the best epoch's.
+
+    Raises Diverged if the loss is not finite.
     """
     task = checkpoint.restore(data.file, data.key, training)
     batches = max(1, round(len(data.train) / config.batch))
@@ -83,7 +93,7 @@ def run(
         task.table.append(line)
         _keep_best(training, task, line)
         checkpoint.save(data.file, data.key, training, task)
-    if not task.best:
+    if task.epoch == config.epochs or not task.best:
         task.best, task.best_epoch = training.shadow.state_dict(), task.epoch
     return task
 
@@ -137,7 +147,7 @@ def _epoch(
         training.update_average(step)
         total += float(loss.detach()) * len(rows)
         if not np.isfinite(total):
-            raise DatasetError(
+            raise Diverged(
                 f"training diverged in epoch {epoch + 1} (the loss is not finite); "
                 "lower the learning rates, or use precision fp32"
             )
@@ -180,49 +190,31 @@ def _loss(
         other = torch.from_numpy(rng.permutation(len(rows))).to(training.device)
         values = first * values + (1 - first) * values[other]
         target = first * target + (1 - first) * target[other]
-    half = training.precision == "bf16"
-    with torch.autocast(training.device, torch.bfloat16, enabled=half):
-        logits = training.model(values)
+    logits = training.forward(values)
     weights = torch.from_numpy(data.weights).float().to(training.device)
-    return functional.cross_entropy(
-        logits.float(), target, weights, label_smoothing=config.label_smoothing
-    )
+    return functional.cross_entropy(logits, target, weights, label_smoothing=config.label_smoothing)
 
 
 def adapt_norms(
     body: nn.Module, pictures: Pictures, rows: NDArray[np.int64], config: FinetuneConfig
-) -> None:
-    """Recompute the statistics of the batch norms on close-ups (Li et al. 2017, "AdaBN").
-
-    In training every batch is normalised by its own statistics, so a head that was fitted with the
-    old ones would start with a jump in the loss.
-    """
-    import torch
-
-    norms = [layer for layer in body.modules() if hasattr(layer, "num_batches_tracked")
-             and layer.track_running_stats]  # fmt: skip
-    if not norms:
-        return
-    momenta = [layer.momentum for layer in norms]
-    for layer in norms:
-        layer.reset_running_stats()
-        layer.momentum = None  # the plain mean over all batches
-        layer.train()
-    order = np.random.default_rng(config.seed).permutation(rows)
+) -> bool:
+    """Measure the batch norms on augmented close-ups; see :func:`norms.rebase`."""
+    order = np.random.default_rng(config.seed).permutation(rows)[:MEASURED]
     batches = np.array_split(order, max(1, round(len(order) / config.batch)))
-    with torch.no_grad():
+
+    def shown() -> Iterator[Tensor]:
         for _, made in _augmented(pictures, config, config.epochs, batches):
-            body(to_input(made, pictures.spec, "cpu"))
-    for layer, momentum in zip(norms, momenta, strict=True):
-        layer.momentum = momentum
-        layer.eval()
+            yield to_input(made, pictures.spec, "cpu")
+
+    return norms.rebase(body, shown)
 
 
 def validate(training: Training, data: TrainingData) -> dict[str, float]:
     """Loss, accuracy and macro-F1 of the averaged network on the held-out rows (at least one)."""
     from scipy.special import log_softmax
 
-    logits = answers(training.shadow, training.device, data.pictures, data.held)
+    half = training.precision == "bf16"
+    logits = answers(training.shadow, training.device, data.pictures, data.held, half=half)
     truth = data.classes[data.held]
     log_p = log_softmax(logits, axis=1)
     found = logits.argmax(axis=1)
@@ -234,22 +226,28 @@ def validate(training: Training, data: TrainingData) -> dict[str, float]:
 
 
 def answers(
-    module: nn.Module, device: str, pictures: Pictures, rows: NDArray[np.int64], flip: bool = False
+    module: nn.Module,
+    device: str,
+    pictures: Pictures,
+    rows: NDArray[np.int64],
+    flip: bool = False,
+    half: bool = False,
 ) -> Floats:
-    """``(n, m)`` float32: the output of `module` for unaugmented pictures, in full precision.
+    """``(n, m)`` float32: the output of `module` for unaugmented pictures.
 
-    With `flip` it is the mean of the outputs for a picture and for its mirror image.
+    With `flip` it is the mean of the outputs for a picture and for its mirror image. In full
+    precision, or where `half` in bf16, which is enough to follow a training.
     """
     import torch
 
     module.eval()
     plain = ordered_map(pictures.plain, (int(row) for row in rows), workers=WORKERS)
     found: list[Floats] = []
-    with torch.no_grad():
+    with torch.no_grad(), torch.autocast(device, torch.bfloat16, enabled=half):
         for start in range(0, len(rows), 32):
             batch = [next(plain) for _ in rows[start : start + 32]]
             values = to_input(batch, pictures.spec, device)
             output = (module(values) + module(values.flip(3))) / 2 if flip else module(values)
-            found.append(output.cpu().numpy())
+            found.append(output.float().cpu().numpy())
     result: Floats = np.concatenate(found).astype(np.float32)
     return result

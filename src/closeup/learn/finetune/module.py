@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -30,7 +31,7 @@ class Training:
     """Everything that changes during training.
 
     `model` is ``body``, ``drop`` and ``head`` in sequence, from normalised pixels to logits;
-    `average` its running average, if any; `frozen` the layers of it that are not trained.
+    `average` its running average, if any; `frozen` the layers of it that stay in evaluation mode.
     """
 
     model: nn.Sequential
@@ -57,9 +58,32 @@ class Training:
         for layer in self.frozen:
             layer.eval()
 
+    def forward(self, values: Tensor) -> Tensor:
+        """The logits of a batch, in the precision of training."""
+        import torch
 
-def make_training(body: nn.Module, head: Head, config: FinetuneConfig, spec: InputSpec) -> Training:
-    """The network, ready for training, on the GPU if there is one."""
+        half = self.precision == "bf16"
+        with ExitStack() as stack:
+            stack.enter_context(torch.autocast(self.device, torch.bfloat16, enabled=half))
+            if half and self.device == "cpu":
+                from closeup.learn.finetune.depthwise import quick_depthwise
+
+                stack.enter_context(quick_depthwise())
+            logits: Tensor = self.model(values)
+        return logits.float()
+
+
+def make_training(
+    body: nn.Module,
+    head: Head,
+    config: FinetuneConfig,
+    spec: InputSpec,
+    kept: Sequence[nn.Module] = (),
+) -> Training:
+    """The network, ready for training, on the GPU if there is one.
+
+    `kept` are batch norms that keep their statistics in training.
+    """
     import torch
     from timm.utils import ModelEmaV3
 
@@ -72,9 +96,19 @@ def make_training(body: nn.Module, head: Head, config: FinetuneConfig, spec: Inp
                if config.average else None)  # fmt: skip
     optimiser = torch.optim.AdamW(_groups(model, config))
     precision = config.precision
-    if precision == "auto":  # on CPUs the many conversions cost more than the products save
-        precision = "bf16" if device == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
-    return Training(model, average, frozen, optimiser, device, precision)
+    if precision == "auto":
+        precision = "bf16" if _computes_bf16(device) else "fp32"
+    return Training(model, average, (*frozen, *kept), optimiser, device, precision)
+
+
+def _computes_bf16(device: str) -> bool:
+    """Whether it has instructions for bf16; emulated, it is slower than fp32."""
+    import torch
+
+    if device == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, name, bool)() for name in checks)
 
 
 def early_layers(body: nn.Module, spec: InputSpec, stride: int) -> tuple[nn.Module, ...]:
@@ -121,6 +155,21 @@ def with_head(body: nn.Module, head: Head, dropout: float) -> nn.Sequential:
         linear.weight.copy_(torch.from_numpy(weights))
         linear.bias.copy_(torch.from_numpy(bias))
     return nn.Sequential(OrderedDict(body=body, drop=nn.Dropout(dropout), head=linear))
+
+
+def side_by_side(bodies: Sequence[nn.Module]) -> nn.Module:
+    """One module that gives what all `bodies` give for a picture, one after the other."""
+    import torch
+
+    class SideBySide(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.bodies = torch.nn.ModuleList(bodies)
+
+        def forward(self, values: Tensor) -> Tensor:
+            return torch.cat([body(values) for body in self.bodies], 1)
+
+    return SideBySide()
 
 
 def _groups(model: nn.Sequential, config: FinetuneConfig) -> list[dict[str, object]]:

@@ -51,17 +51,21 @@ class Pictures:
     Attributes
     ----------
     canvases
-        ``(h, w, 3)`` uint8 each, in the input's aspect ratio: exactly the network's size for
-        held-out rows, up to :data:`SPARE` times as large for training rows. None for those that
-        are made again each time, to limit memory.
+        ``(h, w, 3)`` uint8 each, in the input's aspect ratio, up to :data:`SPARE` times as large
+        as the network's input. None for those that are made again each time, to limit memory.
+    held
+        The rows that are held out from any training, and so judged as prediction sees them.
+    plains
+        Those, exactly of the network's size, unless there are too many.
     digest
-        A hash over all of them.
+        A hash over all canvases.
     """
 
     closeups: tuple[Closeup, ...]
     spec: InputSpec
-    exact: tuple[bool, ...]
     canvases: tuple[Pixels | None, ...]
+    held: frozenset[int]
+    plains: Mapping[int, Pixels]
     digest: str
 
     @classmethod
@@ -69,36 +73,47 @@ class Pictures:
         cls,
         closeups: Sequence[Closeup],
         spec: InputSpec,
-        exact: Sequence[bool],
+        held: Sequence[bool],
         progress: Progress = silent,
         kept_bytes: int = KEPT_BYTES,
     ) -> Pictures:
         """Make every canvas once.
 
-        `exact` says for each close-up whether it is held out. Canvases beyond `kept_bytes` are made
-        again when needed.
+        `held` says for each close-up whether it is held out from any training. What goes beyond
+        `kept_bytes` is made again when needed.
         """
         digest = hashlib.sha256()
         kept: list[Pixels | None] = []
+        plains: dict[int, Pixels] = {}
         room = kept_bytes
-        pairs = list(zip(closeups, exact, strict=True))
-        made = ordered_map(lambda pair: _canvas(pair[0](), spec, pair[1]), pairs)
-        for canvas in track(made, "read", len(pairs), progress):
+
+        def make(pair: tuple[Closeup, bool]) -> tuple[Pixels, Pixels | None]:
+            pixels = pair[0]()
+            return _canvas(pixels, spec, False), _canvas(pixels, spec, True) if pair[1] else None
+
+        made = ordered_map(make, list(zip(closeups, held, strict=True)))
+        for row, (canvas, plain) in enumerate(track(made, "read", len(closeups), progress)):
             digest.update(repr(canvas.shape).encode() + canvas.tobytes())
-            room -= canvas.nbytes
+            room -= canvas.nbytes + (0 if plain is None else plain.nbytes)
             kept.append(canvas if room >= 0 else None)
-        return cls(tuple(closeups), spec, tuple(exact), tuple(kept), digest.hexdigest())
+            if plain is not None and room >= 0:
+                plains[row] = plain
+        rows = frozenset(row for row, one in enumerate(held) if one)
+        return cls(tuple(closeups), spec, tuple(kept), rows, plains, digest.hexdigest())
 
     def canvas(self, row: int) -> Pixels:
         """The canvas of one close-up."""
         canvas = self.canvases[row]
         if canvas is None:
-            canvas = _canvas(self.closeups[row](), self.spec, self.exact[row])
+            canvas = _canvas(self.closeups[row](), self.spec, exact=False)
         return canvas
 
     def plain(self, row: int) -> Pixels:
         """One close-up without augmentation, ``(height, width, 3)`` uint8 of the network's size."""
-        return _canvas(self.canvas(row), self.spec, exact=True)
+        if row in self.plains:
+            return self.plains[row]
+        pixels = self.closeups[row]() if row in self.held else self.canvas(row)
+        return _canvas(pixels, self.spec, exact=True)
 
     def augmented(self, row: int, rng: np.random.Generator, config: FinetuneConfig) -> Pixels:
         """One close-up with augmentation, ``(height, width, 3)`` uint8 of the network's size."""

@@ -29,15 +29,18 @@ class Finetuned:
     network
         In the work folder; used like any other backbone.
     head
-        Of kind ``logistic``, on that backbone's embeddings.
+        Of kind ``logistic``, on that backbone's embeddings: the mean of the members' heads.
     log
-        ``kind`` (``"finetune"``), ``network`` (the original backbone), ``best_epoch``,
-        ``train``, ``validation`` (numbers of rows), ``settings``, and a ``table`` of ``epoch``,
-        ``loss``, ``rate`` (as a fraction of the largest one) and, if a fold was held out,
-        ``validation_loss``, ``validation_accuracy``, ``validation_macro_f1``.
+        ``kind`` (``"finetune"``), ``network`` (the original backbone), ``members`` (how many
+        networks were trained), ``best_epoch`` (the latest of those kept), ``train``,
+        ``validation`` (numbers of rows trained on and held out by any member), ``norms``
+        (``"measured"`` or ``"kept"``), ``settings``, and a ``table`` of ``epoch``, ``loss``,
+        ``rate`` (as a fraction of the largest one) and, if folds were held out,
+        ``validation_loss``, ``validation_accuracy``, ``validation_macro_f1``: means over the
+        members.
     held, probabilities
-        The held-out rows, ``(m,)``, and their predicted probabilities, ``(m, k)``, to choose a
-        threshold with. Empty if nothing was held out.
+        The held-out rows, ``(m,)``, and the probabilities, ``(m, k)``, that the member predicts
+        which did not see them. Empty if nothing was held out.
     """
 
     network: Network

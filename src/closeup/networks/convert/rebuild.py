@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from closeup.networks.convert.backbones import Backbone
 
 
-USUAL_SIDE = 192
+USUAL_SIDE = 224
 """Pixels enough for close-ups, which are small; each step up costs time by its square."""
 
 
