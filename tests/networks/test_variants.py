@@ -84,7 +84,7 @@ def test_it_is_made_once_and_again_when_its_base_changes(cache: Path) -> None:
 def test_stages_of_a_convolutional_backbone(cache: Path) -> None:
     folder = tiny.make_staged_backbone(cache)
     base = load(folder)
-    staged = derive(base, Variant(stages=True))
+    staged = derive(base, Variant("stages"))
     assert staged.card.blocks == (4, 6, base.card.dim)
     assert staged.card.dim == sum(staged.card.blocks)
     picture = picture_for(base)

@@ -46,6 +46,7 @@ OPTIONS: dict[str, tuple[Any, set[str]]] = {
     "split.test_fraction": (0.4, FROM_DATASET),
     "split.folds": (3, FROM_DATASET),
     "split.seed": (1, FROM_DATASET),
+    "train.preset": ("quick", TRAIN),
     "train.backbone": ("tiny-stages", TRAIN),
     "train.view": ("both", TRAIN),
     "train.head": ("prototype", TRAIN),

@@ -296,4 +296,4 @@ def _print_compared(rows: Sequence[Compared]) -> None:
             f"  {name:<{width}}  {row.mean:.3f} ± {row.error:.3f}  {row.megabytes:6.1f} MB  "
             f"{speed:>5}/s  cost {row.work:5.1f}{'   <- selected' if row.picked else ''}"
         )
-    print("  selected: the cheapest within one standard error of the best")
+    print("  selected: the best, where twice the cost has to gain half a point")

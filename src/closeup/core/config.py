@@ -43,6 +43,7 @@ OnMiss = Literal["photo", "drop"]
 ViewName = Literal["closeup", "photo", "both"]
 Pad = Annotated[float, Field(ge=0, le=4)]
 HeadKind = Literal["ridge", "logistic", "mlp", "prototype"]
+Preset = Literal["quick", "balanced", "best"]
 Engine = Literal["auto", "openvino", "onnxruntime"]
 Precision = Literal["auto", "fp32", "bf16"]
 
@@ -144,29 +145,36 @@ class SplitConfig(_Section):
 class TrainConfig(_Section):
     """Backbone, view and head; several of each are compared by cross-validation.
 
+    The `preset` chooses what is left open, see :mod:`closeup.pipeline.search`.
+
     The model keeps the padding of the crop section, whatever `pads` are compared. A `coverage` of
     1 withholds no answer. With an `accuracy`, `coverage` only decides which photos are too unlike
     the training photos.
     """
 
+    preset: Preset = _option(
+        "balanced",
+        "How much time to spend on a good model: quick (the backbone as it is), balanced (richer "
+        "features, close-up and whole photo) or best (also larger input and several backbones "
+        "joined). What --backbone, --view and --head name is left to you.",
+    )
     backbone: Annotated[tuple[str, ...], LIST] = _option(
         ("dinov2-s",),
         "Backbone that turns close-ups into embeddings (see `closeup models list`). Several, "
-        "separated by commas, are compared. NAME@stages-320-flip is a stronger variant (features "
-        "of all stages, input of 320 pixels, mirrored views).",
+        "separated by commas, are compared, and joined by --preset best. NAME@cov-320-flip is a "
+        "variant (covariances of all stages, input of 320 pixels, mirrored views), NAME+OTHER is "
+        "two joined; both are used as they are.",
         min_length=1,
     )
     view: Annotated[tuple[ViewName, ...], LIST] = _option(
-        ("closeup",),
+        (),
         "What the backbone sees: closeup, photo (the whole photo) or both. Several, separated by "
-        "commas, are compared.",
-        min_length=1,
+        "commas, are compared. By default the preset decides.",
     )
     head: Annotated[tuple[HeadKind, ...], LIST] = _option(
-        ("ridge",),
+        (),
         "Classifier to train on the embeddings: ridge, logistic, mlp or prototype. Several, "
-        "separated by commas, are compared.",
-        min_length=1,
+        "separated by commas, are compared. By default ridge.",
     )
     compare_photo: bool = _option(
         False, "Also train on whole photos, to measure how much cropping helps."
@@ -264,6 +272,7 @@ class Options(TypedDict, total=False):
     test_fraction: float
     folds: int
     seed: int
+    preset: Preset
     backbone: str | Sequence[str]
     view: str | Sequence[ViewName]
     head: str | Sequence[HeadKind]

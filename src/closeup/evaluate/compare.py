@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 
-from closeup.core.config import TrainConfig, ViewName
+from closeup.core.config import ViewName
 from closeup.evaluate.bootstrap import Interval
 from closeup.evaluate.predictions import Predictions
 from closeup.evaluate.scores import macro_f1_interval
 from closeup.learn.heads.head import LAYERS
 from closeup.learn.heads.problem import macro_f1
 from closeup.networks import Network
+
+WORTH = 0.005
+"""The macro-F1 that an answer of twice the cost has to gain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +59,6 @@ class Compared:
     picked: bool = False
 
 
-def candidates(config: TrainConfig) -> list[Candidate]:
-    """All combinations that the configuration names."""
-    return [Candidate(*three) for three in product(config.backbone, config.view, config.head)]
-
-
 def work_of(network: Network, view: ViewName) -> float:
     """Input pixels times bytes of the graph, for all views; a mirrored view counts twice."""
     card = network.card
@@ -84,13 +82,17 @@ def score_folds(
 
 
 def pick(rows: Sequence[Compared]) -> int:
-    """The index of the simplest candidate within one standard error of the best mean.
+    """The index of the best mean, where every doubling of the work has to gain at least `WORTH`.
 
-    The simplest has the least work, then the simplest head (Breiman et al. 1984 for the rule).
+    Of equals, the one with the least work, then the simplest head.
     """
-    best = max(rows, key=lambda row: row.mean)
-    enough = [i for i, row in enumerate(rows) if row.mean >= best.mean - best.error]
+    least = min(row.work for row in rows)
+
+    def value(row: Compared) -> float:
+        return round(row.mean - WORTH * math.log2(row.work / least), 12)
+
+    kinds = list(LAYERS)
     return min(
-        enough,
-        key=lambda i: (rows[i].work, list(LAYERS).index(rows[i].candidate.head), -rows[i].mean),
+        range(len(rows)),
+        key=lambda i: (-value(rows[i]), rows[i].work, kinds.index(rows[i].candidate.head)),
     )

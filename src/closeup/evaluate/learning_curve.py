@@ -24,7 +24,7 @@ from closeup.evaluate.bootstrap import PERCENTILES, Interval, members, resampled
 from closeup.evaluate.scores import tally
 from closeup.learn.heads.fitting import KINDS
 from closeup.learn.heads.head import Head, single_threaded
-from closeup.learn.heads.problem import Problem, mean_f1
+from closeup.learn.heads.problem import Problem, in_few_numbers, mean_f1
 
 SHARES = (0.15, 0.25, 0.4, 0.65, 1.0)
 REPEATS = 4
@@ -169,7 +169,8 @@ def _problem(task: LearningTask, gain: float, repeats: int, seed: int) -> Proble
         raise UsageError(f"gain is above 0 and repeats at least 2, got {gain} and {repeats}")
     classes = np.searchsorted(np.array(labels), np.array(task.labels)).astype(np.int64)
     folds = np.zeros(n, np.int64)
-    return Problem(task.embeddings, labels, classes, folds, tuple(task.blocks), seed)
+    problem = Problem(task.embeddings, labels, classes, folds, tuple(task.blocks), seed)
+    return in_few_numbers(problem)[0]
 
 
 def _answers(

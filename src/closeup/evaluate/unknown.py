@@ -23,7 +23,7 @@ from closeup.core.parallel import ordered_map
 from closeup.core.types import Floats
 from closeup.evaluate.predictions import Predictions, Probabilities
 from closeup.learn.heads.head import single_threaded
-from closeup.learn.heads.numerics import leading
+from closeup.learn.heads.numerics import in_few, leading
 
 SETTINGS = ("min_confidence", "max_distance", "coverage", "answered")
 ANSWERED = ""
@@ -63,7 +63,7 @@ class UnknownRule:
         Raises ModelError where the embeddings are not of the length that the rule was fitted on.
         """
         self._check(embeddings)
-        return _distances(self.basis, self.references.astype(np.float32), embeddings)
+        return _distances(_inside(self.basis, embeddings), self.references.astype(np.float32))
 
     def nearest(
         self, embedding: Floats, count: int
@@ -75,7 +75,7 @@ class UnknownRule:
         Raises ModelError as :meth:`distances`.
         """
         self._check(embedding[None])
-        cosines = _cosines(self.basis, self.references.astype(np.float32), embedding[None])[0]
+        cosines = (_inside(self.basis, embedding[None]) @ self.references.astype(np.float32).T)[0]
         rows = np.argsort(-cosines, kind="stable")[:count]
         return rows, cosines[rows]
 
@@ -177,15 +177,18 @@ def fit_unknown(
     if len(numbers) < 2:
         raise UsageError("out-of-fold distances need at least 2 folds; add photos")
     own = np.empty(n, np.float32)
+    rows, back = in_few(_normalised(embeddings))
 
     def one(number: int) -> None:
         held = folds == number
-        own[held] = _distances(*_reference(embeddings[~held]), embeddings[held])
+        basis, references = _reference(rows[~held])
+        own[held] = _distances(rows[held] @ basis.T, references)
 
     with single_threaded():
         for _ in ordered_map(one, numbers.tolist(), workers=min(8, len(numbers))):
             pass
-        basis, references = _reference(embeddings)
+        basis, references = _reference(rows)
+        basis = back(basis)
     farthest = float(np.quantile(own, (1 + coverage) / 2))
     near = own <= farthest
     least = min_confidence
@@ -197,9 +200,9 @@ def fit_unknown(
     return UnknownRule(least, farthest, coverage, answered, basis, references.astype(np.float16))
 
 
-def _reference(embeddings: Floats) -> tuple[Floats, Floats]:
+def _reference(rows: Floats) -> tuple[Floats, Floats]:
     """The principal directions ``(r, d)`` about the origin, and the rows in them ``(m, r)``."""
-    rows = _normalised(embeddings[reference_rows(len(embeddings))])
+    rows = rows[reference_rows(len(rows))]
     some = rows[reference_rows(len(rows), _BASIS_ROWS)]
     n, d = some.shape
     # The smaller of the two products of the rows with themselves: much quicker than an SVD.
@@ -230,15 +233,19 @@ def _normalised(embeddings: Floats) -> Floats:
     return unit_rows(np.sign(embeddings) * np.sqrt(np.abs(embeddings)))
 
 
-def _distances(basis: Floats, references: Floats, embeddings: Floats) -> Floats:
+def _inside(basis: Floats, embeddings: Floats) -> Floats:
+    """``(n, r)``: embeddings in the basis, over their whole length."""
+    return np.concatenate([
+        _normalised(embeddings[start : start + _STEP]) @ basis.T
+        for start in range(0, max(1, len(embeddings)), _STEP)
+    ])  # fmt: skip
+
+
+def _distances(inside: Floats, references: Floats) -> Floats:
     near = min(NEIGHBOURS, len(references))
-    result = np.empty(len(embeddings), np.float32)
-    for start in range(0, len(embeddings), _STEP):
+    result = np.empty(len(inside), np.float32)
+    for start in range(0, len(inside), _STEP):
         part = slice(start, start + _STEP)
-        cosines = _cosines(basis, references, embeddings[part])
+        cosines = inside[part] @ references.T
         result[part] = 1 - np.partition(cosines, -near, axis=1)[:, -near:].mean(axis=1)
     return result
-
-
-def _cosines(basis: Floats, references: Floats, embeddings: Floats) -> Floats:
-    return np.asarray((_normalised(embeddings) @ basis.T) @ references.T, np.float32)

@@ -6,6 +6,7 @@ from closeup.core.errors import NetworkMissing, UsageError
 from closeup.core.lock import sweep_dead, work_folder
 from closeup.core.progress import Progress, silent
 from closeup.networks.cache import BUILTIN, Network, load, networks_folder, save
+from closeup.networks.join import SIGN, join
 from closeup.networks.names import Kind, available, check_name, known, unknown
 from closeup.networks.variants import derive, split_name
 
@@ -15,8 +16,8 @@ def find(
 ) -> Network:
     """The network called `name`: from the cache, else the package, else converted now.
 
-    A backbone's name may end in a variant, which is made on the spot; see
-    :mod:`closeup.networks.variants`.
+    A backbone's name may end in a variant (:mod:`closeup.networks.variants`), and several can be
+    joined by ``+`` (:mod:`closeup.networks.join`); these are made on the spot.
 
     Parameters
     ----------
@@ -35,6 +36,9 @@ def find(
     NetworkError
         Where its folder is damaged (NetworkDamaged), or the conversion fails.
     """
+    if SIGN in name and kind == "backbone":
+        parts = dict.fromkeys(name.split(SIGN))
+        return join([find(part, kind, progress=progress, offline=offline) for part in parts])
     check_name(name)
     base, variant = split_name(name) if kind == "backbone" else (name, None)
     if variant is not None:

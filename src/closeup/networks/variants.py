@@ -1,23 +1,25 @@
-"""A stronger backbone made from another: more stages, larger pictures, mirrored views.
+"""A stronger backbone made from another: more stages, covariances, larger pictures, mirrored views.
 
 ``NAME@stages-320-flip`` is the backbone `NAME` with each feature map's average added to its
-embedding, on pictures of 320 x 320 pixels, averaged with its embedding of the mirrored picture. Any
-of the three may be omitted. Needs the ``onnx`` package, which the PyTorch extra brings.
+embedding, on pictures of 320 x 320 pixels, averaged with its embedding of the mirrored picture.
+``cov`` in place of ``stages`` adds second-order statistics too; see
+:mod:`closeup.networks.pooling`. Any of the three may be omitted.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from closeup.core.config import EngineConfig
-from closeup.core.errors import NetworkError, NetworkMissing, UsageError, how_to_install
+from closeup.core.errors import NetworkError, UsageError
 from closeup.core.lock import work_folder
 from closeup.networks.cache import Network, load, measured, networks_folder, save
 from closeup.networks.engine import open_graph
+from closeup.networks.pooling import Pooling, add_pooling, free_name
+from closeup.networks.preprocess import InputSpec
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -25,19 +27,22 @@ if TYPE_CHECKING:
     from closeup.networks.card import Card
 
 _SIZE = re.compile(r"[1-9][0-9]{1,3}")
-_LEAST_SIDE = 2  # a feature map of one cell is the embedding in the making
 
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """What a variant changes; `size` is the side of the input in pixels, 0 for the base's own."""
+    """What a variant changes.
 
-    stages: bool = False
+    `pooling` is ``""`` for the base's own embedding, ``"stages"`` or ``"cov"``; `size` is the side
+    of the input in pixels, 0 for the base's own.
+    """
+
+    pooling: Pooling = ""
     size: int = 0
     flip: bool = False
 
     def __str__(self) -> str:
-        parts = ("stages" * self.stages, str(self.size) * bool(self.size), "flip" * self.flip)
+        parts = (self.pooling, str(self.size) * bool(self.size), "flip" * self.flip)
         return "-".join(part for part in parts if part)
 
 
@@ -45,20 +50,22 @@ def split_name(name: str) -> tuple[str, Variant | None]:
     """The base name and the variant of ``BASE@VARIANT``, or None; UsageError if it is no variant.
 
     >>> split_name("mobilenetv2@stages-320")
-    ('mobilenetv2', Variant(stages=True, size=320, flip=False))
+    ('mobilenetv2', Variant(pooling='stages', size=320, flip=False))
     """
     base, found, text = name.partition("@")
     if not found:
         return name, None
     words = text.split("-")
     sizes = [int(word) for word in words if _SIZE.fullmatch(word)]
-    flags = [word for word in words if word in ("stages", "flip")]
-    if len(sizes) + len(flags) != len(words) or len(sizes) > 1 or len(flags) > len(set(flags)):
+    pooling = [word for word in words if word in ("stages", "cov")]
+    flips = words.count("flip")
+    if len(sizes) + len(pooling) + flips != len(words) or max(len(sizes), len(pooling), flips) > 1:
         raise UsageError(
-            f"{name}: expected NAME@ followed by `stages`, a size in pixels or `flip`, joined by "
-            "`-` (as in mobilenetv2@stages-320-flip)"
+            f"{name}: expected NAME@ followed by `stages` or `cov`, a size in pixels, `flip`, or "
+            "several of these, joined by `-` (as in mobilenetv2@stages-320-flip)"
         )
-    return base, Variant("stages" in flags, sizes[0] if sizes else 0, "flip" in flags)
+    chosen: Pooling = "cov" if "cov" in pooling else "stages" if pooling else ""
+    return base, Variant(chosen, sizes[0] if sizes else 0, bool(flips))
 
 
 def derive(base: Network, variant: Variant) -> Network:
@@ -68,8 +75,6 @@ def derive(base: Network, variant: Variant) -> Network:
     ------
     UsageError
         Where `base` is not a backbone, has no feature maps, or does not take the size.
-    NetworkMissing
-        Where the ``onnx`` package is absent.
     """
     name = f"{base.card.name}@{variant}"
     folder = networks_folder() / name
@@ -100,30 +105,26 @@ def mirror(card: Card, file: Path) -> Card:
 
 def _rewrite(card: Card, source: Path, file: Path, variant: Variant) -> Card:
     """Write the variant of the graph `source` to `file`, and return the card that fits it."""
-    try:
-        import onnx
-    except ImportError as err:
-        raise NetworkMissing(
-            f"making {card.name} needs the onnx package: {how_to_install('torch')}"
-        ) from err
+    import onnx
+
     model, spec = onnx.load(source), card.input
     if variant.size:
         _resize(model, variant.size)
         spec = spec.model_copy(update={"width": variant.size, "height": variant.size})
     blocks: tuple[int, ...] = (card.dim,)
     output = model.graph.output[0].name
-    if variant.stages:
-        output, blocks = _add_stages(model, output, card)
+    if variant.pooling:
+        output, blocks = add_pooling(model, output, card, variant.pooling)
     if variant.flip:
         output = _add_flip(model, output)
-    _finish(model, output, sum(blocks))
+    finish(model, output, sum(blocks))
     file.write_bytes(model.SerializeToString())
-    _try(card.name, file, spec.width, spec.height, sum(blocks))
+    check_runs(card.name, file, spec, sum(blocks))
     changes = {"graph": file.name, "input": spec, "dim": sum(blocks), "blocks": blocks}
     return card.model_copy(update={**changes, **measured(file)})
 
 
-def _finish(model: ModelProto, output: str, dim: int) -> None:
+def finish(model: ModelProto, output: str, dim: int) -> None:
     """Make the tensor `output` the graph's one output, called ``embedding``."""
     import onnx
 
@@ -142,49 +143,6 @@ def _resize(model: ModelProto, size: int) -> None:
     del model.graph.value_info[:]
 
 
-def _add_stages(model: ModelProto, output: str, card: Card) -> tuple[str, tuple[int, ...]]:
-    """Prepend the mean of each resolution's last feature map, but for the smallest, to `output`."""
-    import onnx
-    from onnx import helper
-
-    maps = _feature_maps(onnx.shape_inference.infer_shapes(model))
-    if len(maps) < 2:
-        base = card.name.partition("@")[0]
-        raise UsageError(f"{base} has no feature maps of several sizes; omit `stages`")
-    pooled = []
-    for place, tensor in enumerate(list(maps)[:-1]):
-        means = _free(model, f"closeup_stage{place}_map")
-        flat = _free(model, f"closeup_stage{place}")
-        model.graph.node.append(helper.make_node("GlobalAveragePool", [tensor], [means]))
-        model.graph.node.append(helper.make_node("Flatten", [means], [flat], axis=1))
-        pooled.append(flat)
-    joined = _free(model, "closeup_stages")
-    model.graph.node.append(helper.make_node("Concat", [*pooled, output], [joined], axis=1))
-    return joined, (*list(maps.values())[:-1], card.dim)
-
-
-def _feature_maps(model: ModelProto) -> dict[str, int]:
-    """The last feature map of each resolution, in the graph's order, with its channels."""
-    shapes: dict[str, list[int]] = {
-        value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim]
-        for value in model.graph.value_info
-    }
-    computed = {tensor.name for tensor in model.graph.initializer}
-    found: dict[tuple[int, int], tuple[str, int]] = {}
-    for node in model.graph.node:
-        from_pixels = any(name and name not in computed for name in node.input)
-        for name in node.output:
-            if not from_pixels:  # a weight on its way to another type
-                computed.add(name)
-                continue
-            shape = shapes.get(name, [])
-            if len(shape) == 4 and min(shape[1:]) >= _LEAST_SIDE and shape[0] == 0:
-                side = (shape[2], shape[3])
-                found.pop(side, None)
-                found[side] = (name, shape[1])
-    return dict(found.values())
-
-
 def _add_flip(model: ModelProto, output: str) -> str:
     """Run the mirrored picture along with the picture, and give the mean of both."""
     import numpy as np
@@ -192,7 +150,8 @@ def _add_flip(model: ModelProto, output: str) -> str:
 
     image = model.graph.input[0].name
     inner, mirrored, plain, flipped, mean = (
-        _free(model, f"closeup_{word}") for word in ("both", "mirrored", "plain", "flipped", "mean")
+        free_name(model, f"closeup_{word}")
+        for word in ("both", "mirrored", "plain", "flipped", "mean")
     )
     for node in model.graph.node:
         for place, name in enumerate(node.input):
@@ -200,7 +159,7 @@ def _add_flip(model: ModelProto, output: str) -> str:
                 node.input[place] = inner
     constants: list[str] = []
     for key, value in {"starts": -1, "ends": -(2**31), "axes": 3, "steps": -1}.items():
-        constants.append(_free(model, f"closeup_{key}"))
+        constants.append(free_name(model, f"closeup_{key}"))
         number = numpy_helper.from_array(np.array([value], np.int64), constants[-1])
         model.graph.initializer.append(number)
     first = [
@@ -223,25 +182,18 @@ def _rename(model: ModelProto, old: str, new: str) -> None:
     """Rename the tensor `old` to `new`; a tensor that has this name already gets another."""
     if old == new:
         return
-    names = {new: _free(model, new), old: new}
+    names = {new: free_name(model, new), old: new}
     for node in model.graph.node:
         for field in (node.input, node.output):
             for place, name in enumerate(field):
                 field[place] = names.get(name, name)
 
 
-def _free(model: ModelProto, name: str) -> str:
-    """`name`, with a number appended where a tensor of the graph already has it."""
-    taken = {one for node in model.graph.node for one in (*node.input, *node.output)}
-    taken |= {tensor.name for tensor in model.graph.initializer}
-    others = (f"{name}_{number}" for number in count(1))
-    return next(one for one in chain([name], others) if one not in taken)
-
-
-def _try(name: str, file: Path, width: int, height: int, dim: int) -> None:
+def check_runs(name: str, file: Path, spec: InputSpec, dim: int) -> None:
+    """Raise UsageError where a graph does not give a ``(1, dim)`` embedding."""
     import numpy as np
 
-    picture: Any = np.zeros((1, 3, height, width), np.float32)
+    picture: Any = np.zeros((1, 3, spec.height, spec.width), np.float32)
     try:
         graph = open_graph(file, EngineConfig(engine="onnxruntime"))
         (answer,) = graph.run({next(iter(graph.inputs)): picture}).values()

@@ -10,15 +10,12 @@ from dataclasses import replace
 import numpy as np
 
 from closeup._version import __version__
-from closeup.core.config import ViewName
-from closeup.core.errors import DatasetError
 from closeup.core.project import Table, key_of
 from closeup.core.serialization import to_json
 from closeup.core.types import Crop, Example, Photo, Result
 from closeup.crops.cut import padded
 from closeup.crops.view import View
-from closeup.dataset.split import folds
-from closeup.evaluate.compare import Compared, candidates, pick
+from closeup.evaluate.compare import Compared
 from closeup.evaluate.findings import Evaluation, Findings, Padding
 from closeup.evaluate.label_issues import LabelIssues, find_label_issues
 from closeup.evaluate.learning_curve import LearningCurve, LearningTask, learning_curve
@@ -32,11 +29,12 @@ from closeup.model.card import ModelCard, read_card
 from closeup.model.history import MODEL, Outcome, Training
 from closeup.model.model import Parts
 from closeup.networks import Network, find
-from closeup.pipeline.features import Features, Part, TrainingSet, features_stage
+from closeup.pipeline.features import Part, TrainingSet, features_stage
 from closeup.pipeline.fit import Fit, fit_candidate
 from closeup.pipeline.history import answers_of, finish, keep
 from closeup.pipeline.measure import alike, measure
 from closeup.pipeline.past import as_it_was, read_back
+from closeup.pipeline.search import search
 from closeup.pipeline.stages import Job
 from closeup.report.result import Trained
 
@@ -55,8 +53,8 @@ def train_stage(
     A training that was `restored` is read back even where the photos have changed since.
     """
     config, examples = job.config.train, tables[2]
-    backbones = {name: find(name, "backbone", progress=job.progress) for name in config.backbone}
-    hashes = [(n.card.sha256, n.card.input.model_dump()) for n in backbones.values()]
+    named = [find(name, "backbone", progress=job.progress) for name in config.backbone]
+    hashes = [(n.card.sha256, n.card.input.model_dump()) for n in named]
     key = key_of("train", VERSION, examples.key, hashes, config.model_dump(),
                  job.config.engine.precision, detector.card.sha256 if detector else "",
                  __version__)  # fmt: skip
@@ -64,7 +62,7 @@ def train_stage(
     if trained is None and restored is not None:
         trained = as_it_was(job, restored, examples.rows)
     if trained is None:
-        fit, compared = _fit(job, TrainingSet.of(*tables), backbones)
+        fit, compared = _fit(job, TrainingSet.of(*tables), named)
         trained = _measured(job, key, fit, compared, detector)
     finish(job)
     if config.pads and read_card(trained.model).view == "photo":
@@ -73,71 +71,13 @@ def train_stage(
     return trained
 
 
-def _fit(
-    job: Job, data: TrainingSet, backbones: Mapping[str, Network]
-) -> tuple[Fit, list[Compared]]:
+def _fit(job: Job, data: TrainingSet, named: Sequence[Network]) -> tuple[Fit, list[Compared]]:
     """The head of the chosen candidate, and what it was chosen from."""
     if job.config.train.finetune:
         from closeup.pipeline.tune import tune
 
-        return tune(job, data, next(iter(backbones.values()))), []
-    features = _features(job, data, backbones)
-    with job.timed("train"):
-        return _choose(job, data, backbones, features)
-
-
-def _features(
-    job: Job, data: TrainingSet, backbones: Mapping[str, Network]
-) -> dict[tuple[str, ViewName], Features]:
-    """The features by backbone and view; of training close-ups the augmented ones too."""
-    config, train = job.config.train, data.side("train")
-    return {
-        (name, view): replace(
-            features_stage(job, data, network, view),
-            augmented=tuple(
-                features_stage(job, train, network, view, View(number=number)).of
-                for number in range(1, config.augment + 1)
-            ),
-        )
-        for name, network in backbones.items()
-        for view in config.view
-    }
-
-
-def _choose(
-    job: Job,
-    data: TrainingSet,
-    backbones: Mapping[str, Network],
-    features: Mapping[tuple[str, ViewName], Features],
-) -> tuple[Fit, list[Compared]]:
-    """Fit every candidate on the training part, and pick one by out-of-fold predictions alone."""
-    seed = job.config.split.seed
-    fits, rows = list[Fit](), list[Compared]()
-    wanted = candidates(job.config.train)
-    numbers = folds(data.examples)
-    if not len(numbers):
-        raise DatasetError(
-            "the training part holds no photo with a close-up; check the photos with "
-            "`closeup scout`, or keep misses with `--on-miss photo`"
-        )
-    for place, candidate in enumerate(wanted):
-        mine, network = features[candidate.backbone, candidate.view], backbones[candidate.backbone]
-        fit, row = fit_candidate(data, candidate, network, mine, numbers, seed)
-        fits.append(fit)
-        rows += [row] if row else []
-        if len(wanted) > 1:
-            job.progress("compare", place + 1, len(wanted))
-    if not rows:
-        if len(wanted) > 1:
-            job.notes.append(
-                "too few photos to compare backbones, views or heads: the first of each was chosen"
-            )
-        return fits[0], []
-    best, least = pick(rows), min(row.work for row in rows)
-    return fits[best], [
-        replace(row, work=round(row.work / least, 2), picked=place == best)
-        for place, row in enumerate(rows)
-    ]
+        return tune(job, data, named[0]), []
+    return search(job, data)
 
 
 def _measured(
@@ -260,7 +200,7 @@ def _pads(job: Job, fit: Fit) -> tuple[Padding, ...]:
 def _crop_gain(job: Job, fit: Fit, results: Sequence[Result]) -> Difference | None:
     """By how much close-ups beat whole photos; None where that is not asked for, or no question."""
     wanted = job.config.train.compare_photo and fit.refits
-    if not wanted or fit.candidate.view != "closeup" or not results:
+    if not wanted or fit.candidate.view == "photo" or not results:
         return None
     features, split = features_stage(job, fit.data, fit.backbone, "photo"), job.config.split
     with job.timed("train"):

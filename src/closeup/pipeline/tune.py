@@ -40,7 +40,7 @@ def check_tuning(config: TrainConfig) -> None:
         raise UsageError(
             f"--finetune trains one plain backbone, got {','.join(config.backbone)}; name one"
         )
-    if config.view != ("closeup",):
+    if config.view not in ((), ("closeup",)):
         raise UsageError("--finetune trains on close-ups alone; leave --view out")
 
 

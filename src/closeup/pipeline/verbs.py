@@ -13,7 +13,6 @@ from closeup.core.progress import Progress, silent, track
 from closeup.core.project import Project, Table
 from closeup.core.types import Crop, Photo, PhotoState
 from closeup.crops.cut import ANY
-from closeup.crops.view import views_of
 from closeup.dataset.kept import take_over
 from closeup.decisions.apply import decided_pairs
 from closeup.decisions.log import read_decisions
@@ -30,6 +29,7 @@ from closeup.pipeline.past import restore as put_back
 from closeup.pipeline.report_page import REPORT_FILE, write_report
 from closeup.pipeline.resume import FOLDER
 from closeup.pipeline.reviewed import remember_before, reviewed
+from closeup.pipeline.search import first_backbones, views_to_embed
 from closeup.pipeline.stages import (
     Job,
     Wanted,
@@ -160,12 +160,12 @@ def _frozen(job: Job) -> Wanted:
     """What a run needs of each photo beside its close-up."""
     train = job.config.train
     signatures = job.config.split.near_duplicates
-    backbone, *others = [find(name, "backbone", progress=job.progress) for name in train.backbone]
+    backbone, *others = first_backbones(train, job.progress)
     if train.finetune:
         check_tuning(train)
-    if train.finetune or others or len(train.view) > 1:
+    if train.finetune or others:
         return Wanted(signatures=signatures)
-    return Wanted(backbone=backbone, views=views_of(train.view[0]), signatures=signatures)
+    return Wanted(backbone=backbone, views=views_to_embed(train), signatures=signatures)
 
 
 def run(

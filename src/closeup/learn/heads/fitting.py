@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from closeup.core.types import Floats
 from closeup.learn.heads.head import Fitted, Head, single_threaded
 from closeup.learn.heads.logistic import fit_logistic, refit_logistic
 from closeup.learn.heads.mlp import fit_mlp, refit_mlp
-from closeup.learn.heads.problem import Problem
+from closeup.learn.heads.problem import Problem, in_few_numbers
 from closeup.learn.heads.prototype import fit_prototype, refit_prototype
 from closeup.learn.heads.ridge import fit_ridge, refit_ridge
 
@@ -60,8 +60,10 @@ def fit(
     dimension; DatasetError where there are fewer than two labels, or an embedding is not finite.
     """
     problem = _problem(embeddings, labels, folds, seed, blocks)
+    small, expand = in_few_numbers(problem)
     with single_threaded():
-        return _kind(kind).fit(problem)
+        fitted = _kind(kind).fit(small)
+    return replace(fitted, head=expand(fitted.head))
 
 
 def cross_probabilities(
@@ -82,7 +84,7 @@ def cross_probabilities(
     Raises UsageError as :func:`fit`; also where there is but one fold, or the labels are not the
     head's.
     """
-    problem = _problem(embeddings, labels, folds, seed, blocks)
+    problem, _ = in_few_numbers(_problem(embeddings, labels, folds, seed, blocks))
     if not problem.can_hold_out or problem.labels != head.labels:
         raise UsageError("out-of-fold predictions need the head's own labels and at least 2 folds")
     probabilities = np.zeros((len(labels), len(head.labels)))

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from closeup.core.parallel import ordered_map
 from closeup.core.types import Floats
-from closeup.learn.heads.head import Standardiser
+from closeup.learn.heads.head import Head, Standardiser
+from closeup.learn.heads.numerics import MOST, in_few
 
 IMBALANCED = 1.5
 """From this ratio of the largest to the smallest class on, weighting the classes is tried."""
@@ -123,6 +124,26 @@ def choose(
             best = means[place], Choice(values[place], balanced, place, table)
     assert best is not None
     return best[1]
+
+
+def in_few_numbers(problem: Problem) -> tuple[Problem, Callable[[Head], Head]]:
+    """The problem with short embeddings, and what turns a head for them into one for the long ones.
+
+    Embeddings are centred and scaled block by block first, by all rows: no label takes part. See
+    :func:`closeup.learn.heads.numerics.in_few`; a problem that is not wide stays as it is.
+    """
+    n, d = problem.embeddings.shape
+    if d <= min(n, MOST):
+        return problem, lambda head: head
+    standardise = problem.standardiser()
+    coordinates, back = in_few(standardise(problem.embeddings))
+
+    def expand(head: Head) -> Head:
+        first, *others = head.layers
+        layer = standardise.fold_into(back(first.weights), first.bias)
+        return replace(head, layers=(layer, *others))
+
+    return replace(problem, embeddings=coordinates, blocks=()), expand
 
 
 def class_f1(tallies: Values) -> Values:

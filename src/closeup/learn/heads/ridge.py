@@ -31,14 +31,9 @@ def fit_ridge(problem: Problem) -> Fitted:
     table: list[dict[str, float]] = []
     scale, out_of_fold = DEFAULT_SCALE, None
     if problem.can_hold_out:
-        shape = len(GRID), len(problem.classes), len(problem.labels)
-        scores = {balanced: np.zeros(shape) for balanced in problem.weightings}
+        scores = {balanced: _held_out_scores(problem, balanced) for balanced in problem.weightings}
 
         def along_grid(held: NDArray[np.bool_], balanced: bool) -> list[float]:
-            rest = problem.only(~held)
-            standardise = rest.standardiser()
-            path = _Path.of(_Rows.of(rest, standardise(rest.embeddings), balanced))
-            scores[balanced][:, held] = path.scores(standardise(problem.embeddings[held]))
             truth = problem.classes[held]
             return [macro_f1(truth, one.argmax(axis=1)) for one in scores[balanced][:, held]]
 
@@ -111,29 +106,24 @@ class _Rows:
         return weights.T, self.base - weights.T @ self.centre
 
 
-@dataclass(frozen=True, slots=True)
-class _Path:
-    """Ridge regression for every penalty, from one eigendecomposition."""
+def _held_out_scores(problem: Problem, balanced: bool) -> NDArray[np.float64]:
+    """``(penalties, n, k)`` scores of each row by a solution without its fold, for the whole grid.
 
-    basis: Matrix
-    """Orthonormal directions in the space of embeddings, ``(d, r)``."""
-    spectrum: Matrix
-    """``(r,)`` their sums of squares."""
-    moments: Matrix
-    """``(r, k)`` products of the directions with the targets."""
-    rows: _Rows
-
-    @classmethod
-    def of(cls, rows: _Rows) -> _Path:
-        spectrum, vectors = leading(rows.small, 1e-7)
-        basis = rows.values.T @ vectors / np.sqrt(spectrum) if rows.wide else vectors
-        return cls(basis, spectrum, basis.T @ (rows.values.T @ rows.targets), rows)
-
-    def scores(self, values: NDArray[np.float32]) -> Matrix:
-        """``(penalties, n, k)`` scores of standardised embeddings, for the whole grid."""
-        inside = (values - self.rows.centre) @ self.basis
-        spread, unit = self.spectrum, self.rows.unit
-        return np.stack([
-            inside @ (self.moments / (spread + penalty * unit)[:, None]) + self.rows.base
-            for penalty in GRID
-        ])  # fmt: skip
+    One eigendecomposition gives them all: leaving a fold out changes the solution in closed form,
+    by the part of the smoother matrix that belongs to the fold (An et al. 2007).
+    """
+    standardise = problem.standardiser()
+    rows = _Rows.of(problem, standardise(problem.embeddings), balanced)
+    spectrum, vectors = leading(rows.small, 1e-7)
+    basis = vectors if rows.wide else rows.values @ vectors / np.sqrt(spectrum)
+    root = np.sqrt(problem.row_weights(balanced))[:, None]
+    targets = rows.targets + root * rows.base
+    found = np.empty((len(GRID), *targets.shape))
+    for place, penalty in enumerate(GRID):
+        shrunk = basis * (spectrum / (spectrum + penalty * rows.unit))
+        rest = rows.targets - shrunk @ (basis.T @ rows.targets)
+        for held in problem.held_out():
+            mine = root[held] @ root[held].T / (root**2).sum() + shrunk[held] @ basis[held].T
+            error = np.linalg.solve(np.eye(len(mine)) - mine, rest[held])
+            found[place, held] = (targets[held] - error) / root[held]
+    return found
