@@ -121,3 +121,52 @@ def test_a_larger_input(cache: Path) -> None:
 def test_a_size_that_does_not_fit_is_refused(cache: Path) -> None:
     with pytest.raises(UsageError, match="another size"):
         find("tiny-pool@10", "backbone")
+
+
+def maps_of(picture: np.ndarray) -> list[np.ndarray]:
+    """The feature maps of ``tiny-stages``, computed by hand: ``(channels, cells)`` each."""
+    maps, values = [], picture
+    for weights in tiny.staged_weights():
+        values = np.maximum(np.einsum("oc,chw->ohw", weights[:, :, 0, 0], values[:, ::2, ::2]), 0)
+        maps.append(values.reshape(len(values), -1))
+    return maps
+
+
+def pooled(cache: Path) -> tuple[Network, np.ndarray]:
+    """``tiny-stages@cov`` and a picture for it."""
+    network = derive(load(tiny.make_staged_backbone(cache)), Variant("cov"))
+    assert network.card.blocks == (4, 6, 5, 4, 6, 5, 10, 21, 15)
+    return network, picture_for(network)
+
+
+@pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
+def test_covariances_are_square_roots_of_those_computed_by_hand(cache: Path, engine: str) -> None:
+    network, picture = pooled(cache)
+    parts = np.split(run(network, picture, engine), np.cumsum(network.card.blocks)[:-1])
+    for values, part in zip(maps_of(picture), parts[6:], strict=True):
+        channels = len(values)
+        root = np.zeros((channels, channels))
+        root[np.triu_indices(channels)] = part
+        root = root + np.triu(root, 1).T
+        expected = np.cov(values, bias=True)
+        # A few steps do not converge in directions that hardly vary.
+        assert np.allclose(root @ root, expected, atol=0.1 * np.trace(expected))
+        assert np.corrcoef((root @ root).ravel(), expected.ravel())[0, 1] > 0.98
+
+
+def test_deviations_are_those_of_the_maps(cache: Path) -> None:
+    network, picture = pooled(cache)
+    parts = np.split(run(network, picture), np.cumsum(network.card.blocks)[:-1])
+    for values, part in zip(maps_of(picture), parts[3:6], strict=True):
+        assert np.allclose(part, values.std(axis=1), atol=1e-4)
+
+
+def test_a_picture_of_one_colour_has_finite_covariances(cache: Path) -> None:
+    tiny.make_staged_backbone(cache)
+    network = find("tiny-stages@cov", "backbone")
+    assert np.isfinite(run(network, np.zeros_like(picture_for(network)))).all()
+
+
+def test_a_network_that_mirrors_its_picture_itself_is_not_pooled(cache: Path) -> None:
+    with pytest.raises(UsageError, match="nano-embed has no feature maps of several sizes"):
+        find("nano-embed@cov", "backbone")

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import shlex
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -27,6 +26,8 @@ if TYPE_CHECKING:
     from closeup.report.result import Counts, Reviewed, RunResult
 
 R = TypeVar("R", "RunResult", "CropResult")
+LONG = 500
+"""From so many photos on, the time of a first run is told beforehand."""
 PHOTOS_HELP = PhotosConfig.model_fields["source"].description
 
 Photos = Annotated[str, typer.Argument(metavar="PHOTOS", help=PHOTOS_HELP, show_default=False)]
@@ -203,7 +204,10 @@ def _run(
 ) -> None:
     from closeup import pipeline
 
-    verb = partial(pipeline.run, new_split=new_split)
+    def verb(config: RunConfig, out: Path, **more: Any) -> RunResult:
+        _say_how_long(config, out)
+        return pipeline.run(config, out, new_split=new_split, **more)
+
     result = _do(verb, out, options, photos, restore)
     if json:
         print_json(result.to_json())
@@ -215,6 +219,26 @@ def _run(
         f"      closeup review {shlex.quote(str(result.report.parent))}"
         "    # look through the close-ups and fix what is wrong",
     )
+
+
+def _say_how_long(config: RunConfig, out: Path) -> None:
+    """Tell before a long first run what each preset takes."""
+    from closeup.core.project import Project
+    from closeup.photos.listing import list_entries
+    from closeup.pipeline.forecast import forecast
+
+    if (Project(out).folder / "crops.parquet").exists():
+        return
+    if len(list_entries(config.photos)) < LONG:
+        return
+    count, seconds = forecast(config)
+    times = [f"{preset} about {_time(s)}" for preset, s in seconds.items()]
+    say(f"{count} photos; measured on this machine, --preset {', '.join(times)}; this run: "
+        f"{config.train.preset}{' and fine-tuning' if config.train.finetune else ''}")  # fmt: skip
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
 
 
 def _counts_line(counts: Counts) -> str:

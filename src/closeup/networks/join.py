@@ -30,29 +30,26 @@ def join(networks: Sequence[Network]) -> Network:
     """One network of two or more, from the cache where it was made of these very ones before.
 
     Pictures are prepared for the one with the largest input, the first of equals; where the others
-    want another size, other means or another order of channels, the graph converts them.
+    want another size, other means or another order of channels, the graph converts them. Whether a
+    picture keeps its shape is decided by that one, too.
 
     Raises
     ------
     UsageError
-        Where one is not a backbone, or one letterboxes a picture and another stretches it.
+        Where one is not a backbone.
     """
     name = SIGN.join(network.card.name for network in networks)
-    bases = hashlib.sha256(" ".join(n.card.sha256 for n in networks).encode()).hexdigest()
+    facts = [n.card.sha256 + n.card.input.model_dump_json() for n in networks]
+    bases = hashlib.sha256(" ".join(facts).encode()).hexdigest()
     folder = networks_folder() / name
     if folder.is_dir():
         network = load(folder)
         if network.card.made_with.get("base") == bases:
             return network
-    first, *others = (network.card for network in networks)
-    for card in (first, *others):
+    first = networks[0].card
+    for card in (network.card for network in networks):
         if card.kind != "backbone":
             raise UsageError(f"{card.name} is a {card.kind}; only backbones can be joined")
-        if card.input.resize != first.input.resize:
-            raise UsageError(
-                f"{first.name} and {card.name} cannot be joined: one takes pictures "
-                "letterboxed, the other stretched"
-            )
     largest = max((n.card.input for n in networks), key=lambda spec: spec.width * spec.height)
     dim = sum(network.card.dim for network in networks)
     with work_folder(networks_folder(), ".making-") as work:

@@ -87,7 +87,7 @@ def search(job: Job, data: TrainingSet) -> tuple[Fit, list[Compared]]:
     trial.run([Candidate(*three) for three in rung])
     if config.preset == "best" and trial.rows:
         for candidates in _rungs(config, trial, networks):
-            trial.run(candidates)
+            trial.run([one for one in candidates if _can_be_had(job, one.backbone)])
     if not trial.rows:
         if len(rung) > 1:
             job.notes.append(
@@ -115,6 +115,16 @@ def _rungs(
         yield [replace(trial.winner, backbone=joined)]
     if not config.head:
         yield [replace(trial.winner, head="logistic")]
+
+
+def _can_be_had(job: Job, name: str) -> bool:
+    """Whether this variant can be made; if not, the reason is noted."""
+    try:
+        find(name, "backbone")
+    except UsageError as err:
+        job.notes.append(f"not tried: {err}")
+        return False
+    return True
 
 
 def _larger(name: str) -> str:
