@@ -174,6 +174,6 @@ def make_project(base: Path) -> Path:
         make_backbone(base / "cache")
         photos = make_photos(base / "photos", dark=2)
         closeup.run(photos, out=base / "out", detector="tiny-box", backbone="tiny-pool",
-                    parent="thing")  # fmt: skip
+                    parent="thing", preset="quick")  # fmt: skip
     shutil.rmtree(base / "cache")
     return base / "out" / "model"
