@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,12 +27,17 @@ if TYPE_CHECKING:
 SIGN = "+"
 
 
-def join(networks: Sequence[Network]) -> Network:
+def join(networks: Sequence[Network], place: Path | None = None) -> Network:
     """One network of two or more, from the cache where it was made of these very ones before.
 
     Pictures are prepared for the one with the largest input, the first of equals; where the others
     want another size, other means or another order of channels, the graph converts them. Whether a
     picture keeps its shape is decided by that one, too.
+
+    Parameters
+    ----------
+    place
+        The folder to keep it in; None for the cache.
 
     Raises
     ------
@@ -41,7 +47,8 @@ def join(networks: Sequence[Network]) -> Network:
     name = SIGN.join(network.card.name for network in networks)
     facts = [n.card.sha256 + n.card.input.model_dump_json() for n in networks]
     bases = hashlib.sha256(" ".join(facts).encode()).hexdigest()
-    folder = networks_folder() / name
+    place = place or networks_folder()
+    folder = place / name
     if folder.is_dir():
         network = load(folder)
         if network.card.made_with.get("base") == bases:
@@ -52,7 +59,7 @@ def join(networks: Sequence[Network]) -> Network:
             raise UsageError(f"{card.name} is a {card.kind}; only backbones can be joined")
     largest = max((n.card.input for n in networks), key=lambda spec: spec.width * spec.height)
     dim = sum(network.card.dim for network in networks)
-    with work_folder(networks_folder(), ".making-") as work:
+    with work_folder(place, ".making-") as work:
         file = work / "graph.onnx"
         file.write_bytes(_merged(networks, largest, dim).SerializeToString())
         check_runs(name, file, largest, dim)
