@@ -5,8 +5,8 @@
 
 For each seed of the split: the plain way (``--preset quick``: `--backbone` as it is, the close-up,
 a ridge head) and the other presets, all on the same test part; the gain is paired. ``best`` may use
-all backbones of `--best`. Each preset has a project of its own, so the seconds of the first seed are
-those of a run from nothing; the others find photos, close-ups and embeddings done.
+all backbones of `--best`. Each preset has a project of its own, so the seconds of the first seed
+are those of a run from nothing; the others find photos, close-ups and embeddings done.
 """
 
 from __future__ import annotations
