@@ -73,11 +73,14 @@ def train_stage(
 
 def _fit(job: Job, data: TrainingSet, named: Sequence[Network]) -> tuple[Fit, list[Compared]]:
     """The head of the chosen candidate, and what it was chosen from."""
+    fit, compared = search(job, data)
     if job.config.train.finetune:
         from closeup.pipeline.tune import tune
 
-        return tune(job, data, named[0]), []
-    return search(job, data)
+        frozen, fit = fit, tune(job, data, named[0], fit)
+        if fit is not frozen:
+            compared = [replace(row, picked=False) for row in compared]
+    return fit, compared
 
 
 def _measured(

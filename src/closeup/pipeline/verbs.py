@@ -163,7 +163,7 @@ def _frozen(job: Job) -> Wanted:
     backbone, *others = first_backbones(train, job.progress)
     if train.finetune:
         check_tuning(train)
-    if train.finetune or others:
+    if others:
         return Wanted(signatures=signatures)
     return Wanted(backbone=backbone, views=views_to_embed(train), signatures=signatures)
 

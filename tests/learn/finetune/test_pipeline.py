@@ -17,7 +17,7 @@ from closeup.core.project import Project
 from closeup.core.types import Photo, Result
 from closeup.learn.finetune import Diverged, Finetuned, finetune
 from closeup.networks import Network
-from closeup.pipeline import tune
+from closeup.pipeline import search, tune
 from tests import tiny
 
 pytest.importorskip("torch", reason="fine-tuning needs the torch extra")
@@ -33,7 +33,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, network: Network) -> 
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"backbone": "tiny,nano-embed"}, {"backbone": "tiny@flip"}, {"view": "both"}]
+    "wrong", [{"backbone": "tiny+nano-embed"}, {"backbone": "tiny@flip"}, {"view": "photo"}]
 )
 def test_what_cannot_be_finetuned_is_refused(
     tmp_path: Path, cache: Path, wrong: dict[str, str]
@@ -46,11 +46,13 @@ def test_what_cannot_be_finetuned_is_refused(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("kept", ["fine-tuned", "together"])
 def test_a_finetuned_model_answers_as_it_was_measured(
-    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, kept: str
 ) -> None:
     # On photos this plain the frozen backbone makes no mistakes either.
-    monkeypatch.setattr(tune, "_is_better", lambda *_: True)
+    best = tune._together if kept == "together" else lambda _, frozen, tuned, members: tuned
+    monkeypatch.setattr(tune, "_best", best)
     photos = tiny.make_photos(tmp_path / "photos", per_label=16)
     result = closeup.run(photos, out=tmp_path / "out", detector="tiny-box", parent="thing",
                          backbone="tiny", finetune=True, epochs=2, threads=1)  # fmt: skip
@@ -97,7 +99,7 @@ def test_a_useless_one_leaves_the_backbone_frozen(
     page = result.report.read_text()
     assert "fine-tuning did not help" in page
     assert "the frozen backbone was kept" in page
-    assert closeup.load(result.model).card.backbone == "tiny"
+    assert closeup.load(result.model).card.backbone == "tiny@cov"
 
 
 def test_one_that_diverges_leaves_the_backbone_frozen(
@@ -121,14 +123,14 @@ def test_with_nothing_to_hold_out_nothing_is_trained(tmp_path: Path, cache: Path
 
 def test_a_better_one_is_kept(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Than a frozen head that is undecided."""
-    fit = tune.fit_candidate
+    fit = search.fit_candidate
 
     def undecided(*args: Any) -> Any:
         made, row = fit(*args)
         even = np.full_like(made.predictions.probabilities, 0.5)
         return replace(made, predictions=replace(made.predictions, probabilities=even)), row
 
-    monkeypatch.setattr(tune, "fit_candidate", undecided)
+    monkeypatch.setattr(search, "fit_candidate", undecided)
     result = run(tmp_path)
     assert result.log["kind"] == "finetune"
     assert "fine-tuning helped" in result.report.read_text()
