@@ -163,7 +163,7 @@ def write(network: NanoEmbed, folder: Path, made_with: dict[str, str]) -> Card:
         ),
         made_with=made_with,
     )  # fmt: skip
-    card = mirror(card, file).model_copy(update={"made_with": made_with})
+    card = mirror(card, file)
     (folder / "card.json").write_text(card.model_dump_json(indent=1) + "\n", encoding="utf8")
     return card
 

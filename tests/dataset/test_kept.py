@@ -147,12 +147,14 @@ def test_after_any_changes_photos_stay_where_they_are(
     collection = Collection(some(per_label, "ab"), config, miss)
     collection.update()
     gone: dict[str, Item] = {}
+    pending = False  # whether changes before could not be drawn yet
     for change in changes:
         before, before_folds = dict(collection.kept), dict(collection.kept)
         changed(collection, gone, change)
         try:
             made = collection.update()
         except DatasetError:
+            pending = True
             continue  # a label without usable photos: nothing is drawn
         groups = {row.group: set[str]() for row in made.rows}
         for row in made.rows:
@@ -165,9 +167,10 @@ def test_after_any_changes_photos_stay_where_they_are(
         assert all(before[sha].side == "test" for sha in moved), "trained on, and tested now"
         assert all(any(f"{sha}.jpg" in note for note in made.notes) for sha in moved)
         assert not made.notes or moved
-        if change[0] in ("add", "remove", "reject", "lose") and not change[3]:
+        if change[0] in ("add", "remove", "reject", "lose") and not change[3] and not pending:
             # A lone photo can only take from the test part what a label then needs.
             assert all("label would have no" in note for note in made.notes)
+        pending = False
         assert collection.kept.keys() >= before_folds.keys()
         again = collection.dataset(shuffled=1)
         assert again.places == made.places

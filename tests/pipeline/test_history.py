@@ -68,7 +68,7 @@ def test_each_training_is_an_entry(project: Path) -> None:
     assert (found.in_use, found.restorable) == (2, (1, 2))
     assert first.changes is None
     assert second.changes is not None
-    assert dict(second.changes.options) == {"train.head": (["ridge"], ["prototype"])}
+    assert dict(second.changes.options) == {"train.head": ([], ["prototype"])}
     assert (first.looks, second.looks, second.same_test, second.new_split) == (1, 2, True, False)
     assert second.against is not None
     assert second.against.number == 1
@@ -131,7 +131,7 @@ def test_restoring_brings_back_model_scores_options_and_report(project: Path) ->
     first = closeup.history(project).trainings[0]
     result = closeup.train(project, restore=1)
     assert set(in_use(project)) == {first.key}
-    assert Project(project).config().train.head == ("ridge",)
+    assert Project(project).config().train.head == ()
     assert result.key == first.key
     assert result.training is not None
     assert result.training.number == 1
@@ -266,7 +266,9 @@ def test_what_is_printed_fits_a_terminal(project: Path) -> None:
     as_json = json.loads(commands.closeup("history", project, "--json").stdout)
     assert [row["in_use"] for row in as_json["trainings"]] == [False, True]
     training = closeup.history(project).trainings[1]
-    assert training_lines(training)[0].startswith("training 2: in use   (changed: head ridge")
+    assert training_lines(training)[0].startswith(
+        "training 2: in use   (changed: head default → prototype"
+    )
     assert commands.closeup("history", project / "model").returncode == 1
 
 

@@ -118,8 +118,8 @@ def test_changed_settings_and_back_give_what_they_gave(
         ended = own.nursery.run(*own.words(), *change)
         assert ended.code == 0, (change, ended.err)
         back = own.nursery.run(
-            *own.words(), "--pad", "0.1", "--head", "ridge", "--seed", "0", "--which", "best",
-            "--near-duplicates", "--threshold", "0.05", "--view", "closeup",
+            *own.words(), "--pad", "0.1", "--head", "", "--seed", "0", "--which", "best",
+            "--near-duplicates", "--threshold", "0.05", "--view", "",
         )  # fmt: skip
         assert back.code == 0, (change, back.err)
         now = state(own.out)

@@ -362,7 +362,7 @@ def _brief(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list | tuple):
-        value = ",".join(map(str, value))
+        value = ",".join(map(str, value)) or "default"
     text = str(value)
     return text if len(text) <= 60 else f"{text[:59]}…"
 

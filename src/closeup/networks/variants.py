@@ -17,7 +17,8 @@ from closeup.core.config import EngineConfig
 from closeup.core.errors import NetworkError, UsageError
 from closeup.core.lock import work_folder
 from closeup.networks.cache import Network, load, measured, networks_folder, save
-from closeup.networks.engine import open_graph
+from closeup.networks.engine import open_graph, read_signature
+from closeup.networks.engine.choice import remembered
 from closeup.networks.pooling import Pooling, add_pooling, free_name
 from closeup.networks.preprocess import InputSpec
 
@@ -90,6 +91,21 @@ def derive(base: Network, variant: Variant) -> Network:
         made_with = {**card.made_with, "base": base.card.sha256}
         card = card.model_copy(update={"scores": {}, "made_with": made_with})
         return save(card, work / card.graph, folder)
+
+
+def has_feature_maps(network: Network) -> bool:
+    """Whether there is a variant ``cov`` of a backbone; found once and remembered."""
+    if network.card.made_with.get("flip"):  # what it sees inside are two pictures
+        return False
+
+    def tried() -> dict[str, bool]:
+        try:
+            derive(network, Variant("cov"))
+        except UsageError:
+            return {"found": False}
+        return {"found": True}
+
+    return bool(remembered(read_signature(network.file), "feature maps", tried)["found"])
 
 
 def mirror(card: Card, file: Path) -> Card:

@@ -24,6 +24,7 @@ from closeup.dataset.split import folds
 from closeup.evaluate.compare import Candidate, Compared, pick
 from closeup.networks import Network, find
 from closeup.networks.join import SIGN
+from closeup.networks.variants import has_feature_maps
 from closeup.pipeline.features import Features, TrainingSet, features_stage
 from closeup.pipeline.fit import Fit, fit_candidate
 from closeup.pipeline.stages import Job
@@ -60,12 +61,9 @@ def _is_plain(name: str) -> bool:
 def _richer(network: Network) -> Network:
     """Its variant of richer features; itself where there is none, or the user chose a variant."""
     name = network.card.name
-    if not _is_plain(name):
-        return network
-    try:
+    if _is_plain(name) and has_feature_maps(network):
         return find(f"{name}@{RICHER}", "backbone")
-    except UsageError:  # no convolutional network
-        return network
+    return network
 
 
 def search(job: Job, data: TrainingSet) -> tuple[Fit, list[Compared]]:

@@ -68,7 +68,7 @@ def bf16_is_safe(signature: Signature, spec: InputSpec, compare: Callable[[str],
         cosines = (plain * quick).sum(axis=1) / np.maximum(lengths, 1e-30)
         return {"cosine": round(float(cosines.min()), 6)}
 
-    found = _remembered(signature, f"bf16 {spec.model_dump_json()}", tried)
+    found = remembered(signature, f"bf16 {spec.model_dump_json()}", tried)
     return bool(found["cosine"] >= ALIKE)
 
 
@@ -95,7 +95,7 @@ def faster_engine(signature: Signature, threads: int, opened: Callable[[str], Gr
             return {"openvino": 1.0, "onnxruntime": 0.0}
         return {name: round(rate, 2) for name, rate in rates.items()}
 
-    rates = _remembered(signature, f"rate {threads}", tried)
+    rates = remembered(signature, f"rate {threads}", tried)
     return "onnxruntime" if rates["onnxruntime"] > FASTER * rates["openvino"] else "openvino"
 
 
@@ -136,7 +136,7 @@ def _rate(graph: Graph, feed: Feeds, threads: int) -> float:
     return count / (time.perf_counter() - start)
 
 
-def _remembered(
+def remembered(
     signature: Signature, question: str, find: Callable[[], dict[str, Any]]
 ) -> dict[str, Any]:
     """The answer to a question about a graph on this machine, found at most once."""
