@@ -5,8 +5,9 @@
 
 For each seed of the split: the plain way (``--preset quick``: `--backbone` as it is, the close-up,
 a ridge head) and the other presets, all on the same test part; the gain is paired. ``best`` may use
-all backbones of `--best`. Each preset has a project of its own, so the seconds of the first seed
-are those of a run from nothing; the others find photos, close-ups and embeddings done.
+all backbones of `--best`; ``finetune`` is the default with ``--finetune``. Each preset has a
+project of its own, so the seconds of the first seed are those of a run from nothing; the others
+find photos, close-ups and embeddings done.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from bench.machine import describe
 from closeup.core.project import Project
 from closeup.core.types import Example, Result
 from closeup.evaluate.scores import paired_difference
+from closeup.model.card import read_card
 
 Answers = dict[str, tuple[str, str, str]]
 """Truth, answer and group of each test close-up."""
@@ -43,13 +45,16 @@ def run(args: argparse.Namespace, preset: str, seed: int) -> tuple[dict[str, Any
     out = args.out / preset
     backbone = args.best if preset == "best" and args.best else args.backbone
     start = time.perf_counter()
+    tuned = preset == "finetune"
     result = closeup.run(args.photos, out=out, parent=args.parent, detector=args.detector,
-                         backbone=backbone, preset=preset, seed=seed)  # fmt: skip
+                         backbone=backbone, preset="balanced" if tuned else preset, finetune=tuned,
+                         seed=seed)  # fmt: skip
     taken = time.perf_counter() - start
     if result.scores is None:
         raise SystemExit("there are too few photos to hold any out")
-    picked = [str(row.candidate) for row in result.compared if row.picked]
-    facts = {"f1": result.scores.macro_f1, "taken": picked[0] if picked else "", "seconds": taken}
+    card = read_card(result.model)
+    name = f"{card.backbone}, {card.view}, {card.head}"
+    facts = {"f1": result.scores.macro_f1, "taken": name, "seconds": taken}
     return facts, answers(out)
 
 

@@ -105,6 +105,7 @@ class _PlainLines:
         if total and done == total:
             rate = f"{(done - before) / taken:.0f}/s" if taken > 0.05 else ""
             say(f"{_DOING.get(stage, stage)}: {done} of {total} in {taken:.1f} s {rate}".rstrip())
+            del self._began[stage]  # a stage may come again, for another network
         elif done > before and now - self._spoke > 10:
             left = taken / (done - before) * (total - done)
             about = f"{left / 60:.0f} min" if left > 90 else f"{left:.0f} s"
