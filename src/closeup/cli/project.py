@@ -229,9 +229,10 @@ def _say_how_long(config: RunConfig, out: Path) -> None:
 
     if (Project(out).folder / "crops.parquet").exists():
         return
-    if len(list_entries(config.photos)) < LONG:
+    count = len(list_entries(config.photos))
+    if count < LONG:
         return
-    count, seconds = forecast(config)
+    seconds = forecast(config, count)
     times = [f"{preset} about {_time(s)}" for preset, s in seconds.items()]
     say(f"{count} photos; measured on this machine, --preset {', '.join(times)}; this run: "
         f"{config.train.preset}{' and fine-tuning' if config.train.finetune else ''}")  # fmt: skip

@@ -11,7 +11,6 @@ from closeup.detect import Detector
 from closeup.learn.embed import Embedder
 from closeup.networks import find
 from closeup.networks.engine.choice import probe
-from closeup.photos.listing import list_entries
 from closeup.photos.picture import Picture
 from closeup.pipeline.search import LARGER, first_backbones
 
@@ -22,13 +21,12 @@ LEARNING = 0.012
 """Seconds a photo for near duplicates, heads, checks and the report."""
 
 
-def forecast(config: RunConfig) -> tuple[int, dict[Preset, float]]:
-    """The number of photos, and about how many seconds a run from scratch takes by preset.
+def forecast(config: RunConfig, count: int) -> dict[Preset, float]:
+    """About how many seconds a run from scratch over `count` photos takes, by preset.
 
     Networks must be available, see :func:`closeup.networks.find`. Reading photos and fine-tuning
     are not counted.
     """
-    count = len(list_entries(config.photos))
     pictures = [probe(seed) for seed in range(PROBES)]
     look = 0.0
     if config.detect.detector:
@@ -40,7 +38,7 @@ def forecast(config: RunConfig) -> tuple[int, dict[Preset, float]]:
     both = RICHER_COST * sum(each) * (len(config.train.view) or 2)
     more = both * (1 + LARGER**2) + (both if len(networks) > 1 else 0)
     seconds: dict[Preset, float] = {"quick": sum(each), "balanced": both, "best": both + more}
-    return count, {name: count * (look + taken + LEARNING) for name, taken in seconds.items()}
+    return {name: count * (look + taken + LEARNING) for name, taken in seconds.items()}
 
 
 def _embedding(embedder: Embedder, pictures: list[Pixels]) -> float:
