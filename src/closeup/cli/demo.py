@@ -12,7 +12,7 @@ import typer
 from closeup.cli import options as opt
 from closeup.cli.output import print_json, progress_on_stderr, say
 from closeup.core.errors import UsageError
-from closeup.demo.photos import MAKERS, PER_MAKER, copy_fresh_photo, copy_photos
+from closeup.demo.photos import MAKERS, PER_MAKER, copy_fresh_photo, copy_photos, is_fresh_photo
 
 DETECTOR = "nano-clock"
 BACKBONE = "nano-embed"
@@ -31,7 +31,8 @@ def demo(
     """Run the whole job on sample photos, offline."""
     from closeup import api
     from closeup.core.lock import only_writer, sweep
-    from closeup.model.answers import draw_prediction, to_json
+    from closeup.model.answers import draw_prediction, is_drawn, to_json
+    from closeup.model.outputs import require_free
 
     if (
         out.is_dir()
@@ -41,6 +42,9 @@ def demo(
         raise UsageError(
             f"{out} contains files that are not the demo's; choose a new folder with --out"
         )
+    fresh, answered = out / "fresh.jpg", out / "fresh-answer.jpg"
+    require_free(fresh, is_fresh_photo)
+    require_free(answered, is_drawn)
     start = time.perf_counter()
     say(
         f"{per_maker * len(MAKERS)} photos of wrist watches, {per_maker} by each of five invented "
@@ -55,10 +59,9 @@ def demo(
             backbone=BACKBONE, compare_photo=True, seed=seed, progress=progress,
         )  # fmt: skip
         maker = MAKERS[seed % len(MAKERS)]
-        fresh = out / "fresh.jpg"
         copy_fresh_photo(maker, fresh)
         answer = api.load(result.model).predict(fresh)
-        draw_prediction(answer, out / "fresh-answer.jpg")
+        draw_prediction(answer, answered)
     seconds = round(time.perf_counter() - start, 1)
     if json:
         print_json(result.to_json() | {"fresh": to_json(answer) | {"truth": maker},
@@ -75,7 +78,7 @@ def demo(
         if best.reason:
             said = f"{best.label} ({best.reason}; its best guess: {said})"
     print(
-        f"\nA new photo of a watch by {maker}: {said} (annotated: {out / 'fresh-answer.jpg'})\n"
+        f"\nA new photo of a watch by {maker}: {said} (annotated: {answered})\n"
         f"Finished in {seconds} s. Open the report: {result.report}\n\n"
         "Next, with a folder of your own photos, one sub-folder per label:\n"
         "  closeup models pull d-fine-n dinov2-s    # once; needs pip install -e '.[torch]'\n"

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 FEW = 4
 """Up to so many photos, the networks are opened for a quick first answer, not for throughput."""
+STDOUT = 1
 
 
 @opt.takes("engine")
@@ -30,6 +31,10 @@ def predict(
         Path | None, typer.Option(help="Write the answers to this Parquet file.")
     ] = None,
     draw: Annotated[Path | None, typer.Option(help="Save annotated photos to this folder.")] = None,
+    overwrite: Annotated[
+        bool,
+        typer.Option("--overwrite", help="Replace existing files that are not earlier answers."),
+    ] = False,
     always: Annotated[
         bool, typer.Option("--always", help="Always give the best guess, never 'unknown'.")
     ] = False,
@@ -38,35 +43,38 @@ def predict(
     """Find the object in each photo and classify it; exit with code 1 if none can be answered."""
     from closeup.core.config import EngineConfig, validated
     from closeup.core.progress import track
-    from closeup.model.answers import draw_prediction, to_json, write_csv, write_parquet
+    from closeup.model import answers as out
     from closeup.model.card import read_card
     from closeup.model.model import load_model
+    from closeup.model.outputs import all_free, descriptor
     from closeup.photos.listing import list_paths
 
     config = validated(EngineConfig, options)
     read_card(model)  # a wrong folder is reported before the photos are listed
     files = list_paths(paths)
-    for target in (csv, parquet):
+    for target, is_ours in ((csv, out.is_csv), (parquet, out.is_parquet)):
         if target is not None:
             _check_target(target, files)
+            all_free([target], is_ours, overwrite=overwrite)
+    drawn = [draw / name for name in _names(files, draw)] if draw is not None else []
+    all_free(drawn, out.is_drawn, overwrite=overwrite)
     loaded = load_model(model, config, many=len(files) > FEW)
     if not loaded.card.detector:
         say("this model has no detector; it treats every photo as a close-up")
-    drawn = _names(files, draw) if draw is not None else []
     answers: list[Prediction] = []
     with progress_on_stderr() as progress:
         stream = loaded.predict_many(files, always=always)
         for place, answer in enumerate(track(stream, "predict", len(files), progress)):
             answers.append(answer)
             if json:
-                print_json(to_json(answer))
-            if draw is not None and not answer.error_code:
-                draw_prediction(answer, draw / drawn[place])
+                print_json(out.to_json(answer))
+            if drawn and not answer.error_code:
+                out.draw_prediction(answer, drawn[place])
     if csv is not None:
-        write_csv(answers, csv)
+        out.write_csv(answers, csv)
     if parquet is not None:
-        write_parquet(answers, parquet)
-    if not json:
+        out.write_parquet(answers, parquet)
+    if not json and STDOUT not in (descriptor(file) for file in (csv, parquet) if file):
         _print_table(answers)
     for written in (csv, parquet, draw):
         if written is not None:
@@ -79,8 +87,6 @@ def _check_target(target: Path, files: list[Path]) -> None:
     """Refuse to write a table over a photo or a folder, before the work is done."""
     if str(target) == "-":
         raise UsageError("tables are written to a file; --json prints the answers")
-    if target.is_dir():
-        raise UsageError(f"{target} is a folder; name a file in it")
     if target.exists() and any(file.exists() and file.samefile(target) for file in files):
         raise UsageError(f"{target} is one of the photos to classify; name another file")
 

@@ -13,7 +13,7 @@ import json
 import os
 import secrets
 import shutil
-import tempfile
+import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, TypeVar
@@ -27,6 +27,7 @@ from closeup.core.types import values_of
 __all__ = ["Project", "Table", "file_hash", "key_of", "write_atomically", "write_together"]
 
 SCORES_FILE = "scores.json"
+_BINARY = getattr(os, "O_BINARY", 0)  # Windows would translate line ends
 
 R = TypeVar("R")
 
@@ -75,7 +76,7 @@ def write_atomically(
     ProjectError
         Where the folder cannot be written to (full, read-only); the message names the file.
     """
-    with _cannot_write(file), _written_beside(file, data, durable) as temporary:
+    with cannot_write(file), _written_beside(file, data, durable) as temporary:
         temporary.replace(file)
 
 
@@ -91,11 +92,11 @@ def write_together(files: Mapping[Path, bytes | Path], card: Path, about: bytes)
     with contextlib.ExitStack() as stack:
         ready = []
         for file, data in (*files.items(), (card, about)):
-            stack.enter_context(_cannot_write(file))
+            stack.enter_context(cannot_write(file))
             ready.append((stack.enter_context(_written_beside(file, data, True)), file))
         card.unlink(missing_ok=True)
         for temporary, file in ready:
-            with _cannot_write(file):
+            with cannot_write(file):
                 temporary.replace(file)
 
 
@@ -118,15 +119,17 @@ def _written_beside(
                 with contextlib.suppress(OSError):
                     link.unlink(missing_ok=True)
             return
-    handle, name = tempfile.mkstemp(dir=file.parent, prefix=HALF_FILE)
-    temporary = Path(name)
+    temporary = file.parent / f"{HALF_FILE}{secrets.token_hex(8)}"
+    # Unlike tempfile's, with the rights that the user's umask gives to new files.
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, 0o666)
     try:
         with os.fdopen(handle, "wb") as stream:
             stream.writelines([data] if isinstance(data, bytes) else data)
             if durable:
                 stream.flush()
                 os.fsync(stream.fileno())
-        temporary.chmod(0o644)
+        with contextlib.suppress(FileNotFoundError):
+            temporary.chmod(stat.S_IMODE(file.stat().st_mode))
         yield temporary
     finally:
         with contextlib.suppress(OSError):
@@ -134,7 +137,8 @@ def _written_beside(
 
 
 @contextlib.contextmanager
-def _cannot_write(file: Path) -> Iterator[None]:
+def cannot_write(file: Path) -> Iterator[None]:
+    """Raise ProjectError, naming `file`, where the block raises OSError."""
     try:
         yield
     except OSError as err:

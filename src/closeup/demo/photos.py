@@ -22,6 +22,12 @@ def copy_fresh_photo(maker: str, to: Path) -> None:
     write_atomically(to, data, durable=False)
 
 
+def is_fresh_photo(file: Path) -> bool:
+    """Whether an existing file is what :func:`copy_fresh_photo` writes, of any maker."""
+    data = file.read_bytes()
+    return any((_DATA / "fresh" / f"{maker}.jpg").read_bytes() == data for maker in MAKERS)
+
+
 def copy_photos(to: Path, *, per_maker: int = PER_MAKER) -> None:
     """Copy the first photos of each maker to ``to/MAKER/0001.webp`` … and their true boxes.
 

@@ -11,12 +11,15 @@ from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
-from closeup.core.project import write_atomically
 from closeup.core.types import Answer, Pixels, Prediction
+from closeup.model.outputs import write_output
 from closeup.photos.reading import read_photo
 
 COLUMNS = ("photo", "found", "x1", "y1", "x2", "y2", "parent", "parent_score", "label",
            "confidence", "reason", "error_code", "error_message")  # fmt: skip
+_FIRST = COLUMNS[:6]
+"""By these a table is known as one of answers, whatever version wrote it."""
+_MARK = b"closeup: answer"
 
 
 def to_json(prediction: Prediction) -> dict[str, Any]:
@@ -64,7 +67,7 @@ def write_csv(predictions: Sequence[Prediction], file: Path) -> None:
     writer = csv.writer(text)
     writer.writerow(COLUMNS)
     writer.writerows(to_rows(predictions))
-    write_atomically(file, text.getvalue().encode("utf8", "surrogateescape"))
+    write_output(file, text.getvalue().encode("utf8", "surrogateescape"))
 
 
 def write_parquet(predictions: Sequence[Prediction], file: Path) -> None:
@@ -82,7 +85,30 @@ def write_parquet(predictions: Sequence[Prediction], file: Path) -> None:
     arrays = [pa.array(list(c), kind) for c, kind in zip(columns, kinds, strict=True)]
     sink = pa.BufferOutputStream()
     pq.write_table(pa.table(dict(zip(COLUMNS, arrays, strict=True))), sink)
-    write_atomically(file, bytes(sink.getvalue()))
+    write_output(file, bytes(sink.getvalue()))
+
+
+def is_csv(file: Path) -> bool:
+    """Whether an existing file is what :func:`write_csv` writes."""
+    with file.open("rb") as stream:
+        return stream.readline(1000).startswith(",".join(_FIRST).encode())
+
+
+def is_parquet(file: Path) -> bool:
+    """Whether an existing file is what :func:`write_parquet` writes."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return tuple(pq.read_schema(file).names[: len(_FIRST)]) == _FIRST
+    except pa.ArrowException:
+        return False
+
+
+def is_drawn(file: Path) -> bool:
+    """Whether an existing file is what :func:`draw_prediction` writes."""
+    with file.open("rb") as stream:
+        return _MARK in stream.read(1000)
 
 
 def _text(value: Any) -> Any:
@@ -98,8 +124,8 @@ def draw_prediction(prediction: Prediction, file: Path) -> None:
     """
     picture = annotate(read_photo(Path(prediction.photo)), prediction.objects)
     data = io.BytesIO()
-    picture.save(data, "JPEG", quality=92)
-    write_atomically(file, data.getvalue())
+    picture.save(data, "JPEG", quality=92, comment=_MARK)
+    write_output(file, data.getvalue())
 
 
 def annotate(pixels: Pixels, objects: Sequence[Answer]) -> Image.Image:

@@ -19,6 +19,7 @@ from closeup.dataset.kept import SIDES, Place, keep, note_on_draw, read_split, r
 from closeup.dataset.split import make_dataset, notes_on_rows
 from closeup.decisions.apply import decided_crops, decided_pairs, notes_on, without_gone
 from closeup.decisions.fold import NOTHING, Current
+from closeup.decisions.moved import find_moved
 from closeup.detect import Detector
 from closeup.detect.boxes import GivenBoxes
 from closeup.detect.detector import FLOOR
@@ -95,13 +96,17 @@ def look(job: Job, entries: Sequence[Entry], wanted: Wanted) -> None:
         named = None if wanted.boxes else wanted.detector
         detector = Detector(named, engine) if named else None
         mark = Once(lambda: _mark_unfinished(job, known, unfinished))
+        before = job.project.read("crops", Crop)
+        moved = find_moved(job.project.folder, before.rows if before else (), job.decisions)
+        job.notes.extend(moved.notes(job.project.folder))
         steps = Steps(
             max_pixels=job.config.photos.max_pixels,
             detector=detector,
             boxes=wanted.boxes.of if wanted.boxes else None,
             sign=wanted.signatures,
             crops_of=partial(_crops_of, job),
-            is_there=lambda name: (job.project.folder / name).is_file(),
+            # What a person has moved is not put back.
+            is_there=lambda name: name in moved.files or (job.project.folder / name).is_file(),
             save=partial(_save, job, mark),
             quality=job.config.crop.quality,
             embedder=embedder,
