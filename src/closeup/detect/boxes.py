@@ -286,6 +286,8 @@ def _table(file: Path) -> Iterator[_Given]:
     for row in read_table(file, ("path", "x1", "y1", "x2", "y2")):
         place = f"line {row.line}"
         corners = [row.cells[name] for name in ("x1", "y1", "x2", "y2")]
+        if not any(corners):
+            continue  # a photo without a box
         box = Box(*_numbers(corners, 4, file, place))
         (score,) = _numbers([row.cells.get("score") or 1.0], 1, file, place)
         name, category = _key(row.cells["path"], strip=False), row.cells.get("category", "")

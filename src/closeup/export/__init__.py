@@ -1,0 +1,1 @@
+"""Out again: a project's photos, boxes, labels, splits and answers in other tools' formats."""

@@ -1,0 +1,95 @@
+"""Write an export: a new folder, whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections import Counter
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from closeup.core.errors import ProjectError, UsageError
+from closeup.core.lock import work_folder
+from closeup.core.progress import Progress, silent, track
+from closeup.core.project import Project
+from closeup.export.formats import FORMATS
+from closeup.export.items import read_items
+
+Format = Literal["coco", "yolo", "voc", "label-studio", "imagefolder", "csv", "fiftyone"]
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What was written to `folder`: photos, objects with a box, photos of each part.
+
+    `left_out` counts the photos that are not in it, by reason.
+    """
+
+    folder: Path
+    format: Format
+    photos: int
+    boxes: int
+    parts: dict[str, int]
+    left_out: dict[str, int]
+
+
+def export_project(
+    project: Path, to: Format, out: Path, *, link: bool = False, progress: Progress = silent
+) -> Exported:
+    """Write a project's photos, boxes, labels, parts and answers to a new folder.
+
+    Parameters
+    ----------
+    to
+        A format of :data:`closeup.export.formats.FORMATS`.
+    out
+        A folder that does not exist yet, or is empty. Nothing appears in it before all is written.
+    link
+        Make symbolic links to the photos instead of copies.
+
+    Raises
+    ------
+    UsageError
+        Where `to` is no format, or `out` exists and is not an empty folder.
+    ProjectError
+        Where the project is not finished, or a file cannot be read or written.
+    """
+    if to not in FORMATS:
+        raise UsageError(f"format {to!r}: expected one of {', '.join(FORMATS)}")
+    if out.is_dir() and any(out.iterdir()):
+        raise UsageError(f"{out} is not empty; name a new folder for the export")
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"{out} is a file; name a new folder for the export")
+    known = read_items(Project(project))
+    writer, placed = FORMATS[to]
+    left_out = Counter(known.left_out)
+    try:
+        with work_folder(out.absolute().parent, ".making-") as work:
+            folder, written = work / "export", []
+            for item in track(known.items, "export", len(known.items), progress):
+                if not item.photo.file.is_file():
+                    left_out["no longer where they were"] += 1
+                    continue
+                written.append(item)
+                place = folder / placed(item)
+                place.parent.mkdir(parents=True, exist_ok=True)
+                if link:
+                    place.symlink_to(item.photo.file.absolute())
+                else:
+                    shutil.copyfile(item.photo.file, place)
+            known = replace(known, items=tuple(written))
+            for name, text in writer(known):
+                file = folder / name
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_text(text, encoding="utf8", newline="")
+            if out.is_dir():
+                out.rmdir()
+            os.replace(folder, out)  # noqa: PTH105 (a folder)
+    except OSError as err:
+        raise ProjectError(f"the export to {out} failed: {err}; nothing was written") from err
+    return Exported(
+        out, to, len(known.items),
+        sum(one.box is not None for item in known.items for one in item.objects),
+        dict(Counter(item.part or "unused" for item in known.items)), dict(left_out),
+    )  # fmt: skip
