@@ -102,7 +102,7 @@ def rooms_in_order() -> list[str]:
 
 ROOMS = (
     "core", "photos", "networks", "crops", "dataset", "detect", "decisions", "learn", "evaluate",
-    "model", "report", "pipeline", "web",
+    "model", "report", "pipeline", "export", "web",
 )  # fmt: skip
 
 

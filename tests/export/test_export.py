@@ -17,9 +17,10 @@ from closeup.core.errors import ProjectError, UsageError
 from closeup.core.project import Project
 from closeup.core.types import Box, Photo
 from closeup.detect.boxes import GivenBoxes
+from closeup.export import Format
 from closeup.export.formats import FORMATS
 from closeup.export.items import Items, read_items
-from closeup.export.write import Format, export_project
+from closeup.export.write import export_project
 from closeup.photos.listing import list_photos
 from tests import tiny
 from tests.commands import closeup

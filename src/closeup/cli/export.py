@@ -9,7 +9,7 @@ import typer
 
 from closeup.cli import options as opt
 from closeup.cli.output import print_json, progress_on_stderr, say, show
-from closeup.export.write import Format
+from closeup.export import Format
 
 
 def export(

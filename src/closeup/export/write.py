@@ -7,16 +7,14 @@ import shutil
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 from closeup.core.errors import ProjectError, UsageError
 from closeup.core.lock import work_folder
 from closeup.core.progress import Progress, silent, track
 from closeup.core.project import Project
+from closeup.export import Format
 from closeup.export.formats import FORMATS
 from closeup.export.items import read_items
-
-Format = Literal["coco", "yolo", "voc", "label-studio", "imagefolder", "csv", "fiftyone"]
 
 
 @dataclass(frozen=True, slots=True)
