@@ -19,7 +19,7 @@ BACKBONES = {
     "densenet121": ("densenet121", {}),
     "dinov2-s": ("vit_small_patch14_dinov2", {"img_size": 224}),
 }
-DETECTORS = ("d-fine-n", "faster-rcnn")
+DETECTORS = {"d-fine-n": "d-fine-n-pytorch", "faster-rcnn": "faster-rcnn"}
 D_FINE_N: dict[str, Any] = {
     "backbone_config": {
         "model_type": "hgnet_v2",
@@ -80,10 +80,9 @@ def add(name: str) -> str:
     """Put one of them into the cache, unless it is there; returns the name it has there."""
     import torch
 
-    from closeup.networks import COCO80, add_checkpoint, networks_folder, save
+    from closeup.networks import COCO80, add_backbone, networks_folder, save
     from closeup.networks.convert import torchvision_detectors, transformers_detectors
-    from closeup.networks.convert.detectors import DETECTORS as RECIPES
-    from closeup.networks.convert.detectors import write_detector
+    from closeup.networks.convert.detectors import recipe_of, write_detector
     from closeup.networks.preprocess import InputSpec
 
     known = f"random-{name}"
@@ -98,17 +97,17 @@ def add(name: str) -> str:
             architecture, args = BACKBONES[name]
             file = Path(work) / "weights.safetensors"
             save_model(timm.create_model(architecture, **args), str(file))
-            add_checkpoint(file, name=known, timm=architecture, args=args)
+            add_backbone(file, name=known, timm=architecture, args=args)
             return known
-        recipe = RECIPES[name]
-        if recipe.framework == "torchvision":
-            model = torchvision_detectors.build(recipe.source)
-            converted = torchvision_detectors.converted(model, recipe.size)
+        recipe = recipe_of(DETECTORS[name])
+        if recipe.input is not None:
+            model = torchvision_detectors.build(recipe.architecture)
+            converted = torchvision_detectors.converted(model, recipe.input.width)
         else:
-            spec = InputSpec(width=recipe.size, height=recipe.size, resize="stretch")
+            spec = InputSpec(width=640, height=640, resize="stretch")
             model = random_detr("d_fine", COCO80, D_FINE_N)
             converted = transformers_detectors.converted(model, spec)
-        card = write_detector(name, converted, Path(work))
+        card = write_detector(recipe, converted, Path(work))
         renamed = card.model_copy(update={"name": known})
         save(renamed, Path(work) / card.graph, networks_folder() / known)
     return known

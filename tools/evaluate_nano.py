@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 
 from closeup.networks import Card, Network, load
-from closeup.networks.add import add_checkpoint
+from closeup.networks.add import add_backbone
 from closeup.networks.preprocess import InputOverrides
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -58,9 +58,9 @@ def mobilenet(shared: Path) -> Network:
     """MobileNetV2 trained on ImageNet, converted into the cache that CLOSEUP_CACHE names."""
     half = InputOverrides.model_validate({"mean": 0.5, "std": 0.5})
     file = shared / "weights" / "mobilenetv2_100.tfslim_in1k.safetensors"
-    return add_checkpoint(
+    return add_backbone(
         file, name="mobilenetv2-test", timm="mobilenetv2_100", args={"pad_type": "same"},
-        overrides=half,
+        overrides=half, replace=True,
     )  # fmt: skip
 
 

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from closeup.networks import Card, Network
-from closeup.networks.add import add_checkpoint
+from closeup.networks.add import add_backbone
 from closeup.networks.cache import measured
 from closeup.networks.convert.onnx_export import export_onnx
 from closeup.networks.preprocess import InputOverrides, InputSpec
@@ -172,13 +172,14 @@ def teachers(folder: Path) -> list[Network]:
     """The two teachers, converted into the cache that CLOSEUP_CACHE names."""
     half = InputOverrides.model_validate({"mean": 0.5, "std": 0.5})
     return [
-        add_checkpoint(
+        add_backbone(
             folder / "mobilenetv2_100.tfslim_in1k.safetensors", name="teacher-timm",
             timm="mobilenetv2_100", args={"pad_type": "same"}, overrides=half,
+            replace=True,
         ),
-        add_checkpoint(
+        add_backbone(
             folder / "mobilenet_v2.torchvision_in1k.features.safetensors",
-            name="teacher-torchvision", torchvision="mobilenet_v2",
+            name="teacher-torchvision", torchvision="mobilenet_v2", replace=True,
         ),
     ]  # fmt: skip
 

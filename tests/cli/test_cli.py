@@ -339,6 +339,36 @@ def test_models_list_shows_what_is_there(base: Path) -> None:
     assert "tiny-pool" in done.stdout
 
 
+def test_models_list_as_json(base: Path) -> None:
+    said = json.loads(closeup("models", "list", "--json").stdout)
+    assert {"tiny-box", "nano-clock"} <= {card["name"] for card in said["installed"]}
+    assert said["available"]["dinov2-s"] == "backbone"
+    rows = {row["name"]: row for row in said["catalogue"]}
+    assert not rows["d-fine-n"]["needs_torch"]
+    assert rows["mobilenetv2"]["needs_torch"]
+    assert rows["convnextv2-nano"]["commercial"] is False
+
+
+def test_models_list_tells_a_newcomer_what_matters(base: Path) -> None:
+    said = closeup("models", "list").stdout
+    lines = {line.split()[0]: line for line in said.splitlines() if line.split()}
+    assert "pull" in lines["d-fine-n"]
+    assert "Apache-2.0" in lines["d-fine-n"]
+    assert "1x" in lines["dinov2-s"]
+    assert "PyTorch" in lines["mobilenetv2"]
+    assert "!CC-BY-NC-4.0" in lines["convnextv2-nano"]
+    assert "here" in lines["tiny-box"]
+
+
+def test_models_remove(base: Path) -> None:
+    done = closeup("models", "remove", "nano-clock")
+    assert done.returncode == 2
+    assert "comes with the package and stays" in done.stderr
+    done = closeup("models", "remove", "no-such-net")
+    assert done.returncode == 2
+    assert "no network called no-such-net" in done.stderr
+
+
 def test_doctor_finds_its_way(base: Path) -> None:
     done = closeup("doctor")
     assert done.returncode == 0

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from closeup.core.errors import NetworkDamaged
-from closeup.detect import picodet, ranked, yolox
+from closeup.detect import picodet, queries, ranked, yolox
 from closeup.detect.candidates import MOST, STRIDES, best_cells, best_first
 from closeup.networks import Card
 from closeup.networks.preprocess import InputSpec
@@ -180,3 +180,42 @@ def test_ranked_refuses_other_outputs() -> None:
     outputs = {"labels": np.zeros(2), "boxes": np.zeros((3, 4)), "scores": np.zeros(3)}
     with pytest.raises(NetworkDamaged, match="3 scores came with 2 labels"):
         ranked.decode(outputs, card(), 0.1)
+
+
+def test_queries_score_every_class_by_itself() -> None:
+    logits = np.full((1, 5, 3), -20, np.float32)
+    logits[0, 3] = [1, -20, 2]
+    boxes = np.tile(np.float32([0.5, 0.25, 0.25, 0.5]), (1, 5, 1))
+    outputs = {"extra": np.zeros(3), "pred_boxes": boxes, "logits": logits}
+    found = queries.decode(outputs, card(64, 32), 0.01)
+    np.testing.assert_allclose(found.scores, 1 / (1 + np.exp([-2, -1])), rtol=1e-6)
+    assert found.classes.tolist() == [2, 0]
+    assert found.boxes.tolist() == [[24, 0, 40, 16]] * 2
+    for other in ({"labels": logits, "dets": boxes}, {"pred_logits": logits, "pred_boxes": boxes}):
+        np.testing.assert_array_equal(queries.decode(other, card(64, 32), 0.01).boxes, found.boxes)
+
+
+def test_queries_with_a_column_more_share_a_softmax_with_no_object() -> None:
+    logits = np.full((1, 2, 4), -30, np.float16)
+    logits[0, 0] = [0, -30, 1, 2]
+    logits[0, 1, 3] = 30  # nothing there
+    found = queries.decode(
+        {"logits": logits, "pred_boxes": np.full((1, 2, 4), 0.5, np.float16)}, card(), 0.01
+    )
+    shares = np.exp([1, 0]) / np.exp([0, 1, 2]).sum()
+    np.testing.assert_allclose(found.scores, shares, rtol=1e-6)
+    assert found.classes.tolist() == [2, 0]
+    assert found.boxes.tolist() == [[16, 16, 48, 48]] * 2
+
+
+def test_queries_survive_large_logits_and_refuse_other_outputs() -> None:
+    boxes = np.zeros((1, 1, 4), np.float32)
+    large = np.float32([[[1e30, -1e30, 90]]])
+    found = queries.decode({"logits": large, "pred_boxes": boxes}, card(), 0.5)
+    assert found.scores.tolist() == [1, 1]
+    with pytest.raises(NetworkDamaged, match="outputs are output, expected logits"):
+        queries.decode({"output": large}, card(), 0.1)
+    with pytest.raises(NetworkDamaged, match="expected \\(1, queries, categories\\)"):
+        queries.decode({"logits": large[0], "pred_boxes": boxes}, card(), 0.1)
+    with pytest.raises(NetworkDamaged, match="scores 3 categories, but 1 names"):
+        queries.decode({"logits": large, "pred_boxes": boxes}, card(classes=("cat",)), 0.1)

@@ -30,13 +30,15 @@ from closeup.evaluate.scores import Difference
 from closeup.learn.embed import Embeddings
 from closeup.model.history import Changes, Named, Training, read_history
 from closeup.model.model import load_model
-from closeup.networks import load
+from closeup.networks import load, ready
+from closeup.networks.catalogue import catalogue
 from closeup.networks.engine import read_signature
 from closeup.photos.listing import read_table as read_list
 from closeup.photos.reading import read_photo
 from closeup.pipeline import restored_config
 from tests.corpus.encode import encode, exif, plain, smooth, with_exif
 from tests.detect.reading import read_boxes
+from tests.networks.ready_graphs import D_FINE_INPUT, DINO_INPUT
 
 FIXTURE = Path(__file__).parent.parent / "fixtures" / "format-1"
 _MODEL = FIXTURE / "project" / "model"
@@ -52,6 +54,18 @@ class Reader:
     name: str
     seeds: tuple[bytes, ...] = field(repr=False)
     read: Callable[[Path, bytes], object]
+
+
+def _labels() -> bytes:
+    return json.dumps({"id2label": {str(n): f"thing {n}" for n in range(80)}}).encode()
+
+
+def _categories(file: Path) -> object:
+    return ready.categories(catalogue()["d-fine-n"], ready.read_settings(file))
+
+
+def _preprocessor(name: str, file: Path) -> None:
+    ready.compare_input(catalogue()[name], ready.read_settings(file))
 
 
 def _file(name: str, read: Callable[[Path], object], folder: Path, data: bytes) -> object:
@@ -189,6 +203,10 @@ def readers() -> tuple[Reader, ...]:
         Reader("embeddings", (_embeddings(),), partial(_file, "e", Embeddings.read)),
         Reader("signatures", (_embeddings(),), partial(_file, "s", Signatures.read)),
         Reader("history", (_training(),), _history),
+        Reader("hub-config", (_labels(),), partial(_file, "config.json", _categories)),
+        *(Reader(f"hub-{name}", (json.dumps(wants).encode(),),
+                 partial(_file, "p.json", partial(_preprocessor, name)))
+          for name, wants in (("d-fine-n", D_FINE_INPUT), ("dinov2-s", DINO_INPUT))),
         Reader("network-card", ((_MODEL / "backbone" / "card.json").read_bytes(),), _network),
         Reader("onnx", ((_MODEL / "backbone" / "graph.onnx").read_bytes(),
                         (_MODEL / "detector" / "graph.onnx").read_bytes()),

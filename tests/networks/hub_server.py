@@ -7,76 +7,145 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
+from urllib.parse import urlsplit
+
+COMMIT = "c" * 40
+"""The commit that every repository is at, and what ``main`` stands for."""
 
 
 @dataclass
 class Hub:
     """What the server holds, how it misbehaves, and what it was asked.
 
-    `files` maps ``REPO/resolve/REVISION/FILE`` to content; `break_after` is how many bytes of an
-    answer are sent before the line drops (and none at all from then on, where it is `mute`);
-    `refuse` is how many downloads fail outright.
+    `files` maps ``REPO/resolve/REVISION/FILE`` to content. `etag` is the hash that is stated of
+    every file, in place of its SHA-256 (or of git's own, for a file that `small` names); `size` the
+    length stated before a download. `break_after` is how many bytes of an answer are sent before
+    the line drops (and none at all from then on, where it is `mute`); `refuse` is how many
+    downloads fail outright. `gated` and `private` are repositories, mapped to the status with which
+    they are refused. Where `elsewhere` is set, files are sent from that address, as the public
+    hub sends large ones. `asked` lists method and range of each request, `hosts` the host that each
+    was meant for, and `tokens` the credentials that came with it.
     """
 
     url: str = ""
     files: dict[str, bytes] = field(default_factory=dict)
     etag: str = ""
+    small: tuple[str, ...] = ()
+    size: int | None = None
     break_after: int | None = None
     refuse: int = 0
     ranges: bool = True
     mute: bool = False
+    gated: dict[str, int] = field(default_factory=dict)
+    private: dict[str, int] = field(default_factory=dict)
+    elsewhere: str = ""
     asked: list[tuple[str, str]] = field(default_factory=list)
+    hosts: list[str] = field(default_factory=list)
+    tokens: list[str] = field(default_factory=list)
+
+    def publish(self, repo: str, folder: Path, revision: str = "main") -> None:
+        """Hold every file of a folder as a repository of that revision."""
+        for file in folder.rglob("*"):
+            if file.is_file():
+                name = file.relative_to(folder).as_posix()
+                self.files[f"{repo}/resolve/{revision}/{name}"] = file.read_bytes()
+
+    def stated(self, path: str, data: bytes) -> str:
+        """The hash that is stated of a file."""
+        if self.etag:
+            return self.etag
+        if path.endswith(self.small) and self.small:
+            return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
+        return hashlib.sha256(data).hexdigest()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    hub: Hub
+
+    def do_HEAD(self) -> None:
+        self._answer(body=False)
+
+    def do_GET(self) -> None:
+        self._answer(body=True)
+
+    def _answer(self, body: bool) -> None:
+        hub, wanted = self.hub, self.headers.get("Range", "")
+        asked = urlsplit(self.path)  # a proxy is given the whole address
+        hub.asked.append((self.command, wanted))
+        hub.hosts.append(asked.netloc)
+        hub.tokens.append(self.headers.get("Authorization", ""))
+        path = asked.path.lstrip("/")
+        repo, _, rest = path.partition("/resolve/")
+        if repo in hub.gated:
+            return self._refuse(hub.gated[repo], "GatedRepo")
+        if repo in hub.private:
+            return self._refuse(hub.private[repo], "")
+        data = hub.files.get(path)
+        if data is None:
+            return self._refuse(404, self._missing(repo, rest.partition("/")[0]))
+        if body and hub.refuse:
+            hub.refuse -= 1
+            return self._refuse(500, "")
+        if hub.elsewhere:
+            return self._send_on(f"{hub.elsewhere}/{path}", path, data)
+        start = int(wanted[6:].rstrip("-")) if wanted and hub.ranges else 0
+        self.send_response(206 if start else 200)
+        stated = len(data) if body or hub.size is None else hub.size
+        self.send_header("Content-Length", str(stated - start))
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
+        self.send_header("ETag", f'"{hub.stated(path, data)}"')
+        self.send_header("X-Repo-Commit", COMMIT)
+        self.end_headers()
+        if body:
+            self._send(data[start:])
+        return None
+
+    def _missing(self, repo: str, revision: str) -> str:
+        held = [path.partition("/resolve/") for path in self.hub.files]
+        revisions = {rest.partition("/")[0] for owner, _, rest in held if owner == repo}
+        if not revisions:
+            return "RepoNotFound"
+        return "EntryNotFound" if revision in revisions else "RevisionNotFound"
+
+    def _refuse(self, status: int, code: str) -> None:
+        self.send_response(status)
+        if code:
+            self.send_header("X-Error-Code", code)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def _send_on(self, place: str, path: str, data: bytes) -> None:
+        self.send_response(302)
+        self.send_header("Location", place)
+        self.send_header("Content-Length", "0")
+        self.send_header("X-Linked-Etag", f'"{self.hub.stated(path, data)}"')
+        self.send_header("X-Linked-Size", str(len(data)))
+        self.send_header("X-Repo-Commit", COMMIT)
+        self.end_headers()
+
+    def _send(self, data: bytes) -> None:
+        hub = self.hub
+        if hub.break_after is None:
+            self.wfile.write(data)
+            return
+        self.wfile.write(data[: hub.break_after])
+        hub.break_after = 0 if hub.mute else None
+        self.close_connection = True
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
 
 
 @contextmanager
 def hub_server() -> Iterator[Hub]:
     """Serve on a free port of the loopback interface until the block ends."""
     hub = Hub()
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_HEAD(self) -> None:
-            self._answer(body=False)
-
-        def do_GET(self) -> None:
-            self._answer(body=True)
-
-        def _answer(self, body: bool) -> None:
-            wanted = self.headers.get("Range", "")
-            hub.asked.append((self.command, wanted))
-            data = hub.files.get(self.path.lstrip("/"))
-            if data is None or (body and hub.refuse):
-                hub.refuse -= body and bool(hub.refuse)
-                self.send_response(404 if data is None else 500)
-                self.send_header("X-Error-Code", "EntryNotFound" if data is None else "")
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-                return
-            start = int(wanted[6:].rstrip("-")) if wanted and hub.ranges else 0
-            self.send_response(206 if start else 200)
-            self.send_header("Content-Length", str(len(data) - start))
-            if start:
-                self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
-            self.send_header("ETag", f'"{hub.etag or hashlib.sha256(data).hexdigest()}"')
-            self.send_header("X-Repo-Commit", "c" * 40)
-            self.end_headers()
-            if body:
-                self._send(data[start:])
-
-        def _send(self, data: bytes) -> None:
-            if hub.break_after is None:
-                self.wfile.write(data)
-                return
-            self.wfile.write(data[: hub.break_after])
-            hub.break_after = 0 if hub.mute else None
-            self.close_connection = True
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    handler = type("Handler", (_Handler,), {"hub": hub})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
     hub.url = f"http://127.0.0.1:{server.server_port}"
     thread = Thread(target=server.serve_forever, args=(0.02,))

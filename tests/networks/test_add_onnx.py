@@ -155,6 +155,9 @@ def test_a_free_size_must_be_given_and_a_fixed_one_not_changed(tmp_path: Path) -
         ("picodet", {"a": (1, 64, 3), "b": (1, 64, 32)}, "expected scores"),
         ("picodet", {"a": (1, 64, 32), "b": (1, 64, 2)}, "expected scores"),
         ("picodet", {"a": (1, 64, 2), "b": (1, 64, 30)}, "expected box distributions"),
+        ("detr-logits", {"logits": (1, 9, 2)}, "no output pred_boxes"),
+        ("detr-logits", {"logits": (1, 9, 2), "pred_boxes": (1, 8, 4)}, "expected logits"),
+        ("detr-logits", {"logits": (1, 9, 4), "pred_boxes": (1, 9, 4)}, "it scores 4 classes"),
         ("detr", {"labels": (1, 9), "scores": (1, 9)}, "no output boxes"),
         ("detr", {"labels": (1, 9), "boxes": (1, 8, 4), "scores": (1, 9)}, "expected labels"),
     ],
@@ -192,7 +195,7 @@ def test_wrong_names_families_and_files(tmp_path: Path) -> None:
     file = fake_detector(tmp_path / "a.onnx", {"output": (1, CELLS, 6)})
     with pytest.raises(UsageError, match="cannot name a network"):
         add_onnx(file, name="../up", family="yolox", classes=["cat"])
-    with pytest.raises(UsageError, match="one of yolox, picodet, detr"):
+    with pytest.raises(UsageError, match="one of yolox, picodet, detr, detr-logits"):
         add_onnx(file, name="a", family="rcnn", classes=["cat"])  # type: ignore[arg-type]
     zero = InputOverrides(std=(1, 0, 1))
     with pytest.raises(UsageError, match="std must not be 0"):

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from closeup.core.errors import NetworkDamaged, NetworkError, NetworkMissing
+from closeup.core.errors import NetworkDamaged, NetworkError, NetworkMissing, UsageError
 from closeup.networks import Card, file_hash, installed, load, save
+from closeup.networks.cache import refuse_existing
 from closeup.networks.card import Origin
 from closeup.networks.preprocess import InputSpec
 
@@ -202,3 +203,12 @@ def test_processes_that_give_one_name_to_two_networks_leave_a_whole_one(
     assert [job.exitcode for job in jobs] == [0, 0]
     assert load(folder).card.licence in "AB"
     assert [path.name for path in folder.parent.iterdir()] == ["net"]
+
+
+def test_a_name_is_taken_until_it_may_be_replaced(cache: Path) -> None:
+    refuse_existing("net", replace=False)
+    (cache / "networks" / "net").mkdir(parents=True)
+    for name in ("net", "nano-embed"):
+        with pytest.raises(UsageError, match=f"a network called {name} already, in .*--replace"):
+            refuse_existing(name, replace=False)
+        refuse_existing(name, replace=True)

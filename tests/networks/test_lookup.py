@@ -47,10 +47,25 @@ def test_the_other_kind_is_a_wrong_call(filled: Path) -> None:
         find("dinov2-s", "detector")
 
 
-@pytest.mark.parametrize("name", ["", "../up", "a/b", ".hidden", "x" * 200, "a\n"])
+@pytest.mark.parametrize("name", ["", "../up", "a/..", "a/b/c", ".hidden", "x" * 200, "a\n"])
 def test_what_cannot_be_a_name(name: str) -> None:
     with pytest.raises(UsageError, match="cannot name a network"):
         find(name, "detector")
+
+
+def test_only_a_detector_may_be_named_by_its_repository(filled: Path) -> None:
+    with pytest.raises(UsageError, match="cannot name a network"):
+        find("owner/tiny-pool", "backbone")
+    with pytest.raises(UsageError, match=r"another network than owner/tiny-box .*remove tiny-box"):
+        find("owner/tiny-box", "detector")
+
+
+def test_what_is_never_suggested(filled: Path) -> None:
+    pytest.importorskip("timm")
+    with pytest.raises(NetworkMissing) as caught:
+        find("convnextv2-nana", "backbone")
+    assert "convnextv2-nano" not in str(caught.value)
+    assert "dinov3" not in str(caught.value)
 
 
 def test_a_damaged_network_is_not_passed_over(filled: Path) -> None:
@@ -77,7 +92,7 @@ def test_an_unknown_backbone_says_what_there_is(filled: Path) -> None:
 def test_offline_says_which_file_is_needed_and_where(filled: Path) -> None:
     pytest.importorskip("timm")
     with pytest.raises(NetworkMissing) as caught:
-        find("dinov2-s", "backbone", offline=True)
+        find("dinov2-s-pytorch", "backbone", offline=True)
     place = filled / "downloads/timm--vit_small_patch14_dinov2.lvd142m/main/model.safetensors"
     for part in ("timm/vit_small_patch14_dinov2.lvd142m", str(place), "tiny-pool"):
         assert part in str(caught.value)
@@ -100,4 +115,4 @@ def test_without_torch_a_conversion_says_what_to_install(
 
     monkeypatch.setattr(importlib.util, "find_spec", without_torch)
     with pytest.raises(NetworkMissing, match=r"\.\[torch\].*tiny-pool"):
-        find("dinov2-s", "backbone")
+        find("mobilenetv2", "backbone")

@@ -31,7 +31,7 @@ VERBS = {
     "export": ("export", "Write a project's photos, boxes and labels in another tool's format."),
     "demo": ("demo", "Run the whole job on sample photos, offline."),
     "doctor": ("doctor", "Show processors, engines, libraries and networks."),
-    "models": ("models", "List, fetch and add networks: detectors and backbones."),
+    "models": ("models", "List, fetch, add and remove networks: detectors, backbones."),
 }
 """The module of each verb, and what it does."""
 
@@ -94,6 +94,8 @@ def main() -> None:
         app(prog_name="closeup")
     except CloseupError as err:
         say(f"closeup: {err}")
+        for note in getattr(err, "__notes__", ()):
+            say(note)
         sys.exit(2 if isinstance(err, UsageError) else 1)
     except SystemExit as done:
         if done.code == INTERRUPTED:  # typer has turned Ctrl-C into this, without a word

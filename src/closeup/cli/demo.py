@@ -81,7 +81,7 @@ def demo(
         f"\nA new photo of a watch by {maker}: {said} (annotated: {answered})\n"
         f"Finished in {seconds} s. Open the report: {result.report}\n\n"
         "Next, with a folder of your own photos, one sub-folder per label:\n"
-        "  closeup models pull d-fine-n dinov2-s    # once; needs pip install -e '.[torch]'\n"
+        "  closeup models pull d-fine-n dinov2-s    # once: a detector and a backbone, 104 MB\n"
         "  closeup scout PHOTOS                     # which parent category fits them?\n"
         f"Or review these close-ups: closeup review {shlex.quote(str(out / 'watches'))}\n"
         f"Or try this model: closeup predict {shlex.quote(str(result.model))} PHOTO…"

@@ -46,12 +46,12 @@ def _facts() -> dict[str, str]:
         "photo formats": "JPEG, PNG, TIFF, GIF, BMP"
         + "".join(f", {n}" for n, f in (("WebP", "webp"), ("AVIF", "avif")) if features.check(f)),
         "conversion": "PyTorch is installed" if not missing else
-        f"{', '.join(missing)} missing; to pull or convert networks: {how_to_install('torch')}",
+        f"{', '.join(missing)} missing; to convert or fine-tune: {how_to_install('torch')}",
         "cache": f"{folder} ({'writable' if os.access(nearest, os.W_OK) else 'NOT WRITABLE'})",
         "detectors": ", ".join(n.card.name for n in networks if n.card.kind == "detector")
-        or "none yet: closeup models pull d-fine-n",
+        or "none yet: closeup models pull",
         "backbones": ", ".join(n.card.name for n in networks if n.card.kind == "backbone")
-        or "none yet: closeup models pull dinov2-s",
+        or "none yet: closeup models pull",
     }  # fmt: skip
 
 

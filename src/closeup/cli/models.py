@@ -1,21 +1,27 @@
-"""``closeup models list | pull | add``: the networks, and bringing in one's own."""
+"""``closeup models list | pull | remove | add``: the networks, and bringing in one's own."""
 
 from __future__ import annotations
 
 import ast
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from shutil import get_terminal_size
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from closeup.cli import options as opt
-from closeup.cli.output import print_json, progress_on_stderr, show
+from closeup.cli.output import print_json, progress_on_stderr, say, show
 from closeup.core.errors import UsageError
 from closeup.core.text import visible
 
+if TYPE_CHECKING:
+    from closeup.networks import Network
+    from closeup.networks.catalogue import Entry
+
 models = typer.Typer(
     name="models",
-    help="List, fetch and add networks: the detectors and backbones that models are made with.",
+    help="List, fetch, add and remove networks: the detectors and backbones models are made with.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -24,50 +30,137 @@ models = typer.Typer(
 
 @models.command("list")
 def list_networks(json: opt.Json = False) -> None:
-    """List installed networks and those that can be pulled."""
-    from closeup.networks import installed, known, networks_folder
+    """List the networks that are here and those that can be pulled."""
+    from closeup.networks import installed, networks_folder
+    from closeup.networks.catalogue import catalogue
 
-    here = installed()
-    names = {network.card.name for network in here}
-    more = {name: kind for name, kind in known().items() if name not in names}
+    here = {network.card.name: network for network in installed()}
+    more = {name: entry for name, entry in catalogue().items() if name not in here}
     if json:
-        cards = [n.card.model_dump(mode="json") | {"folder": str(n.folder)} for n in here]
-        print_json({"installed": cards, "available": more})
+        cards = [n.card.model_dump(mode="json") | {"folder": str(n.folder)} for n in here.values()]
+        rows = [
+            entry.model_dump(mode="json") | {"needs_torch": entry.needs_torch}
+            for entry in catalogue().values()
+        ]
+        available = {name: entry.kind for name, entry in more.items()}
+        print_json({"installed": cards, "available": available, "catalogue": rows})
         return
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+    _print_table("detector", here, more)
+    _print_table("backbone", here, more)
+    print(
+        "get    here: ready to use; pull: `closeup models pull NAME`; PyTorch: pulling it converts "
+        "it, which needs the extra torch\n"
+        "time   of a photo or a close-up on a CPU, relative to the default of its kind (*)\n"
+        "!      no commercial use: read the licence first\n"
+        "Any timm or torchvision architecture can be pulled as a backbone too. Your own: "
+        "`closeup models add FILE --name NAME`\n"
+        f"cache: {networks_folder()}"
+    )
 
-    table = Table("name", "kind", "family", "input", "MB", "licence", box=None, pad_edge=False)
-    for card in (network.card for network in here):
-        size, licence = f"{card.input.width}x{card.input.height}", Text(visible(card.licence))
-        table.add_row(card.name, card.kind, card.family, size, f"{card.bytes / 1e6:.1f}", licence)
-    if here:
-        Console(soft_wrap=False).print(table)
-    else:
-        print("No networks are installed yet.")
-    print(f"\ncache: {networks_folder()}")
-    for kind in ("detector", "backbone"):
-        print(f"{kind}s to pull: {', '.join(n for n, k in more.items() if k == kind) or 'none'}")
-    print("Any timm architecture works as a backbone too. Add your own: closeup models add FILE …")
+
+def _print_table(kind: str, here: Mapping[str, Network], more: Mapping[str, Entry]) -> None:
+    """The networks of a kind: first those that are here, then the catalogue's others."""
+    from closeup.networks.catalogue import catalogue
+
+    title, count = {
+        "detector": ("Detectors: they find the object", "classes"),
+        "backbone": ("Backbones: they turn a close-up into a vector of numbers", "vector"),
+    }[kind]
+    rows = [("name", "get", "time", "MB", count, "licence", "what it is")]
+    for name, network in here.items():
+        card, entry = network.card, catalogue().get(name)
+        if card.kind == kind:
+            size = len([one for one in card.classes if one]) or card.dim
+            about = entry.about if entry else card.description
+            rows.append((_mark(name, entry), "here", _cost(entry), f"{card.bytes / 1e6:.0f}",
+                         f"{size}", card.licence, about))  # fmt: skip
+    for name, entry in more.items():
+        if entry.kind == kind:
+            megabytes = entry.about_megabytes
+            rows.append((_mark(name, entry), "PyTorch" if entry.needs_torch else "pull",
+                         _cost(entry), f"{megabytes:.0f}" if megabytes else "",
+                         f"{_count(entry) or ''}", _licence(entry), entry.about))  # fmt: skip
+    widths = [min(16, max(len(visible(row[i])) for row in rows)) for i in range(6)]
+    room = get_terminal_size().columns
+    print(title)
+    for row in rows:
+        cells = [visible(cell) for cell in row]
+        fixed = [cell[:width].ljust(width) for cell, width in zip(cells, widths, strict=False)]
+        print("  ".join((*fixed, cells[-1]))[:room].rstrip())
+    print()
+
+
+def _mark(name: str, entry: Entry | None) -> str:
+    return f"{name} *" if entry and entry.default else name
+
+
+def _cost(entry: Entry | None) -> str:
+    return f"{entry.cost:g}x" if entry and entry.cost else ""
+
+
+def _count(entry: Entry) -> int:
+    """Categories of a detector, length of a backbone's embedding; 0 where it is not known yet."""
+    if entry.kind == "detector":
+        return entry.classes
+    return entry.dim * (2 if entry.pool == "both" else 1)
+
+
+def _licence(entry: Entry) -> str:
+    return entry.licence if entry.commercial else f"!{entry.licence}"
 
 
 @models.command("pull")
 def pull(
-    names: Annotated[list[str], typer.Argument(metavar="NAME…", help="Networks to fetch.")],
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[NAME…]",
+            help="Networks to fetch: names of `closeup models list`, of timm or torchvision, or a "
+            "detector's repository OWNER/NAME on the hub.  [default: those that `run` uses]",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
-    """Fetch networks from the model hub and convert them.
+    """Fetch networks from the model hub.
 
-    Once pulled, a network needs neither the hub nor PyTorch.
+    Those that are published as ONNX graphs need no PyTorch; others are converted with it. Once
+    pulled, a network needs neither the hub nor PyTorch.
     """
-    from closeup.networks import find, known
+    from closeup.networks.catalogue import catalogue, defaults
+    from closeup.networks.lookup import plan_pull
 
-    kinds = known()
+    plan = plan_pull(names or defaults())
+    for network in plan.here:
+        show(f"{network.card.name}: here already, in {network.folder}")
+    ready = [name for name in plan.wanted if name not in plan.conversions]
+    if ready:
+        say(f"{', '.join(ready)}: {plan.bytes / 1e6:.1f} MB to download")
+    for name in plan.wanted:
+        entry = catalogue().get(name)
+        if entry and not entry.commercial:
+            say(f"{name}: its licence, {entry.licence}, forbids commercial use")
+        elif entry and entry.terms:
+            say(f"{name}: {entry.licence}; {entry.terms}")
     with progress_on_stderr() as progress:
-        for name in names:
-            network = find(name, kinds.get(name, "backbone"), progress=progress)
+        for network in plan.carry_out(progress):
             card = network.card
-            show(f"{name}: {card.bytes / 1e6:.1f} MB, licence {card.licence}, {network.folder}")
+            show(
+                f"{card.name}: {card.bytes / 1e6:.1f} MB, licence {card.licence}, {network.folder}"
+            )
+
+
+@models.command("remove")
+def remove_networks(
+    names: Annotated[list[str], typer.Argument(metavar="NAME…", help="Networks to delete.")],
+) -> None:
+    """Delete networks from the cache; models that were made with them keep their own copies.
+
+    The networks that come with the package stay.
+    """
+    from closeup.networks.lookup import remove
+
+    for name in names:
+        show(f"{name}: removed from {remove(name)}")
 
 
 @models.command("add")
@@ -75,7 +168,7 @@ def add(
     file: Annotated[Path, typer.Argument(help="An ONNX detector, or a checkpoint.")],
     name: Annotated[str, typer.Option(help="Name to give the network.")],
     family: Annotated[
-        Literal["yolox", "picodet", "detr"] | None,
+        Literal["yolox", "picodet", "detr", "detr-logits"] | None,
         typer.Option(help="Family of an ONNX detector, which says what its outputs mean."),
     ] = None,
     classes: Annotated[
@@ -119,7 +212,7 @@ def add(
     source: Annotated[str | None, typer.Option(help="Where the weights come from.")] = None,
 ) -> None:
     """Add an ONNX detector or a checkpoint of your own."""
-    from closeup.networks.add import add_checkpoint, add_onnx
+    from closeup.networks.add import add_backbone, add_onnx
 
     overrides = _overrides(
         size=_numbers("size", size, "x"),
@@ -142,7 +235,7 @@ def add(
             file, name=name, family=family, classes=classes, overrides=overrides, about=about
         )
     else:
-        network = add_checkpoint(
+        network = add_backbone(
             file,
             name=name,
             timm=timm or "",
@@ -150,6 +243,7 @@ def add(
             args=_arguments(arg or []),
             overrides=overrides,
             about=about,
+            say=show,
         )
     card = network.card
     what = (

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bars
     from rich.progress import TaskID
 
+_DOWNLOAD = "download "
 _DOING = {
     "photos": "reading photos",
     "look": "cropping close-ups",
@@ -62,12 +63,23 @@ def progress_on_stderr() -> Iterator[Progress]:
     columns = (
         rich.TextColumn("{task.description:<24}"),
         rich.BarColumn(),
-        rich.MofNCompleteColumn(),
+        rich.TextColumn("{task.fields[count]}"),
         rich.TextColumn("{task.fields[rate]}"),
         rich.TimeRemainingColumn(elapsed_when_finished=True),
     )
     with rich.Progress(*columns, console=Console(stderr=True)) as bars:
         yield _Bars(bars)
+
+
+def _count(stage: str, done: int, total: int) -> str:
+    """How much is done; downloads are counted in bytes."""
+    if stage.startswith(_DOWNLOAD):
+        return f"{done / 1e6:.1f} of {total / 1e6:.1f} MB"
+    return f"{done} of {total}"
+
+
+def _rate(stage: str, speed: float) -> str:
+    return f"{speed / 1e6:.1f} MB/s" if stage.startswith(_DOWNLOAD) else f"{speed:.0f}/s"
 
 
 class _Bars:
@@ -82,10 +94,11 @@ class _Bars:
             return
         if stage not in self._tasks:
             name = _DOING.get(stage, stage)
-            self._tasks[stage] = self._bars.add_task(name, total=total, rate="")
+            self._tasks[stage] = self._bars.add_task(name, total=total, count="", rate="")
         task = self._tasks[stage]
         speed = self._bars.tasks[task].speed
-        self._bars.update(task, completed=done, total=total, rate=f"{speed:.0f}/s" if speed else "")
+        count, rate = _count(stage, done, total), _rate(stage, speed) if speed else ""
+        self._bars.update(task, completed=done, total=total, count=count, rate=rate)
 
 
 class _PlainLines:
@@ -103,11 +116,13 @@ class _PlainLines:
         began, before = self._began[stage]
         taken = now - began
         if total and done == total:
-            rate = f"{(done - before) / taken:.0f}/s" if taken > 0.05 else ""
-            say(f"{_DOING.get(stage, stage)}: {done} of {total} in {taken:.1f} s {rate}".rstrip())
+            rate = _rate(stage, (done - before) / taken) if taken > 0.05 else ""
+            count = _count(stage, done, total)
+            say(f"{_DOING.get(stage, stage)}: {count} in {taken:.1f} s {rate}".rstrip())
             del self._began[stage]  # a stage may come again, for another network
         elif done > before and now - self._spoke > 10:
             left = taken / (done - before) * (total - done)
             about = f"{left / 60:.0f} min" if left > 90 else f"{left:.0f} s"
-            say(f"{_DOING.get(stage, stage)}: {done} of {total}, about {about} left")
+            count = _count(stage, done, total)
+            say(f"{_DOING.get(stage, stage)}: {count}, about {about} left")
             self._spoke = now

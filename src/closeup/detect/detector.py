@@ -21,7 +21,7 @@ from closeup.core.errors import NetworkDamaged, NetworkError, UsageError
 from closeup.core.parallel import ordered_map
 from closeup.core.types import Box, Detection, Pixels
 from closeup.crops.cut import ANY
-from closeup.detect import picodet, ranked, yolox
+from closeup.detect import picodet, queries, ranked, yolox
 from closeup.detect.candidates import Candidates, Outputs, nms
 from closeup.networks import Card, Network
 from closeup.networks.engine import Feeds, Graph, open_graph, read_signature
@@ -66,6 +66,7 @@ FAMILIES: Mapping[str, Family] = {
     "yolox": Family(yolox.decode, yolox.NMS_IOU),
     "picodet": Family(picodet.decode, picodet.NMS_IOU),
     "detr": Family(ranked.decode),
+    "detr-logits": Family(queries.decode),
     "rcnn": Family(ranked.decode),
 }
 

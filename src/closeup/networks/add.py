@@ -1,8 +1,8 @@
-"""Add a network of the user's own: an ONNX detector, or a checkpoint with its architecture."""
+"""Add a network of the user's own: a backbone in any form, or an ONNX detector."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -11,20 +11,34 @@ import numpy as np
 from closeup.core.config import EngineConfig
 from closeup.core.errors import UsageError
 from closeup.core.lock import work_folder
-from closeup.networks.cache import Network, measured, networks_folder, save
+from closeup.core.progress import Progress, silent
+from closeup.networks.cache import Network, measured, networks_folder, refuse_existing, save
 from closeup.networks.card import Card
 from closeup.networks.coco import COCO80, COCO91
+from closeup.networks.convert.backbones import Architecture
 from closeup.networks.convert.onnx_export import need_torch
 from closeup.networks.engine import Graph, Results, open_graph
+from closeup.networks.layouts import Source, locate
 from closeup.networks.names import check_name
+from closeup.networks.onnx_backbone import embedding_graph
 from closeup.networks.preprocess import IMAGENET_MEAN, IMAGENET_STD, InputOverrides, InputSpec
+from closeup.networks.tokens import TokenPool
 
-OwnFamily = Literal["yolox", "picodet", "detr"]
+Say = Callable[[str], object]
+_UNNAMED = "backbone"
+
+
+def _silent(sentence: str) -> None:
+    """Say nothing."""
+
+
+OwnFamily = Literal["yolox", "picodet", "detr", "detr-logits"]
 
 _DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "yolox": {"color": "bgr", "scale": "byte", "resize": "letterbox", "anchor": "corner"},
     "picodet": {"resize": "stretch", "mean": IMAGENET_MEAN, "std": IMAGENET_STD},
     "detr": {"resize": "stretch"},
+    "detr-logits": {"resize": "stretch"},
 }
 _SIZES = "orig_target_sizes"
 
@@ -50,6 +64,8 @@ def add_onnx(
         ``(1, cells, 4 * bins)``, one of each per stride from 8 up.
         ``detr``: a picture and ``orig_target_sizes`` go in; ``labels``, ``boxes`` and ``scores``
         come out.
+        ``detr-logits``: ``logits`` ``(1, queries, classes)`` and ``pred_boxes``
+        ``(1, queries, 4)`` come out, as transformers exports D-FINE and RT-DETR.
     classes
         See :func:`class_names`; a sequence is taken as it is.
     overrides
@@ -93,55 +109,149 @@ def add_onnx(
     return save(card, file, networks_folder() / name)
 
 
-def add_checkpoint(
-    file: Path,
+def add_backbone(
+    source: str | Path,
     *,
     name: str,
     timm: str = "",
     torchvision: str = "",
     args: Mapping[str, Any] | None = None,
+    pool: TokenPool | None = None,
     overrides: InputOverrides = InputOverrides(),  # noqa: B008 (frozen)
     about: Mapping[str, Any] | None = None,
+    replace: bool = False,
+    say: Say = _silent,
+    progress: Progress = silent,
 ) -> Network:
-    """Convert a checkpoint to a backbone in the cache, replacing one of the same name.
+    """Add a backbone to the cache: an ONNX file, a checkpoint, a folder or a hub repository.
 
-    Needs PyTorch. The classifier is removed; the features are averaged over the picture.
+    A classifier is removed; feature maps are averaged over the picture, tokens pooled. Only what
+    comes as ONNX needs no PyTorch, and only what comes as a checkpoint of timm or torchvision can
+    be fine-tuned later.
 
     Parameters
     ----------
-    file
-        ``.safetensors`` or a PyTorch checkpoint of plain weights.
+    source
+        An ``.onnx`` file; a ``.safetensors`` file or PyTorch checkpoint of plain weights; a folder
+        as transformers or timm lay it out (an ONNX file in it is preferred); or
+        ``hf:OWNER/NAME[@REVISION]``, such a folder on the model hub.
     timm, torchvision
-        The architecture's name in one of these libraries.
+        A checkpoint's architecture by its name in one of these libraries, where no ``config.json``
+        beside it names one of timm's.
     args
         Keyword arguments for building it, such as ``{"pad_type": "same"}``.
-    overrides, about
-        As for :func:`add_onnx`; the usual input is the one that the framework states.
+    pool
+        How a vision transformer's tokens become an embedding, see
+        :func:`closeup.networks.tokens.pooled`; None is ``both`` where all tokens are given, and
+        what its classifier was given where it ends in one.
+    overrides
+        How the input differs from what a ``preprocessor_config.json`` or timm's ``config.json``
+        beside the weights says, or the framework; of an ONNX file alone, ImageNet's mean and
+        standard deviation are assumed, and 224 pixels where its size is free.
+    about
+        Further fields of the card: ``licence``, ``source``, ``description``, ``trained_on``.
+    replace
+        Put it in the place of a network of the same name.
+    say
+        Called with each sentence that the user should read: what was taken, ignored, assumed.
+    progress
+        Called with the bytes done and the total while files are downloaded.
 
     Raises
     ------
     UsageError
-        Where not exactly one architecture is given, or it cannot be built like this.
+        Where `name` is taken, an argument does not fit, or nothing at `source` embeds pictures.
     NetworkError
-        Where the file does not hold the architecture's weights (NetworkDamaged), PyTorch is
-        absent (NetworkMissing) or the export fails.
+        Where files are damaged or do not hold the architecture's weights (NetworkDamaged), they or
+        PyTorch are absent (NetworkMissing), or the export fails.
     """
     check_name(name)
-    if bool(timm) == bool(torchvision):
-        raise UsageError("a checkpoint needs its architecture: give --timm or --torchvision")
-    need_torch(f"converting {file}")
-    from closeup.networks.convert import backbones as export
-
-    framework: Literal["timm", "torchvision"] = "timm" if timm else "torchvision"
-    architecture = export.Architecture(framework, timm or torchvision, args or {})
-    backbone = export.from_checkpoint(architecture, overrides, file)
-    # The licence and data sets of the framework's own weights say nothing about this file.
-    facts: dict[str, Any] = {"licence": "unknown", "trained_on": (), "source": file.name}
-    facts["description"] = f"{architecture.framework} {architecture.name}"
+    refuse_existing(name, replace)
+    if timm and torchvision:
+        raise UsageError("give --timm or --torchvision, not both")
+    if pool is not None and pool not in get_args(TokenPool):
+        raise UsageError(f"pool {pool!r}: expected one of {', '.join(get_args(TokenPool))}")
+    found = locate(source, progress)
+    named: Architecture | None = None
+    if timm or torchvision:
+        named = Architecture("timm" if timm else "torchvision", timm or torchvision, args or {})
+    elif stated := found.architecture:
+        named = Architecture("timm", stated[0], {**stated[1], **(args or {})})
     folder = networks_folder()
     with work_folder(folder, ".making-") as work:
-        card = export.export_backbone(backbone, work, name, overrides, {**facts, **(about or {})})
+        if found.is_onnx and (timm or torchvision or args):
+            raise UsageError(f"{found.file} is whole: omit --timm, --torchvision and --arg")
+        if named is not None and not found.is_onnx:
+            if pool is not None:
+                raise UsageError(
+                    f"{named.framework} pools the tokens of {named.name} itself: omit --pool, or "
+                    "give it --arg global_pool=avg"
+                )
+            card = _converted(name, named, found, work, overrides, say)
+        else:
+            graph = found.file if found.is_onnx else _exported(found, work)
+            card = _embedding_card(graph, work, found, pool, overrides, say)
+        card = card.model_copy(update={"name": name, **found.about, **(about or {})})
         return save(card, work / card.graph, folder / name)
+
+
+def _converted(
+    name: str, made: Architecture, found: Source, work: Path, overrides: InputOverrides, say: Say
+) -> Card:
+    """Write the graph of a checkpoint of timm or torchvision into `work`."""
+    need_torch(f"converting {found.file}")
+    from closeup.networks.convert import backbones as export
+
+    backbone = export.from_checkpoint(made, overrides, found.file, found.spec)
+    for note in backbone.notes:
+        say(note)
+    # The licence and data sets of the framework's own weights say nothing about this file.
+    about = {"licence": "unknown", "trained_on": (), "description": f"{made.framework} {made.name}"}
+    return export.export_backbone(backbone, work, name, overrides, about)
+
+
+def _exported(found: Source, work: Path) -> Path:
+    """The ONNX file of a network of transformers, exported now."""
+    if found.config_file is None or "model_type" not in found.config:
+        raise UsageError(
+            f"{found.file} needs its architecture: give --timm or --torchvision, or put the "
+            "config.json of its makers beside it"
+        )
+    need_torch(f"converting {found.file}")
+    from closeup.networks.convert.transformers_backbones import export_tokens
+
+    return export_tokens(found.config_file, found.file, found.spec, work / "exported.onnx")
+
+
+def _embedding_card(
+    graph: Path,
+    work: Path,
+    found: Source,
+    pool: TokenPool | None,
+    overrides: InputOverrides,
+    say: Say,
+) -> Card:
+    """Write ``graph.onnx`` into `work`; its card still lacks its name."""
+    from closeup._version import __version__
+
+    file = work / "graph.onnx"
+    made = embedding_graph(graph, file, overrides=overrides, stated=found.spec, pool=pool)
+    if found.stated_in:
+        say(f"input as {found.stated_in} says: {made.spec.width}x{made.spec.height}")
+    for note in made.notes:
+        say(note)
+    return Card(
+        name=_UNNAMED,
+        kind="backbone",
+        family="embedding",
+        **measured(file),
+        input=made.spec,
+        batch=made.batch,
+        dim=sum(made.blocks),
+        blocks=made.blocks if len(made.blocks) > 1 else (),
+        description=made.notes[0] if made.notes else "",
+        made_with={"closeup": __version__},
+    )
 
 
 def class_names(classes: str | Sequence[str]) -> tuple[str, ...]:
@@ -253,4 +363,20 @@ def _detr_fault(outputs: Results, spec: InputSpec, classes: int) -> str:
     return ""
 
 
-_FAULTS = {"yolox": _yolox_fault, "picodet": _picodet_fault, "detr": _detr_fault}
+def _queries_fault(outputs: Results, spec: InputSpec, classes: int) -> str:
+    if missing := {"logits", "pred_boxes"} - outputs.keys():
+        return f"it has no output {', '.join(sorted(missing))}"
+    logits, boxes = outputs["logits"].shape, outputs["pred_boxes"].shape
+    if len(logits) != 3 or boxes != (*logits[:2], 4):
+        return "expected logits (1, queries, classes) and pred_boxes (1, queries, 4)"
+    if logits[2] not in (classes, classes + 1):
+        return f"it scores {logits[2]} classes"
+    return ""
+
+
+_FAULTS = {
+    "yolox": _yolox_fault,
+    "picodet": _picodet_fault,
+    "detr": _detr_fault,
+    "detr-logits": _queries_fault,
+}

@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from closeup.core.errors import NetworkDamaged, NetworkError, NetworkMissing
+from closeup.core.errors import NetworkDamaged, NetworkError, NetworkMissing, UsageError
 from closeup.core.lock import work_folder
 from closeup.networks.card import CARD_FORMAT, Card
 from closeup.networks.engine import cache_folder, file_hash
@@ -47,6 +47,16 @@ class Network:
 def networks_folder() -> Path:
     """Where the cache keeps its networks; it may not exist yet."""
     return cache_folder() / "networks"
+
+
+def refuse_existing(name: str, replace: bool) -> None:
+    """Raise UsageError where a network is called `name` already, unless `replace` allows it."""
+    for folder in (networks_folder() / name, BUILTIN / name):
+        if folder.exists() and not replace:
+            raise UsageError(
+                f"there is a network called {name} already, in {folder}: give another --name, "
+                "or --replace to put this one in its place"
+            )
 
 
 def measured(file: Path) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from closeup.networks.preprocess import InputSpec
 
 CARD_FORMAT = 1
 
-Family = Literal["yolox", "picodet", "detr", "rcnn", "embedding"]
+Family = Literal["yolox", "picodet", "detr", "detr-logits", "rcnn", "embedding"]
 
 
 class Origin(BaseModel):

@@ -4,51 +4,32 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from types import MappingProxyType
-from typing import Literal
 
 from closeup.core.errors import UsageError
 from closeup.networks.cache import installed
-
-Kind = Literal["detector", "backbone"]
+from closeup.networks.catalogue import Kind, catalogue
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,119}")
-
-
-@dataclass(frozen=True, slots=True)
-class TimmName:
-    """A timm architecture with its weights' tag, and arguments for ``timm.create_model``."""
-
-    architecture: str
-    args: Mapping[str, int] = field(default_factory=dict)
-
-    @property
-    def repo(self) -> str:
-        """The hub repository of its weights."""
-        return f"timm/{self.architecture}"
-
-
-ALIASES: Mapping[str, TimmName] = MappingProxyType(
-    {
-        "mobilenetv2": TimmName("mobilenetv2_100.ra_in1k"),
-        "densenet121": TimmName("densenet121.ra_in1k"),
-        "resnet50": TimmName("resnet50.a1_in1k"),
-        "efficientnet-b0": TimmName("efficientnet_b0.ra_in1k"),
-        "convnext-tiny": TimmName("convnext_tiny.in12k_ft_in1k"),
-        "dinov2-s": TimmName("vit_small_patch14_dinov2.lvd142m", {"img_size": 224}),
-    }
-)
-"""Short names of the backbones that are worth knowing, and where their weights lie."""
+_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
 
 
 def known() -> dict[str, Kind]:
-    """The short names of the networks that can be downloaded and converted, with their kinds."""
-    from closeup.networks.convert.detectors import DETECTORS
+    """The short names of the networks that can be downloaded, with their kinds."""
+    return {name: entry.kind for name, entry in catalogue().items()}
 
-    kinds: dict[str, Kind] = dict.fromkeys(DETECTORS, "detector")
-    return kinds | dict.fromkeys(ALIASES, "backbone")
+
+def name_here(name: str) -> str:
+    """What a network is called once it is here: a repository ``OWNER/NAME`` by its second part.
+
+    >>> name_here("PekingU/rtdetr_r101vd"), name_here("d-fine-n")
+    ('rtdetr_r101vd', 'd-fine-n')
+    """
+    return name.rpartition("/")[2] if is_repository(name) else name
+
+
+def is_repository(name: str) -> bool:
+    """Whether a name is that of a hub repository, ``OWNER/NAME``."""
+    return _REPOSITORY.fullmatch(name) is not None
 
 
 def available(kind: Kind) -> str:
@@ -71,11 +52,21 @@ def check_name(name: str) -> None:
 
 def unknown(name: str, kind: Kind) -> str:
     """The message for a name that no network of this kind has."""
-    obtainable = [other for other, its in known().items() if its == kind]
-    near = difflib.get_close_matches(name, [*obtainable, *_names_here(kind)], 1)
-    guess = f" (did you mean {near[0]}?)" if near else ""
+    entries = [entry for entry in catalogue().values() if entry.kind == kind]
+    obtainable = [entry.name for entry in entries if entry.may_suggest]
+    near = _near(name, [*obtainable, *_names_here(kind)])
+    guess = f" (did you mean {near}?)" if near else ""
     more = ", or any timm architecture" if kind == "backbone" else ""
     return (
         f"no {kind} is called {name!r}{guess}; you can download {', '.join(obtainable)}{more}, "
         "or add a file of your own with `closeup models add`"
     )
+
+
+def near(name: str) -> str:
+    """The name of the catalogue that is most like another one; ``""`` where none is."""
+    return _near(name, [entry.name for entry in catalogue().values() if entry.may_suggest])
+
+
+def _near(name: str, names: list[str]) -> str:
+    return next(iter(difflib.get_close_matches(name, names, 1)), "")

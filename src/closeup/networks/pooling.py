@@ -48,7 +48,7 @@ def add_pooling(
     if len(maps) < 2:
         base = card.name.partition("@")[0]
         raise UsageError(f"{base} has no feature maps of several sizes; omit `{pooling}`")
-    build = _Builder(model)
+    build = GraphBuilder(model)
     *early, _ = maps
     parts = [(build.mean(name), maps[name][0]) for name in early]
     parts.append((output, card.dim))
@@ -90,7 +90,7 @@ def _feature_maps(model: ModelProto) -> dict[str, tuple[int, int]]:
     return {name: (channels, h * w) for (h, w), (name, channels) in found.items()}
 
 
-class _Builder:
+class GraphBuilder:
     """Appends nodes to a graph; every method gives the name of the new tensor."""
 
     def __init__(self, model: ModelProto) -> None:
@@ -100,17 +100,17 @@ class _Builder:
 
     def mean(self, name: str) -> str:
         """Of a map ``(n, c, h, w)``: ``(n, c)``."""
-        return self._node("Flatten", [self._node("GlobalAveragePool", [name])], axis=1)
+        return self.node("Flatten", [self.node("GlobalAveragePool", [name])], axis=1)
 
     def centred(self, name: str) -> str:
         """Of a map ``(n, c, h, w)``: ``(n, c, h * w)`` less each channel's mean."""
         rows = self._reshaped(name, [0, 0, -1])
-        return self._node("Sub", [rows, self._mean_of(rows, -1)])
+        return self.node("Sub", [rows, self.mean_of(rows, -1)])
 
     def deviation(self, centred: str) -> str:
         """The standard deviations ``(n, c)``."""
-        square = self._mean_of(self._node("Mul", [centred, centred]), -1)
-        return self._node("Flatten", [self._node("Sqrt", [square])], axis=1)
+        square = self.mean_of(self.node("Mul", [centred, centred]), -1)
+        return self.node("Flatten", [self.node("Sqrt", [square])], axis=1)
 
     def covariances(self, centred: str, channels: int, cells: int) -> str:
         """The root of the covariances over `cells`, its upper triangle: ``(n, k (k+1) / 2)``.
@@ -121,47 +121,50 @@ class _Builder:
         if channels > size:
             drawn = np.random.RandomState(0).standard_normal((channels, size))
             directions = np.linalg.qr(drawn)[0].T
-            centred = self._node("MatMul", [self._constant(directions), centred])
-        turned = self._node("Transpose", [centred], perm=[0, 2, 1])
-        product = self._node("MatMul", [centred, turned])
-        eye = self._constant(np.eye(size).reshape(-1, 1) / cells)
-        trace = self._node("MatMul", [self._reshaped(product, [0, 1, -1]), eye])
-        trace = self._node("Add", [trace, self._constant(np.array([_TINY]))])
-        unit = self._node("Mul", [trace, self._constant(np.array([float(cells)]))])
-        root = self._root(self._node("Div", [product, unit]), size)
-        root = self._node("Mul", [root, self._node("Sqrt", [trace])])
+            centred = self.node("MatMul", [self.constant(directions), centred])
+        turned = self.node("Transpose", [centred], perm=[0, 2, 1])
+        product = self.node("MatMul", [centred, turned])
+        eye = self.constant(np.eye(size).reshape(-1, 1) / cells)
+        trace = self.node("MatMul", [self._reshaped(product, [0, 1, -1]), eye])
+        trace = self.node("Add", [trace, self.constant(np.array([_TINY]))])
+        unit = self.node("Mul", [trace, self.constant(np.array([float(cells)]))])
+        root = self._root(self.node("Div", [product, unit]), size)
+        root = self.node("Mul", [root, self.node("Sqrt", [trace])])
         places = np.flatnonzero(np.triu(np.ones((size, size), bool)))
         flat = self._reshaped(root, [0, -1])
-        return self._node("Gather", [flat, self._constant(places, np.int64)], axis=1)
+        return self.node("Gather", [flat, self.constant(places, np.int64)], axis=1)
 
     def _root(self, matrix: str, size: int) -> str:
         """The square root of matrices ``(n, k, k)`` of trace 1, by Newton and Schulz."""
-        three, half = self._constant(3 * np.eye(size)), self._constant(np.array([0.5]))
+        three, half = self.constant(3 * np.eye(size)), self.constant(np.array([0.5]))
         y, z = matrix, ""
         for _ in range(ITERATIONS):
-            both = self._node("MatMul", [z, y]) if z else y
-            step = self._node("Mul", [self._node("Sub", [three, both]), half])
-            y = self._node("MatMul", [y, step])
-            z = self._node("MatMul", [step, z]) if z else step
+            both = self.node("MatMul", [z, y]) if z else y
+            step = self.node("Mul", [self.node("Sub", [three, both]), half])
+            y = self.node("MatMul", [y, step])
+            z = self.node("MatMul", [step, z]) if z else step
         return y
 
-    def _mean_of(self, name: str, axis: int) -> str:
+    def mean_of(self, name: str, axis: int) -> str:
+        """The mean over one axis, which stays with length 1."""
         if self._axes_are_input:
-            axes = self._constant(np.array([axis]), np.int64)
-            return self._node("ReduceMean", [name, axes], keepdims=1)
-        return self._node("ReduceMean", [name], axes=[axis], keepdims=1)
+            axes = self.constant(np.array([axis]), np.int64)
+            return self.node("ReduceMean", [name, axes], keepdims=1)
+        return self.node("ReduceMean", [name], axes=[axis], keepdims=1)
 
     def _reshaped(self, name: str, shape: list[int]) -> str:
-        return self._node("Reshape", [name, self._constant(np.array(shape), np.int64)])
+        return self.node("Reshape", [name, self.constant(np.array(shape), np.int64)])
 
-    def _constant(self, values: Any, kind: type = np.float32) -> str:
+    def constant(self, values: Any, kind: type = np.float32) -> str:
+        """An array as a tensor of the graph."""
         from onnx import numpy_helper
 
         name = free_name(self._model, "closeup_constant")
         self._model.graph.initializer.append(numpy_helper.from_array(values.astype(kind), name))
         return name
 
-    def _node(self, kind: str, inputs: list[str], **settings: Any) -> str:
+    def node(self, kind: str, inputs: list[str], **settings: Any) -> str:
+        """The one output of an operator."""
         from onnx import helper
 
         name = free_name(self._model, f"closeup_{kind.lower()}")

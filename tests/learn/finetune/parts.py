@@ -9,7 +9,7 @@ import pytest
 
 from closeup.core.types import Pixels
 from closeup.learn.finetune import Closeup, TrainingPart
-from closeup.networks import InputOverrides, Network, add_checkpoint
+from closeup.networks import InputOverrides, Network, add_backbone
 
 TINY = "test_efficientnet"  # timm's own network for tests
 SIZE = 48
@@ -25,7 +25,7 @@ def make_network(folder: Path) -> Network:
     file = folder / "tiny.safetensors"
     save_file(timm.create_model(TINY, pretrained=False).state_dict(), file)
     overrides = InputOverrides(size=(SIZE, SIZE), color="bgr")
-    return add_checkpoint(file, name="tiny", timm=TINY, overrides=overrides)
+    return add_backbone(file, name="tiny", timm=TINY, overrides=overrides)
 
 
 def closeup(label: int, number: int) -> Closeup:

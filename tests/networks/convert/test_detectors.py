@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,18 @@ import pytest
 
 from bench.networks import D_FINE_N, random_detr
 from closeup.core.config import EngineConfig
-from closeup.core.errors import NetworkDamaged, NetworkMissing, UsageError
+from closeup.core.errors import NetworkDamaged, NetworkError, NetworkMissing, UsageError
 from closeup.core.types import Pixels
 from closeup.detect import Detector
 from closeup.networks import COCO91, Card, Network, file_hash
 from closeup.networks.convert import torchvision_detectors, transformers_detectors
-from closeup.networks.convert.detectors import DETECTORS, GRAPH_FILE, export_detector
+from closeup.networks.convert.detectors import (
+    GRAPH_FILE,
+    export_detector,
+    is_detector,
+    recipe_of,
+    recipes,
+)
 from closeup.networks.convert.onnx_export import Converted, write_graph
 from closeup.networks.download import download, download_url
 from closeup.networks.engine import open_graph
@@ -109,7 +115,7 @@ def write_tiny(name: str, folder: Path) -> Exported:
         card = export_detector(name, folder / "out", weights=folder / "model.safetensors")
         return Exported(converted, folder / "out" / card.graph, card)
     if name == "ssdlite":
-        model = tiny_torchvision(DETECTORS[name].source)
+        model = tiny_torchvision(recipe_of(name).architecture)
         import torch
 
         torch.save(model.state_dict(), folder / "weights.pth")
@@ -128,9 +134,10 @@ def write_tiny(name: str, folder: Path) -> Exported:
 @contextmanager
 def small_inputs() -> Iterator[None]:
     """Let torchvision's detectors take small pictures, which are quicker to export and to run."""
-    small = {name: replace(recipe, size=SIDE) for name, recipe in DETECTORS.items()}
+    spec = InputSpec(width=SIDE, height=SIDE)
+    small = {name: one.model_copy(update={"input": spec}) for name, one in recipes().items()}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("closeup.networks.convert.detectors.DETECTORS", small)
+        patch.setattr("closeup.networks.convert.detectors.recipes", lambda: small)
         yield
 
 
@@ -255,7 +262,7 @@ def test_named_torchvision_detector_from_a_local_file(
         *("rcnn", 1),
         *(COCO91, "BSD-3-Clause"),
     )
-    assert DETECTORS["ssdlite"].size == 320
+    assert recipe_of("ssdlite").input == InputSpec(width=320, height=320)
     assert (card.input.width, card.input.resize, card.input.mean) == (SIDE, "stretch", (0.5,) * 3)
     assert file_hash(ssdlite.file) == card.sha256
     assert str(Path(torch.__file__).parent).encode() not in ssdlite.file.read_bytes()
@@ -298,28 +305,52 @@ def test_a_local_file_without_its_company(tmp_path: Path) -> None:
     with pytest.raises(
         NetworkMissing, match=r"config.json is not there: put the config.json of ust"
     ):
-        export_detector("d-fine-n", tmp_path, weights=weights)
+        export_detector("d-fine-n-pytorch", tmp_path, weights=weights)
 
 
-@pytest.mark.parametrize("fault", ["not json", "unknown type", "no weights", "too few weights"])
-def test_damaged_checkpoints(tmp_path: Path, fault: str) -> None:
-    from closeup.core.errors import NetworkError
+FAULTS = {
+    "not json": ("{", "config.json is not JSON"),
+    "a list": ("[]", "names no known model_type"),
+    "another kind": ('{"model_type": "yolos"}', "'yolos' network, which Closeup cannot convert"),
+    "wrong type": ({"d_model": "many"}, "no configuration of a rt_detr network: .*d_model"),
+    "wrong value": ({"num_queries": -3}, "rt-detr cannot be run: .*fetch both again"),
+    "wrong list": ({"decoder_in_channels": []}, "do not make a rt_detr detector"),
+    "no backbone": ({"backbone_config": 7}, "rt_detr"),
+}
 
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_bad_configurations_are_refused_in_one_line(tmp_path: Path, fault: str) -> None:
     save_tiny_checkpoint(tmp_path)
-    config, weights = tmp_path / "config.json", tmp_path / "model.safetensors"
-    if fault == "not json":
-        config.write_text("{")
-    elif fault == "unknown type":
-        config.write_text('{"model_type": "of-tomorrow"}')
-    elif fault == "no weights":
+    config, (change, message) = tmp_path / "config.json", FAULTS[fault]
+    if isinstance(change, dict):
+        change = json.dumps({**json.loads(config.read_text()), **change})
+    config.write_text(change)
+    with pytest.raises(NetworkError, match=message) as caught:
+        export_detector("rt-detr", tmp_path, weights=tmp_path / "model.safetensors")
+    assert "\n" not in str(caught.value)
+    assert "config" in str(caught.value)
+
+
+def test_a_transformers_too_old_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_tiny_checkpoint(tmp_path)
+    monkeypatch.setattr(transformers_detectors, "KINDS", ("of-tomorrow",))
+    (tmp_path / "config.json").write_text('{"model_type": "of-tomorrow"}')
+    with pytest.raises(NetworkError, match="does not know 'of-tomorrow' networks: pip install -"):
+        export_detector("rt-detr", tmp_path, weights=tmp_path / "model.safetensors")
+
+
+@pytest.mark.parametrize("fault", ["no weights", "too few weights"])
+def test_damaged_checkpoints(tmp_path: Path, fault: str) -> None:
+    save_tiny_checkpoint(tmp_path)
+    weights = tmp_path / "model.safetensors"
+    if fault == "no weights":
         weights.write_bytes(weights.read_bytes()[:1000])
     else:
         from safetensors.torch import load_file, save_file
 
         save_file(dict(list(load_file(weights).items())[:-3]), weights, {"format": "pt"})
     message = {
-        "not json": "config.json is not JSON",
-        "unknown type": "does not know 'of-tomorrow' networks: pip install --upgrade",
         "no weights": "model.safetensors cannot be read",
         "too few weights": "model.safetensors lacks 3 weights",
     }[fault]
@@ -351,22 +382,36 @@ def test_a_preprocessor_that_normalises(tmp_path: Path) -> None:
     assert (spec.mean, spec.std) == ((0.1, 0.2, 0.3), (1, 1, 2))
 
 
-@pytest.mark.parametrize("name", DETECTORS)
+@pytest.mark.parametrize("name", recipes())
 def test_without_a_line_the_missing_file_is_named(tmp_path: Path, name: str) -> None:
-    recipe = DETECTORS[name]
-    need(recipe.framework)
-    with pytest.raises(NetworkMissing, match="put the file at") as caught:
+    recipe = recipe_of(name)
+    need(recipe.via)
+    with pytest.raises(NetworkMissing, match="downloads are switched off") as caught:
         export_detector(name, tmp_path, offline=True)
-    assert recipe.source in str(caught.value).replace("_coco", "") + str(caught.value)
+    said = "\n".join((str(caught.value), *getattr(caught.value, "__notes__", ())))
+    assert (recipe.repo or recipe.architecture.removesuffix("_fpn")) in said
+    assert str(tmp_path) not in said  # where it would be made is nothing to put files into
 
 
 def test_unknown_names_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no detector is called 'yolo'; there are d-fine-n,"):
+    need("torchvision")
+    with pytest.raises(UsageError, match="no detector is called 'yolo'; there are d-fine-n-py"):
         export_detector("yolo", tmp_path)
 
 
+def test_any_faster_rcnn_or_ssd_of_torchvision_has_a_recipe() -> None:
+    need("torchvision")
+    assert is_detector("fasterrcnn_mobilenet_v3_large_320_fpn")
+    assert is_detector("ssd300_vgg16")
+    assert not is_detector("retinanet_resnet50_fpn")
+    assert not is_detector("mobilenet_v2")
+    spec = recipe_of("ssd300_vgg16").input
+    assert spec is not None
+    assert spec.width == 300
+
+
 def test_deimv2_says_that_it_is_unverified() -> None:
-    assert "not verified on real weights" in DETECTORS["deimv2-n"].note
+    assert "not verified on real weights" in recipe_of("deimv2-n").about
 
 
 @pytest.fixture
@@ -393,7 +438,7 @@ def test_checkpoints_come_from_the_hub(
     source = tmp_path / "source"
     source.mkdir()
     save_tiny_checkpoint(source)
-    repo = DETECTORS["rt-detr"].source
+    repo = recipe_of("rt-detr").repo
     for name in transformers_detectors.FILES:
         hub.files[f"{repo}/resolve/main/{name}"] = (source / name).read_bytes()
     steps: list[tuple[str, int, int]] = []
@@ -406,32 +451,17 @@ def test_checkpoints_come_from_the_hub(
 
 def test_plain_addresses_check_the_start_of_the_hash(tmp_path: Path, hub: Hub) -> None:
     hub.files["models/net.pth"] = b"weights"
-    url, place = f"{hub.url}/models/net.pth", tmp_path / "net.pth"
+    url, place = f"{hub.url}/models/net.pth", tmp_path / "cache" / "downloads" / "plain" / "net.pth"
     start = hashlib.sha256(b"weights").hexdigest()[:8]
     with pytest.raises(NetworkMissing, match="switched off; go online, or put the file at"):
-        download_url(url, place, sha256=start, offline=True)
+        download_url(url, "plain", sha256=start, offline=True)
     with pytest.raises(NetworkMissing, match="does not exist"):
-        download_url(f"{url}.gone", place, sha256=start)
+        download_url(f"{url}.gone", "plain", sha256=start)
     with pytest.raises(NetworkDamaged, match="expected SHA-256 0123abcd"):
-        download_url(url, place, sha256="0123abcd")
+        download_url(url, "plain", sha256="0123abcd")
     assert not place.exists()
-    assert download_url(url, place, sha256=start).read_bytes() == b"weights"
+    assert download_url(url, "plain", sha256=start) == place
+    assert place.read_bytes() == b"weights"
     asked = len(hub.asked)
-    assert download_url(url, place, sha256=start) == place
+    assert download_url(url, "plain", sha256=start) == place
     assert len(hub.asked) == asked
-
-
-def test_torchvision_names_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    need("torchvision")
-    asked: list[tuple[str, str, str]] = []
-
-    def noted(url: str, place: Path, *, sha256: str, **_: Any) -> Path:
-        asked.append((url, place.name, sha256))
-        raise NetworkMissing("none")
-
-    monkeypatch.setattr("closeup.networks.download.download_url", noted)
-    with pytest.raises(NetworkMissing, match="none"):
-        export_detector("faster-rcnn", tmp_path)
-    name = "fasterrcnn_resnet50_fpn_coco-258fb6c6.pth"
-    assert asked == [(f"https://download.pytorch.org/models/{name}", name, "258fb6c6")]
-    assert Card.model_fields["graph"].default == GRAPH_FILE

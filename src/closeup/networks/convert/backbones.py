@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,6 +14,7 @@ from closeup.core.errors import NetworkMissing, UsageError
 from closeup.core.progress import Progress
 from closeup.networks.cache import measured
 from closeup.networks.card import Card, Origin
+from closeup.networks.catalogue import catalogue
 from closeup.networks.convert.onnx_export import (
     export_onnx,
     made_with,
@@ -20,9 +22,9 @@ from closeup.networks.convert.onnx_export import (
     require_agreement,
 )
 from closeup.networks.convert.weights import load_weights
-from closeup.networks.download import download
+from closeup.networks.download import NEWEST, HubFile, Source, look
 from closeup.networks.engine import file_hash, open_graph
-from closeup.networks.names import ALIASES, TimmName, unknown
+from closeup.networks.names import unknown
 from closeup.networks.preprocess import InputOverrides
 
 if TYPE_CHECKING:
@@ -47,7 +49,8 @@ class Backbone:
     """A PyTorch module from pixels to pooled features, and the input it expects.
 
     `spec` holds the arguments of its :class:`closeup.networks.preprocess.InputSpec`; `head` the
-    prefixes of the classifier's keys, which a state dict may have or lack.
+    prefixes of the classifier's keys, which a state dict may have or lack; `notes` what was found
+    out about its weights.
     """
 
     architecture: Architecture
@@ -56,6 +59,7 @@ class Backbone:
     head: tuple[str, ...]
     licence: str = "unknown"
     trained_on: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def build(architecture: Architecture, overrides: InputOverrides) -> Backbone:
@@ -149,11 +153,19 @@ def _build_torchvision(architecture: Architecture, overrides: InputOverrides) ->
     return Backbone(architecture, module, spec, (head,))
 
 
-def from_checkpoint(architecture: Architecture, overrides: InputOverrides, file: Path) -> Backbone:
-    """The backbone with the weights in `file`; see :func:`build` and :func:`load_weights`."""
+def from_checkpoint(
+    architecture: Architecture,
+    overrides: InputOverrides,
+    file: Path,
+    stated: Mapping[str, Any] | None = None,
+) -> Backbone:
+    """The backbone with the weights in `file`; see :func:`build` and :func:`load_weights`.
+
+    `stated` is what a file beside `file` says of the input, instead of the framework.
+    """
     backbone = build(architecture, overrides)
-    load_weights(backbone.module, file, backbone.head)
-    return backbone
+    notes = load_weights(backbone.module, file, backbone.head)
+    return replace(backbone, spec={**backbone.spec, **(stated or {})}, notes=notes)
 
 
 def export_backbone(
@@ -235,32 +247,79 @@ def _save_origin(backbone: Backbone, folder: Path) -> Origin:
     return Origin.model_validate_json(origin.model_dump_json())
 
 
-def convert_timm(name: str, folder: Path, progress: Progress, offline: bool | None) -> Card:
-    """Write the graph of a timm backbone into `folder` and return its card.
+def convert_backbone(name: str, folder: Path, progress: Progress, offline: bool | None) -> Card:
+    """Write the graph of a backbone that PyTorch has to convert into `folder`; returns its card.
 
-    `name` is one of :data:`closeup.networks.names.ALIASES`, or any timm name, with the tag of its
-    weights or without. Raises NetworkMissing where PyTorch, the name or the weights cannot be had,
-    NetworkError where the export fails.
+    `name` is one of the catalogue, or any of timm (with the tag of its weights or without) or of
+    torchvision's classification networks. Raises NetworkMissing where PyTorch, the name or the
+    weights cannot be had, NetworkError where the export fails.
     """
     need_torch(f"converting {name}")
-    source = ALIASES.get(name) or _any_timm(name)
-    weights = download(source.repo, "model.safetensors", progress=progress, offline=offline)
-    architecture = Architecture("timm", source.architecture, source.args)
+    entry = catalogue().get(name)
+    if entry is not None:
+        architecture = Architecture("timm", entry.architecture, entry.args)
+        files = _weights_of(entry.repo, entry.revision or NEWEST)
+        about: dict[str, Any] = {
+            "description": f"{entry.about}; {entry.terms}" if entry.terms else entry.about,
+            "licence": entry.licence,
+            "trained_on": entry.trained_on,
+        }
+    else:
+        architecture, files = _any_name(name)
+        about = {"description": f"{architecture.framework} {architecture.name}"}
+    source = _first_of(files, offline)
+    weights = source.fetch(progress)
     backbone = from_checkpoint(architecture, InputOverrides(), weights)
-    page = f"https://huggingface.co/{source.repo}"
-    about = {"description": f"timm {source.architecture}", "source": page}
-    return export_backbone(backbone, folder, name, InputOverrides(), about)
+    page = source.file.url or f"https://huggingface.co/{source.file.repo}"
+    card = export_backbone(backbone, folder, name, InputOverrides(), {**about, "source": page})
+    facts = {"revision": source.commit, "file": source.file.name, "sha256": file_hash(weights)}
+    made = {**card.made_with, **{key: value for key, value in facts.items() if value}}
+    return card.model_copy(update={"made_with": made})
 
 
-def _any_timm(name: str) -> TimmName:
+def _weights_of(repo: str, revision: str = NEWEST, file: str = "") -> list[HubFile]:
+    """Where timm's weights are in a repository: as safetensors, in some as a checkpoint alone."""
+    names = [file] if file else ["model.safetensors", "pytorch_model.bin"]
+    return [HubFile(repo, name, revision) for name in names]
+
+
+def _first_of(files: Sequence[HubFile], offline: bool | None) -> Source:
+    """The first of several files that there is; what is said of the first where there is none."""
+    faults: list[NetworkMissing] = []
+    for file in files:
+        try:
+            return look([file], offline=offline)[0]
+        except NetworkMissing as err:
+            faults.append(err)
+    raise faults[0]
+
+
+def _any_name(name: str) -> tuple[Architecture, list[HubFile]]:
+    """A network that the catalogue does not have, and where its weights are."""
     import timm
+    from torchvision import models
 
     config = timm.get_pretrained_cfg(name) if timm.is_model(name) else None
-    if config is None:
-        raise NetworkMissing(unknown(name, "backbone"))
-    if not config.hf_hub_id:
+    if config is not None:
+        tagged = f"{config.architecture}.{config.tag}" if config.tag else name
+        found = Architecture("timm", tagged)
+        if config.hf_hub_id:  # not always named after the network
+            return found, _weights_of(config.hf_hub_id, file=config.hf_hub_filename or "")
+        if config.url and (file := _plain_file("timm", config.url)):
+            return found, [file]
         raise NetworkMissing(
             f"timm has no weights for {name} on the hub; bring your own with "
             f"`closeup models add FILE --timm {name} --name NAME`"
         )
-    return TimmName(f"{config.architecture}.{config.tag}" if config.tag else name)
+    if name in models.list_models(module=models):
+        url = models.get_model_weights(name).DEFAULT.url
+        if file := _plain_file("torchvision", url):
+            return Architecture("torchvision", name), [file]
+    raise NetworkMissing(unknown(name, "backbone"))
+
+
+def _plain_file(folder: str, url: str) -> HubFile | None:
+    """A file outside the hub, where its name ends in the first digits of its hash."""
+    name = url.rsplit("/", 1)[1]
+    digits = re.search(r"-([0-9a-f]{8,})\.\w+$", name)
+    return HubFile(folder, name, "", digits[1], url=url) if digits else None

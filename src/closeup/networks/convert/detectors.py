@@ -1,67 +1,64 @@
-"""Detectors by name: their weights, turned into an ONNX graph with its card."""
+"""Detectors by name: their PyTorch weights, turned into an ONNX graph with its card."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from types import MappingProxyType
-from typing import Literal
+from typing import Any
 
 from closeup.core.errors import NetworkMissing, UsageError
 from closeup.core.progress import Progress, silent
 from closeup.networks.cache import measured
 from closeup.networks.card import Card
+from closeup.networks.catalogue import Entry, catalogue
 from closeup.networks.convert import torchvision_detectors, transformers_detectors
 from closeup.networks.convert.onnx_export import Converted, made_with, need_torch, write_graph
-from closeup.networks.engine import cache_folder
+from closeup.networks.download import NEWEST, HubFile, download_url, look
+from closeup.networks.names import is_repository, name_here
 
 GRAPH_FILE = "graph.onnx"
-UNVERIFIED = "not verified on real weights"
 
 
-@dataclass(frozen=True, slots=True)
-class DetectorRecipe:
-    """Where a detector comes from.
-
-    `source` is the hub repository of its weights, for torchvision the name of its builder; `size`
-    the side of its input in pixels, where a checkpoint does not state its own.
-    """
-
-    framework: Literal["torchvision", "transformers"]
-    source: str
-    size: int
-    licence: str
-    trained_on: tuple[str, ...] = ("COCO 2017",)
-    note: str = ""
-
-
-def _torchvision(builder: str, size: int) -> DetectorRecipe:
-    return DetectorRecipe("torchvision", builder, size, "BSD-3-Clause")
-
-
-def _hub(source: str, *more: str, note: str = "") -> DetectorRecipe:
-    """A checkpoint of transformers; `more` are data sets besides COCO."""
-    return DetectorRecipe("transformers", source, 640, "Apache-2.0", ("COCO 2017", *more), note)
-
-
-DETECTORS: Mapping[str, DetectorRecipe] = MappingProxyType(
-    {
-        "d-fine-n": _hub("ustc-community/dfine-nano-coco"),
-        "d-fine-s": _hub("ustc-community/dfine-small-coco"),
-        "d-fine-m": _hub("ustc-community/dfine-medium-coco"),
-        "d-fine-l": _hub("ustc-community/dfine-large-coco"),
-        "faster-rcnn": _torchvision("fasterrcnn_resnet50_fpn", 1024),
-        "faster-rcnn-v2": _torchvision("fasterrcnn_resnet50_fpn_v2", 1024),
-        "ssdlite": _torchvision("ssdlite320_mobilenet_v3_large", 320),
-        "rt-detr": _hub("PekingU/rtdetr_r18vd_coco_o365", "Objects365"),
-        "rt-detr-r50": _hub("PekingU/rtdetr_r50vd_coco_o365", "Objects365"),
-        "rt-detr-v2": _hub("PekingU/rtdetr_v2_r18vd"),
-        "rt-detr-v2-r50": _hub("PekingU/rtdetr_v2_r50vd"),
-        "deimv2-n": _hub("harshaljanjani/DEIMv2_HGNetv2_N_COCO_Transformers", note=UNVERIFIED),
+def recipes() -> dict[str, Entry]:
+    """The catalogue's detectors that have to be converted, by name."""
+    return {
+        name: entry
+        for name, entry in catalogue().items()
+        if entry.kind == "detector" and entry.needs_torch
     }
-)
-"""The detectors that can be downloaded by name."""
+
+
+def is_detector(name: str) -> bool:
+    """Whether a detector of this name can be converted; PyTorch must be installed.
+
+    It may be one of the catalogue, a Faster R-CNN or SSD of torchvision, or a repository on the hub
+    ``OWNER/NAME`` that holds a DETR of transformers.
+    """
+    return name in recipes() or is_repository(name) or name in _of_torchvision()
+
+
+@cache
+def _of_torchvision() -> tuple[str, ...]:
+    from torchvision.models import detection, list_models
+
+    return tuple(n for n in list_models(module=detection) if n.startswith(("fasterrcnn", "ssd")))
+
+
+def recipe_of(name: str) -> Entry:
+    """How the detector `name` is made; UsageError where there is none."""
+    if name in recipes():
+        return recipes()[name]
+    facts: dict[str, Any] = {"name": name_here(name), "kind": "detector"}
+    if is_repository(name):
+        facts |= {"via": "transformers", "family": "detr", "repo": name}
+        facts |= {"licence": f"unknown, see https://huggingface.co/{name}"}
+    elif name in _of_torchvision():
+        side = next((size for size in (320, 300) if str(size) in name), 1024)
+        facts |= {"via": "torchvision", "family": "rcnn", "architecture": name}
+        facts |= {"licence": "BSD-3-Clause", "input": {"width": side, "height": side}}
+    else:
+        raise UsageError(f"no detector is called {name!r}; there are {', '.join(recipes())}")
+    return Entry.model_validate({**facts, "about": f"{facts['via']} {name}"})
 
 
 def export_detector(
@@ -77,7 +74,7 @@ def export_detector(
     Parameters
     ----------
     name
-        One of :data:`DETECTORS`.
+        See :func:`is_detector`.
     progress, offline
         As for :func:`closeup.networks.find`.
     weights
@@ -92,70 +89,75 @@ def export_detector(
         Where the weights or PyTorch are absent (NetworkMissing), the weights are damaged or of
         another network (NetworkDamaged), or the export fails.
     """
-    if name not in DETECTORS:
-        raise UsageError(f"no detector is called {name!r}; there are {', '.join(DETECTORS)}")
-    recipe = DETECTORS[name]
+    recipe = recipe_of(name)
     need_torch(f"converting {name}")
-    load = _from_torchvision if recipe.framework == "torchvision" else _from_transformers
-    return write_detector(name, load(recipe, weights, progress, offline), target)
+    load = _from_torchvision if recipe.via == "torchvision" else _from_transformers
+    converted, facts = load(recipe, weights, progress, offline)
+    return write_detector(recipe, converted, target, facts)
 
 
 def _from_torchvision(
-    recipe: DetectorRecipe, weights: Path | None, progress: Progress, offline: bool | None
-) -> Converted:
+    recipe: Entry, weights: Path | None, progress: Progress, offline: bool | None
+) -> tuple[Converted, dict[str, str]]:
     from closeup.networks.convert.weights import load_weights
-    from closeup.networks.download import download_url
 
     if weights is None:
-        url = torchvision_detectors.weights_url(recipe.source)
-        place = cache_folder() / "downloads" / "torchvision" / url.rsplit("/", 1)[1]
-        start = place.stem.rsplit("-", 1)[1]
-        weights = download_url(url, place, sha256=start, progress=progress, offline=offline)
-    model = torchvision_detectors.build(recipe.source)
+        url = torchvision_detectors.weights_url(recipe.architecture)
+        start = Path(url).stem.rsplit("-", 1)[1]
+        weights = download_url(url, "torchvision", sha256=start, progress=progress, offline=offline)
+    model = torchvision_detectors.build(recipe.architecture)
     load_weights(model, weights)
-    return torchvision_detectors.converted(model, recipe.size)
+    assert recipe.input is not None
+    return torchvision_detectors.converted(model, recipe.input.width), {}
 
 
 def _from_transformers(
-    recipe: DetectorRecipe, weights: Path | None, progress: Progress, offline: bool | None
-) -> Converted:
-    from closeup.networks.download import download
-
-    names, repo = transformers_detectors.FILES, recipe.source
+    recipe: Entry, weights: Path | None, progress: Progress, offline: bool | None
+) -> tuple[Converted, dict[str, str]]:
+    names, repo = transformers_detectors.FILES, recipe.repo
+    facts: dict[str, str] = {}
     if weights is None:
-        files = {n: download(repo, n, progress=progress, offline=offline) for n in names}
+        wanted = [HubFile(repo, name, recipe.revision or NEWEST) for name in names]
+        sources = look(wanted, offline=offline)
+        files = {one.file.name: one.fetch(progress) for one in sources}
+        facts = {"revision": commit} if (commit := sources[0].commit) else {}
     else:
         files = {name: weights.parent / name for name in names}
         files[transformers_detectors.WEIGHTS_FILE] = weights
         for name, file in files.items():
             if not file.is_file():
                 raise NetworkMissing(
-                    f"{file} is not there: put the {name} of {recipe.source} beside {weights.name}"
+                    f"{file} is not there: put the {name} of {repo} beside {weights.name}"
                 )
     spec = transformers_detectors.input_spec(files[transformers_detectors.PREPROCESSOR_FILE])
-    return transformers_detectors.converted(transformers_detectors.read_checkpoint(files), spec)
+    model = transformers_detectors.read_checkpoint(files)
+    return transformers_detectors.converted(model, spec), facts
 
 
-def write_detector(name: str, converted: Converted, target: Path) -> Card:
-    """Write ``graph.onnx`` of the detector `name`, however its module was made, and its card."""
-    recipe, file = DETECTORS[name], target / GRAPH_FILE
-    write_graph(name, converted, file)
-    title = f"{recipe.framework} {recipe.source}"
-    if recipe.framework == "transformers":
-        source = f"https://huggingface.co/{recipe.source}"
+def write_detector(
+    recipe: Entry, converted: Converted, target: Path, facts: dict[str, str] | None = None
+) -> Card:
+    """Write ``graph.onnx`` of a detector, however its module was made, and its card.
+
+    `facts` are added to what the card says of its making.
+    """
+    file = target / GRAPH_FILE
+    write_graph(recipe.name, converted, file)
+    if recipe.via == "transformers":
+        source = f"https://huggingface.co/{recipe.repo}"
     else:
-        source = torchvision_detectors.weights_url(recipe.source)
+        source = torchvision_detectors.weights_url(recipe.architecture)
     return Card(
-        name=name,
+        name=recipe.name,
         kind="detector",
         family=converted.family,
         **measured(file),
         input=converted.spec,
         batch=1,
         classes=converted.classes,
-        description=f"{title} ({recipe.note})" if recipe.note else title,
+        description=f"{recipe.about}; {recipe.terms}" if recipe.terms else recipe.about,
         licence=recipe.licence,
         source=source,
         trained_on=recipe.trained_on,
-        made_with=made_with(recipe.framework),
+        made_with={**made_with(recipe.via), **(facts or {})},
     )

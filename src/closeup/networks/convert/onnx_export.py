@@ -140,7 +140,7 @@ class Converted:
 def write_graph(name: str, converted: Converted, file: Path) -> None:
     """Export a detector to `file` and check its best scores against PyTorch's on random pixels.
 
-    Raises NetworkError where the export fails, or they differ.
+    Raises NetworkError where the module cannot be run, the export fails, or they differ.
     """
     import torch
 
@@ -148,8 +148,14 @@ def write_graph(name: str, converted: Converted, file: Path) -> None:
     generator = torch.Generator().manual_seed(0)
     pixels = torch.rand(1, 3, spec.height, spec.width, generator=generator)
     inputs = [pixels, torch.tensor([[spec.width, spec.height]])][: len(converted.inputs)]
-    with torch.no_grad():
-        expected = dict(zip(converted.outputs, converted.module(*inputs), strict=True))
+    try:
+        with torch.no_grad():
+            expected = dict(zip(converted.outputs, converted.module(*inputs), strict=True))
+    except (RuntimeError, ValueError, TypeError, LookupError, ArithmeticError) as err:
+        raise NetworkError(
+            f"{name} cannot be run: {' '.join(str(err).split())[:200]}; "
+            "its configuration and its weights do not fit together, fetch both again"
+        ) from err
     names = {"input_names": converted.inputs, "output_names": converted.outputs}
     export_onnx(converted.module, inputs, file, **names, traced=True)
     # ONNX Runtime, because OpenVINO would leave a compiled copy of this temporary file behind.

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from closeup.core.errors import NetworkDamaged, NetworkError
 from closeup.networks.cache import Network
+from closeup.networks.catalogue import catalogue
 from closeup.networks.convert.onnx_export import need_torch
 from closeup.networks.engine import file_hash
 from closeup.networks.preprocess import InputOverrides
@@ -70,10 +71,12 @@ def rebuild(network: Network, size: int = 0) -> Backbone:
             "with the size you want"
         )
     if origin is None or weights is None:
+        twin = f"{name}-pytorch"
         raise NetworkError(
-            f"{name} cannot be fine-tuned: only its ONNX graph is here. Add it from its weights "
-            "with `closeup models add FILE --name NAME --timm ARCHITECTURE` (or --torchvision), "
-            "or name a timm network, such as mobilenetv2"
+            f"{name} cannot be fine-tuned: only its ONNX graph is here. "
+            + (f"Its PyTorch weights are called {twin}. " if twin in catalogue() else "")
+            + "Add your own from its weights with `closeup models add FILE --name NAME --timm "
+            "ARCHITECTURE` (or --torchvision), or name a timm network, such as mobilenetv2"
         )
     need_torch(f"fine-tuning {name}")
     from closeup.networks.convert import backbones as export

@@ -24,16 +24,25 @@ WEIGHTS_FILE = "model.safetensors"
 PREPROCESSOR_FILE = "preprocessor_config.json"
 FILES = (CONFIG_FILE, PREPROCESSOR_FILE, WEIGHTS_FILE)
 MOST_BOXES = 300
+KINDS = ("d_fine", "rt_detr", "rt_detr_v2", "deimv2")
+"""What these models call themselves in their ``config.json``."""
 
 _FILTERS = {2: "bilinear", 3: "bicubic"}  # Pillow's numbers
+# What transformers raises where a value is not what it expects, besides its own validation error.
+_BAD_CONFIG = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, AssertionError)
 
 
-def read_checkpoint(files: Mapping[str, Path]) -> nn.Module:
+def read_checkpoint(
+    files: Mapping[str, Path], builders: Mapping[Any, Any] | None = None
+) -> nn.Module:
     """The detector in the files of a checkpoint, given by the names in :data:`FILES`.
+
+    `builders` maps a configuration's class to the model's; None for detectors of fixed categories.
 
     Raises NetworkDamaged where the files are damaged or weights are missing among them,
     NetworkError where the installed transformers does not know the architecture.
     """
+    from huggingface_hub.errors import StrictDataclassError
     from safetensors import SafetensorError
     from safetensors.torch import load_file
     from transformers import MODEL_FOR_OBJECT_DETECTION_MAPPING, AutoConfig
@@ -41,26 +50,41 @@ def read_checkpoint(files: Mapping[str, Path]) -> nn.Module:
     config_file, weights = files[CONFIG_FILE], files[WEIGHTS_FILE]
     try:
         kind = json.loads(config_file.read_text(encoding="utf8"))["model_type"]
-        config = AutoConfig.from_pretrained(config_file, local_files_only=True)
-        builder = MODEL_FOR_OBJECT_DETECTION_MAPPING[type(config)]
-    except (json.JSONDecodeError, UnicodeDecodeError) as err:
+    except (ValueError, RecursionError) as err:
         raise NetworkDamaged(f"{config_file} is not JSON: {err}; fetch it again") from err
     except (KeyError, TypeError) as err:
         raise NetworkDamaged(f"{config_file} names no known model_type; fetch it again") from err
-    except ValueError as err:
+    if builders is None and kind not in KINDS:
         raise NetworkError(
-            f"the installed transformers does not know {kind!r} networks: "
-            "pip install --upgrade transformers"
+            f"{config_file} describes a {str(kind)[:60]!r} network, which Closeup cannot convert "
+            f"(it can {', '.join(KINDS)}); export it to ONNX and use `closeup models add`"
+        )
+    try:
+        config = AutoConfig.from_pretrained(config_file, local_files_only=True)
+        builder = (builders or MODEL_FOR_OBJECT_DETECTION_MAPPING)[type(config)]
+    except (*_BAD_CONFIG, StrictDataclassError) as err:
+        if isinstance(err, ValueError | KeyError) and kind in str(err):
+            raise NetworkError(
+                f"the installed transformers does not know {kind!r} networks: "
+                "pip install --upgrade transformers"
+            ) from err
+        raise NetworkDamaged(
+            f"{config_file} is no configuration of a {kind} network: {_one_line(err)}; "
+            "fetch it again"
         ) from err
     try:
-        with _quiet():
+        with quiet():
             model, about = builder.from_pretrained(
                 None, config=config, state_dict=load_file(weights), output_loading_info=True
             )
-    except (OSError, RuntimeError, ValueError, SafetensorError) as err:
+    except SafetensorError as err:
         raise NetworkDamaged(
-            f"{weights} cannot be read as a {kind} detector: "
-            f"{str(err).splitlines()[0]}; fetch it again"
+            f"{weights} cannot be read as a {kind} detector: {_one_line(err)}; fetch it again"
+        ) from err
+    except (OSError, RuntimeError, *_BAD_CONFIG, StrictDataclassError) as err:
+        raise NetworkDamaged(
+            f"{weights} and {config_file} do not make a {kind} detector: {_one_line(err)}; "
+            "fetch both again"
         ) from err
     if missing := sorted(k for k in about["missing_keys"] if not k.endswith("_tracked")):
         raise NetworkDamaged(
@@ -71,8 +95,13 @@ def read_checkpoint(files: Mapping[str, Path]) -> nn.Module:
     return loaded
 
 
+def _one_line(err: Exception) -> str:
+    """What an exception says, shortened to a line."""
+    return " ".join(str(err).split())[:200] or type(err).__name__
+
+
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep transformers from reporting on stderr what is checked and reported here."""
     from transformers.utils import logging
 

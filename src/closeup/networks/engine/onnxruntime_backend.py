@@ -14,7 +14,7 @@ from closeup.networks.engine.onnx_file import Signature
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
-_ERRORS_ONLY = 3  # ONNX Runtime warns of every unused weight
+_FATAL_ONLY = 4  # it warns of every unused weight, and prints errors that it also raises
 
 
 def has_cuda() -> bool:
@@ -71,7 +71,7 @@ class OnnxruntimeGraph(Graph):
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
-        options.log_severity_level = _ERRORS_ONLY
+        options.log_severity_level = _FATAL_ONLY
         options.intra_op_num_threads = threads
         wanted = [*(["CUDAExecutionProvider"] if has_cuda() else []), "CPUExecutionProvider"]
         try:
