@@ -20,6 +20,7 @@ from closeup.dataset.duplicates import Pair
 from closeup.dataset.kept import Place
 from closeup.decisions.kinds import Decision, Kind
 from closeup.decisions.log import DECISIONS_FILE, Decisions
+from closeup.detect.scouting import Scouted
 from closeup.evaluate.against import Answered
 from closeup.evaluate.checks import CheckState
 from closeup.model.answers import COLUMNS
@@ -74,6 +75,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (photos / "ash" / "broken.jpg").write_bytes(b"no picture")
         out = base / "out"
         closeup.run(photos, out=out, compare_photo=True, **tiny.TINY)
+        closeup.crop(photos, out=base / "scouted", detector="tiny-box")
         first = next(c for c in crops_of(out) if c.state is CropState.CROPPED)
         with closing(Decisions(out)) as log:
             log.append("tester", [Decision(Kind.REJECT, photo=first.photo_id, crop=first.id)])
@@ -110,6 +112,12 @@ def test_keys_of_a_run(printed: dict[str, Any]) -> None:
 @pytest.mark.parametrize("key", ["test", "trust", "crop_gain", "review", "training"])
 def test_keys_of_an_object_of_a_run(printed: dict[str, Any], key: str) -> None:
     assert table(f"`{key}`").keys() == printed[key].keys()
+
+
+def test_keys_of_what_was_scouted(made: Path) -> None:
+    kept = json.loads((made / "scouted" / "scouted.json").read_text())
+    assert table("`scouted`").keys() == kept.keys() == {f.name for f in fields(Scouted)}
+    assert "`scouted.json`" in section("The project folder")
 
 
 def test_keys_of_a_wanted_accuracy(printed: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -310,6 +311,15 @@ def test_scout_for_people_and_programs(base: Path) -> None:
     assert {"name", "hit_rate", "per_label", "median_area"} <= set(value["categories"][0])
     done = closeup("scout", base / "photos", "--detector", "tiny-box")
     assert "Next: closeup run" in done.stdout
+    both = ("scout", base / "photos", "--detector", "tiny-box, nano-clock", "--sample", 6)
+    done = closeup(*both)
+    assert re.search(
+        r"^detector: parent +>= 0.05.*\ntiny-box: thing +100", done.stdout, re.MULTILINE
+    )
+    assert "--parent thing" in done.stdout
+    compared = json.loads(closeup(*both, "--json").stdout)["detectors"]
+    assert compared.keys() == {"tiny-box", "nano-clock"}
+    assert compared["tiny-box"].keys() == value.keys()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +10,9 @@ import numpy as np
 import pytest
 
 from closeup.core.config import EngineConfig
-from closeup.core.errors import NetworkDamaged, NetworkError, UsageError
+from closeup.core.errors import NetworkDamaged, NetworkError
 from closeup.core.types import Box, Pixels
-from closeup.detect import Detector, Found, detector, resolve_categories
+from closeup.detect import Detector, Found, detector
 from closeup.networks import COCO80, Card, Network, add_onnx, load
 from closeup.networks.add import OwnFamily
 from closeup.networks.preprocess import InputSpec
@@ -165,28 +164,6 @@ def test_networks_that_are_no_detectors(monkeypatch: pytest.MonkeyPatch) -> None
     graph.inputs["masks"] = (1, 2)
     with pytest.raises(NetworkError, match="inputs images, orig_target_sizes, masks"):
         make(monkeypatch, graph)
-
-
-def test_categories_resolve_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    one = make(monkeypatch, StandIn(), ("cat", "", "Cell Phone", "sofa", "wine_glass"))
-    resolve = partial(resolve_categories, one.card)
-    assert resolve(["cell_phone", " CAT "]) == ("Cell Phone", "cat")
-    assert resolve(["cat", "Cat", "wine-glass"]) == ("cat", "wine_glass")
-    assert resolve(["couch"]) == resolve(["sofa"]) == ("sofa",)
-    everything = ("cat", "Cell Phone", "sofa", "wine_glass")
-    assert resolve(["any"]) == resolve(["cat", "Any"]) == everything
-
-
-def test_unknown_categories(monkeypatch: pytest.MonkeyPatch) -> None:
-    one = make(monkeypatch, StandIn(), ("cat", "clock", "cell phone"))
-    resolve = partial(resolve_categories, one.card)
-    with pytest.raises(UsageError, match=r"stand-in has no category 'clok'; did you mean 'clock'"):
-        resolve(["cat", "clok"])
-    with pytest.raises(UsageError, match="it knows cat, clock, cell phone"):
-        resolve(["zzz"])
-    for names in ([], [""], ["1"]):
-        with pytest.raises(UsageError):
-            resolve(names)
 
 
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])

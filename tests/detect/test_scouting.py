@@ -49,6 +49,23 @@ def test_single_photo() -> None:
     assert "Recommended: parent clock, threshold 0.5" in result.to_text()
 
 
+def test_text_begins_with_what_was_seen_most_and_explains_its_terms() -> None:
+    photos = some(a=20)
+    long = "Cosmetics Brush/Eyeliner Pencil"
+    found = [*seen(photos, "person", 0.9), *seen(photos[:15], long, 0.8, RIGHT)]
+    result = scout(photos, found)
+    assert [c.name for c in result.categories] == [long, "person"]  # by strength
+    lines = result.to_text().splitlines()
+    assert lines[2].startswith("category")
+    assert lines[3].startswith("person  ")
+    assert lines[4].startswith(f"{long}  ")
+    assert [line.index("%") for line in lines[3:5]] == [lines[2].index("seen in") + 6] * 2
+    text = result.to_text()
+    for term in ("seen in: ", "area: ", "fewest, most: ", ">= 0.05: "):
+        assert f"\n{term}" in text
+    assert "seen in: " not in scout(photos, []).to_text()
+
+
 def test_json() -> None:
     photos = [*some(a=2, b=1), photo("bad", "b", PhotoState.UNREADABLE)]
     found = [*seen(photos[:2], "clock", 0.9), *seen(photos[3:], "clock", 0.9)]

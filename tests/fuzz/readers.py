@@ -24,6 +24,7 @@ from closeup.core.types import Box, Crop, CropState, Detection, Example, Photo, 
 from closeup.dataset.duplicates import Signatures
 from closeup.dataset.kept import Place, read_split
 from closeup.decisions.log import Decisions
+from closeup.detect.scouting import Scouted
 from closeup.evaluate.against import Answered, Comparison
 from closeup.evaluate.bootstrap import Interval
 from closeup.evaluate.scores import Difference
@@ -36,6 +37,7 @@ from closeup.networks.engine import read_signature
 from closeup.photos.listing import read_table as read_list
 from closeup.photos.reading import read_photo
 from closeup.pipeline import restored_config
+from closeup.pipeline.scouting import read_scouted
 from tests.corpus.encode import encode, exif, plain, smooth, with_exif
 from tests.detect.reading import read_boxes
 from tests.networks.ready_graphs import D_FINE_INPUT, DINO_INPUT
@@ -121,6 +123,13 @@ def _split_seed() -> bytes:
     )
 
 
+def _scouted(folder: Path, data: bytes) -> object:
+    shutil.copy(FIXTURE / "project" / "closeup.toml", folder)
+    (folder / "scouted.json").write_bytes(data)
+    project = Project(folder)
+    return read_scouted(project, project.config())
+
+
 def _history(folder: Path, data: bytes) -> object:
     """An entry from elsewhere: read, printed, and its options taken."""
     shutil.copy(FIXTURE / "project" / "closeup.toml", folder)
@@ -157,6 +166,7 @@ def _embeddings() -> bytes:
     return Embeddings(("h:0,0,9,9:9",), np.ones((1, 4), np.float32)).to_bytes()
 
 
+_SCOUTED = Scouted(("clock",), "d-fine-n", 200, 1951, 0.9, ("a warning",))
 _COCO = {
     "images": [{"id": 1, "file_name": "x/a.jpg", "width": 64, "height": 48}],
     "annotations": [{"id": 1, "image_id": 1, "bbox": [1, 2, 9, 9], "category_id": 3}],
@@ -207,6 +217,7 @@ def readers() -> tuple[Reader, ...]:
         *(Reader(f"hub-{name}", (json.dumps(wants).encode(),),
                  partial(_file, "p.json", partial(_preprocessor, name)))
           for name, wants in (("d-fine-n", D_FINE_INPUT), ("dinov2-s", DINO_INPUT))),
+        Reader("scouted", (json.dumps(to_json(_SCOUTED)).encode(),), _scouted),
         Reader("network-card", ((_MODEL / "backbone" / "card.json").read_bytes(),), _network),
         Reader("onnx", ((_MODEL / "backbone" / "graph.onnx").read_bytes(),
                         (_MODEL / "detector" / "graph.onnx").read_bytes()),

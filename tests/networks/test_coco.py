@@ -1,8 +1,8 @@
-"""COCO's two numberings."""
+"""COCO's two numberings, and those of Objects365."""
 
 from __future__ import annotations
 
-from closeup.networks import COCO80, COCO91
+from closeup.networks import COCO80, COCO91, class_names
 
 
 def test_known_numbers() -> None:
@@ -17,3 +17,12 @@ def test_known_numbers() -> None:
 
 def test_the_two_agree_on_order() -> None:
     assert tuple(name for name in COCO91 if name) == COCO80
+
+
+def test_objects365() -> None:
+    names = class_names("objects365")
+    assert (len(names), len(set(names))) == (365, 365)
+    assert [names[n] for n in (0, 37, 42, 82, 94, 98, 364)] == [
+        *("Person", "Monitor/TV", "Watch", "Apple", "Clock", "Dinning Table", "Table Tennis")
+    ]
+    assert class_names("objects366") == ("", *names)

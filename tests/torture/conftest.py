@@ -76,8 +76,8 @@ class World:
         return self.base / "out"
 
     def words(self, verb: str = "run") -> tuple[object, ...]:
-        """The command for the project."""
-        tiny_words = TINY if verb != "crop" else TINY[:2] + TINY[4:]
+        """The command for the project; ``crop`` chooses the parent by itself."""
+        tiny_words = TINY if verb != "crop" else TINY[:2] + TINY[6:]
         return (verb, self.photos, "--out", self.out, *tiny_words)
 
     def fresh(self) -> None:

@@ -174,7 +174,8 @@ def add(
     classes: Annotated[
         str | None,
         typer.Option(
-            help="A detector's categories: coco80, coco91, a file with a name per line, or a,b,c."
+            help="A detector's categories: coco80, coco91, objects365, a file with a name per "
+            "line, or a,b,c."
         ),
     ] = None,
     timm: Annotated[str | None, typer.Option(help="timm architecture of a checkpoint.")] = None,

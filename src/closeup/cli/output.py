@@ -21,6 +21,7 @@ _DOING = {
     "photos": "reading photos",
     "look": "cropping close-ups",
     "detect": "detecting the object",
+    "scout": "looking for the parent",
     "crop": "cutting out close-ups",
     "embed closeup": "embedding close-ups",
     "embed photo": "embedding whole photos",

@@ -48,26 +48,48 @@ def scout(
     json: opt.Json = False,
     **options: object,
 ) -> None:
-    """Find out which parent category fits your photos, from what the detector finds per label."""
+    """Find out which parent category fits your photos, from what the detector finds per label.
+
+    Several detectors, separated by commas, are compared.
+    """
     from closeup import pipeline
 
     config = settings(None, options, photos)
-    with progress_on_stderr() as progress:
-        scouting = pipeline.scout(config, sample=sample, progress=progress)
+    names = [name.strip() for name in config.detect.detector.split(",") if name.strip()]
+    found: dict[str, Scouting] = {}
+    for name in names:
+        detect = config.detect.model_copy(update={"detector": name})
+        with progress_on_stderr() as progress:
+            found[name] = pipeline.scout(config.model_copy(update={"detect": detect}),
+                                         sample=sample, progress=progress)  # fmt: skip
     if json:
-        print_json(scouting.to_json())
+        one = next(iter(found.values())).to_json()
+        several = {"detectors": {name: its.to_json() for name, its in found.items()}}
+        print_json(one if len(found) == 1 else several)
     else:
-        _print_scouting(scouting, config, photos)
+        _print_scouting(found, photos)
 
 
-def _print_scouting(scouting: Scouting, config: RunConfig, photos: str) -> None:
-    print(scouting.to_text())
+def _print_scouting(found: Mapping[str, Scouting], photos: str) -> None:
+    from closeup.detect.scouting import coverage_table
+
+    for name, scouting in found.items():
+        if len(found) > 1:
+            show(f"{name}:")
+        print(scouting.to_text())
+        if len(found) > 1:
+            show("")
+    best, scouting = max(found.items(), key=lambda item: item[1].coverage)
+    if len(found) > 1:
+        choices = {f"{name}: {','.join(its.recommended)}": its.choices[0]
+                   for name, its in found.items() if its.recommended}  # fmt: skip
+        show(*coverage_table(choices, "detector: parent"))
     if scouting.recommended:
         parent = shlex.quote(",".join(scouting.recommended))
         show(
             "",
             f"Next: closeup run {shlex.quote(photos)} --parent {parent} "
-            f"--threshold {scouting.threshold:g} --detector {config.detect.detector} "
+            f"--threshold {scouting.threshold:g} --detector {best} "
             f"--out {shlex.quote(Path(photos).resolve().stem)}-closeup",
         )
 
@@ -131,6 +153,7 @@ def crop(
                 "rejected": counts.rejected,
                 "labels": counts.labels,
                 "detection_rate": round(counts.detection_rate, 6),
+                "parent": list(result.parent),
                 "seconds": result.seconds,
                 "crops": str(result.folder),
             }

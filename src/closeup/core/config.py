@@ -78,16 +78,16 @@ class DetectConfig(_Section):
 
     The default `threshold` is low on purpose: in labelled photos the object is known to be there,
     so a weak box of the right category beats none. Where `boxes` are given, no detector is used
-    unless one is named too.
+    unless one is named too. A run without a `parent` chooses it, or with `boxes` accepts any.
     """
 
     detector: str = _option(
         "d-fine-n", "Detector that finds the object (see `closeup models list`)."
     )
     parent: Annotated[tuple[str, ...], LIST] = _option(
-        ("any",),
-        "Parent category: what the detector calls your object ('clock' for a watch). Several are "
-        "separated by commas; 'any' accepts them all.",
+        (),
+        "Parent category: what the detector calls your object ('clock' for a watch), A,B or 'any'. "
+        "By default what `closeup scout` recommends for a sample of the photos ('': anew).",
     )
     threshold: float = _option(0.05, "Lowest detection score to accept.", ge=0, le=1)
     boxes: str = _option(

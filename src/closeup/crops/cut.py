@@ -31,6 +31,10 @@ _UNSAFE = frozenset('/\\:*?"<>|%')
 _LONGEST_FOLDER = 120
 
 
+def _is_any(parent: Sequence[str]) -> bool:
+    return not parent or ANY in parent
+
+
 def choose(
     detections: Sequence[Detection],
     parent: Sequence[str],
@@ -42,8 +46,8 @@ def choose(
     Parameters
     ----------
     parent
-        Wanted categories, ``("any",)`` for all. A detection without a category (from the user's
-        own boxes) suits every parent.
+        Wanted categories, ``("any",)`` or none for all. A detection without a category (from the
+        user's own boxes) suits every parent.
     threshold
         Smallest score that counts.
     which
@@ -51,11 +55,11 @@ def choose(
         weaker box that overlaps a stronger one by an IoU above 0.6, for detectors name one object
         twice (``clock`` and ``cell phone``).
     """
-    wanted = frozenset(parent)
+    wanted, every = frozenset(parent), _is_any(parent)
     suited = [
         d
         for d in detections
-        if d.score >= threshold and (ANY in wanted or d.category in wanted or not d.category)
+        if d.score >= threshold and (every or d.category in wanted or not d.category)
     ]
     suited.sort(key=lambda d: (-d.score, d.rank))
     if which == "best":
@@ -311,7 +315,7 @@ def too_small(crops: Iterable[Crop]) -> int:
 
 
 def _why_none(visible: Sequence[Detection], config: CropConfig, detect: DetectConfig) -> str:
-    wanted = "object" if ANY in detect.parent else " or ".join(detect.parent)
+    wanted = "object" if _is_any(detect.parent) else " or ".join(detect.parent)
     if small := choose(visible, detect.parent, detect.threshold, config.which):
         box = small[0].box
         return (

@@ -6,8 +6,6 @@ reads its outputs (:data:`FAMILIES`).
 
 from __future__ import annotations
 
-import difflib
-import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,10 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from closeup.core.config import EngineConfig
-from closeup.core.errors import NetworkDamaged, NetworkError, UsageError
+from closeup.core.errors import NetworkDamaged, NetworkError
 from closeup.core.parallel import ordered_map
 from closeup.core.types import Box, Detection, Pixels
-from closeup.crops.cut import ANY
 from closeup.detect import picodet, queries, ranked, yolox
 from closeup.detect.candidates import Candidates, Outputs, nms
 from closeup.networks import Card, Network
@@ -191,57 +188,3 @@ def as_rows(photo_id: str, found: Sequence[Found]) -> list[Detection]:
         Detection(photo_id, rank, one.category, one.score, one.box)
         for rank, one in enumerate(found)
     ]
-
-
-def resolve_categories(card: Card, names: Sequence[str]) -> tuple[str, ...]:
-    """A detector's own spelling of `names`, without duplicates; `any` gives them all.
-
-    Case, spaces, hyphens and underscores make no difference. Numbers are never accepted, because
-    they mean different things in different networks.
-
-    Raises
-    ------
-    UsageError
-        Where `names` is empty or a name is unknown, with the closest known ones.
-    """
-    known = {_plain(name): name for name in card.classes if name}
-    found: dict[str, None] = {}
-    for name in names:
-        if _plain(name) in known:
-            found[known[_plain(name)]] = None
-        elif _plain(name) == ANY:
-            found.update(dict.fromkeys(known.values()))
-        else:
-            raise UsageError(_unknown(card, name, known))
-    if not found:
-        raise UsageError(f"no category was given; name one of {card.name}'s, or `{ANY}`")
-    return tuple(found)
-
-
-def _unknown(card: Card, name: str, known: Mapping[str, str]) -> str:
-    close = difflib.get_close_matches(_plain(name), known, n=5, cutoff=0.5)
-    hint = (
-        f"did you mean {' or '.join(repr(known[key]) for key in close)}?"
-        if close
-        else f"it knows {', '.join(known.values())}"
-    )
-    return (
-        f"{card.name} has no category {name!r}; {hint} "
-        "(`closeup scout PHOTOS` shows which ones it detects in your photos)"
-    )
-
-
-# Checkpoints of transformers use Pascal VOC's names for these six.
-_VOC_NAMES = {
-    "aeroplane": "airplane",
-    "diningtable": "dining table",
-    "motorbike": "motorcycle",
-    "pottedplant": "potted plant",
-    "sofa": "couch",
-    "tvmonitor": "tv",
-}
-
-
-def _plain(name: str) -> str:
-    plain = re.sub(r"[\s_-]+", " ", name).strip().casefold()
-    return _VOC_NAMES.get(plain, plain)

@@ -16,6 +16,7 @@ from closeup.core.serialization import to_json
 from closeup.core.text import visible
 from closeup.core.types import Box, Detection, Floats, Photo, PhotoState
 from closeup.crops.cut import ANY
+from closeup.detect.categories import LARGER
 
 HIT = 0.25
 """Score from which a category counts as detected, in hit rates and coverage."""
@@ -91,29 +92,77 @@ class Scouting:
         return to_json(self)
 
     def to_text(self) -> str:
-        """Tables for a person, plain text."""
+        """Tables for a person, plain text, what was seen most first."""
         readable = self.photos - self.unreadable
-        lines = [f"{readable} photos examined" + (
-            f", {self.unreadable} more could not be read" if self.unreadable else "")]  # fmt: skip
-        lines += ["", f"{'category':<16}{'seen in':>9}{'area':>7}   fewest, most (by label)"]
-        for c in self.categories[:_SHOWN]:
+        failed = f", {self.unreadable} more could not be read" if self.unreadable else ""
+        lines = [f"{readable} photos examined{failed}"]
+        shown = sorted(self.categories, key=lambda c: (-c.hit_rate, c.name))[:_SHOWN]
+        if shown:
+            width = max(16, *(len(c.name) + 2 for c in shown))
+            lines += [
+                "",
+                f"{'category':<{width}}{'seen in':>9}{'area':>7}   fewest, most (by label)",
+            ]
+        for c in shown:
             low, high = (extreme(c.per_label.items(), key=itemgetter(1)) for extreme in (min, max))
             lines.append(
-                f"{c.name:<16}{c.hit_rate:>9.1%}{c.median_area:>7.0%}   "
+                f"{c.name:<{width}}{c.hit_rate:>9.1%}{c.median_area:>7.0%}   "
                 f"{low[0]} {low[1]:.0%}, {high[0]} {high[1]:.0%}"
             )
-        lines += ["", f"{'parent':<24}" + "".join(f"{f'>= {t:g}':>9}" for t in THRESHOLDS)]
-        lines += [
-            f"{','.join(choice.categories):<24}"
-            + "".join(f"{choice.coverage[t]:>9.1%}" for t in THRESHOLDS)
-            for choice in self.choices
-        ]
+        lines += coverage_table({",".join(one.categories): one for one in self.choices}, "parent")
+        if shown:
+            lines += [
+                "",
+                f"seen in: the photos in which it scores {HIT:g} or more",
+                "area: how much of such a photo its box covers (median)",
+                "fewest, most: the labels in which it is seen least and most often",
+                ">= 0.05: the photos in which the parent scores 0.05 or more",
+            ]
         lines += ["", *(f"Warning: {warning}" for warning in self.warnings)]
         if self.recommended:
             lines.append(
                 f"Recommended: parent {','.join(self.recommended)}, threshold {self.threshold:g}"
             )
         return "\n".join(map(visible, lines))
+
+
+def coverage_table(choices: Mapping[str, Choice], head: str) -> list[str]:
+    """A line for each choice, under the name that it has here: its coverage at each threshold."""
+    if not choices:
+        return []
+    width = max(24, *(len(name) + 2 for name in choices))
+    lines = ["", f"{head:<{width}}" + "".join(f"{f'>= {t:g}':>9}" for t in THRESHOLDS)]
+    return lines + [
+        f"{name:<{width}}" + "".join(f"{choice.coverage[t]:>9.1%}" for t in THRESHOLDS)
+        for name, choice in choices.items()
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Scouted:
+    """A parent that nobody named: how it was chosen.
+
+    `parent` is what scouting `photos` of the `of` photos with `detector` recommended, ``("any",)``
+    where it recommended nothing. `found` is the share of the readable ones among them in which it
+    scores the run's threshold or more.
+    """
+
+    parent: tuple[str, ...]
+    detector: str
+    photos: int
+    of: int
+    found: Share
+    warnings: tuple[str, ...]
+
+    def sentence(self) -> str:
+        """For people."""
+        looked = f"no --parent was given, so {self.photos} of the {self.of} photos were scouted"
+        if self.parent == (ANY,):
+            return f"{looked}: every category is accepted, as with --parent {ANY}"
+        return (
+            f"{looked}: the parent is {','.join(self.parent)}, found in {self.found:.0%} of them; "
+            "`closeup scout` shows what else there is"
+        )
 
 
 def scout(photos: Sequence[Photo], detections: Iterable[Detection]) -> Scouting:
@@ -274,13 +323,16 @@ def _warnings(
 ) -> list[str]:
     if not recommended:
         why = "no category was detected" if len(labels) else "no photo could be read"
-        return [f"{why}, so none is recommended; try another detector, or your own boxes"]
+        return [
+            f"{why}, so none is recommended; try another detector "
+            f"({LARGER} knows 365 categories), or your own boxes"
+        ]
     parent = ",".join(recommended)
     overall = float(hits.mean())
     found = [
         f"{parent} is found in only {overall:.0%} of the photos (score >= {threshold:g}), so it "
-        "may not describe your object; try another detector, another parent, `--parent any`, or "
-        "your own boxes"
+        f"may not describe your object; try another detector ({LARGER} knows 365 categories), "
+        "another parent, `--parent any`, or your own boxes"
     ] if overall < _USABLE else []  # fmt: skip
     found += [
         f"{parent} is found in {share:.0%} of the photos of {label} but in {rest:.0%} of the "

@@ -14,7 +14,7 @@ from closeup.core.lock import work_folder
 from closeup.core.progress import Progress, silent
 from closeup.networks.cache import Network, measured, networks_folder, refuse_existing, save
 from closeup.networks.card import Card
-from closeup.networks.coco import COCO80, COCO91
+from closeup.networks.coco import LISTS, class_list
 from closeup.networks.convert.backbones import Architecture
 from closeup.networks.convert.onnx_export import need_torch
 from closeup.networks.engine import Graph, Results, open_graph
@@ -257,14 +257,14 @@ def _embedding_card(
 def class_names(classes: str | Sequence[str]) -> tuple[str, ...]:
     """A detector's class names, in its own order.
 
-    `classes` is ``coco80``, ``coco91``, a text file with a name per line, or names separated by
-    commas. An empty line, or nothing between two commas, is an unused number. Raises UsageError
-    where there is no name, or one appears twice.
+    `classes` is one of :data:`closeup.networks.coco.LISTS`, a text file with a name per line, or
+    names separated by commas. An empty line, or nothing between two commas, is an unused number.
+    Raises UsageError where there is no name, or one appears twice.
     """
     if not isinstance(classes, str):
         names = tuple(classes)
-    elif classes in ("coco80", "coco91"):
-        names = COCO80 if classes == "coco80" else COCO91
+    elif classes in LISTS:
+        names = class_list(classes)
     elif "," in classes:
         names = tuple(part.strip() for part in classes.split(","))
     elif Path(classes).is_file():
@@ -275,7 +275,7 @@ def class_names(classes: str | Sequence[str]) -> tuple[str, ...]:
         names = tuple(line.strip() for line in lines)
     else:
         raise UsageError(
-            f"classes {classes!r}: expected coco80, coco91, a text file with a name per line, "
+            f"classes {classes!r}: expected {', '.join(LISTS)}, a text file with a name per line, "
             "or names separated by commas"
         )
     used = [name for name in names if name]

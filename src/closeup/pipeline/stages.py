@@ -82,6 +82,7 @@ def look(job: Job, entries: Sequence[Entry], wanted: Wanted) -> None:
     """Look at every photo once, for all that is `wanted` and not known from an earlier run.
 
     Close-ups are saved on the way; the rest goes to ``job.seen``, for the stages to make tables of.
+    What ``job.seen`` holds already of some photos (of scouting for the parent) is used again.
 
     Raises CloseupError where a network fails or a file cannot be written; what was written before
     stays.
@@ -92,7 +93,9 @@ def look(job: Job, entries: Sequence[Entry], wanted: Wanted) -> None:
         engine = job.config.engine
         embedder = Embedder(wanted.backbone, engine) if wanted.backbone else None
         views = {embeddings_file(view, embedder): view for view in wanted.views} if embedder else {}
-        known = _known(job, wanted, kept, views)
+        kept.photos += job.seen.photos
+        kept.detections.update(job.seen.detections)
+        known = known_of(job, wanted, kept, views)
         named = None if wanted.boxes else wanted.detector
         detector = Detector(named, engine) if named else None
         mark = Once(lambda: _mark_unfinished(job, known, unfinished))
@@ -129,7 +132,7 @@ def look(job: Job, entries: Sequence[Entry], wanted: Wanted) -> None:
             job.notes.extend(wanted.boxes.notes)
 
 
-def _known(job: Job, wanted: Wanted, kept: Observed, views: Iterable[str]) -> Known:
+def known_of(job: Job, wanted: Wanted, kept: Observed, views: Iterable[str]) -> Known:
     """What the tables, the caches and the parts of killed passes hold."""
     project = job.project
     photos, crops = project.read("photos", Photo), project.read("crops", Crop)

@@ -13,7 +13,7 @@ from closeup._version import __version__
 from closeup.core.project import Table, key_of
 from closeup.core.serialization import to_json
 from closeup.core.types import Crop, Example, Photo, Result
-from closeup.crops.cut import padded
+from closeup.crops.cut import ANY, padded
 from closeup.crops.view import View
 from closeup.evaluate.compare import Compared
 from closeup.evaluate.findings import Evaluation, Findings, Padding
@@ -224,11 +224,12 @@ def _card(
     likely: dict[str, int | float] | None,
 ) -> ModelCard:
     """The card of the model folder; `likely` is the rule for sets of labels."""
+    parent = job.config.detect.parent or (ANY,)
     return ModelCard(
         closeup=__version__,
         key=evaluation.key,
         labels=parts.head.labels,
-        detect=job.config.detect.model_copy(update={"boxes": ""}),
+        detect=job.config.detect.model_copy(update={"boxes": "", "parent": parent}),
         crop=job.config.crop,
         detector=parts.detector.card.name if parts.detector else "",
         backbone=parts.backbone.card.name,

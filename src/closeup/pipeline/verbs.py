@@ -1,34 +1,30 @@
-"""scout, crop, train, run: what the command line and the Python API call."""
+"""crop, train, run: what the command line and the Python API call."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from closeup.core.config import RunConfig
-from closeup.core.errors import PhotosError, UsageError
-from closeup.core.progress import Progress, silent, track
+from closeup.core.errors import UsageError
+from closeup.core.progress import Progress, silent
 from closeup.core.project import Project, Table
-from closeup.core.types import Crop, Photo, PhotoState
-from closeup.crops.cut import ANY
+from closeup.core.types import Crop, Photo
 from closeup.dataset.kept import take_over
 from closeup.decisions.apply import decided_pairs
 from closeup.decisions.log import read_decisions
-from closeup.detect import Detector, resolve_categories
 from closeup.detect.boxes import GivenBoxes
-from closeup.detect.scouting import Scouting
-from closeup.detect.scouting import scout as scout_tables
 from closeup.evaluate.findings import Facts, run_checks, without_settled
 from closeup.networks import Network, find
-from closeup.photos.listing import Entry, list_entries
+from closeup.photos.listing import list_entries
 from closeup.pipeline.history import progress_checks, settle
-from closeup.pipeline.one_pass import Known, Steps, look_at
 from closeup.pipeline.past import restore as put_back
 from closeup.pipeline.report_page import REPORT_FILE, write_report
 from closeup.pipeline.resume import FOLDER
 from closeup.pipeline.reviewed import remember_before, reviewed
+from closeup.pipeline.scouting import read_scouted, settle_parent, unreadable, write_config
 from closeup.pipeline.search import first_backbones, views_to_embed
 from closeup.pipeline.stages import (
     Job,
@@ -58,51 +54,7 @@ class CropResult:
     folder: Path
     seconds: dict[str, float]
     notes: tuple[str, ...]
-
-
-def scout(config: RunConfig, *, sample: int = 0, progress: Progress = silent) -> Scouting:
-    """Which of the detector's categories fire on these photos, per label.
-
-    Raises PhotosError where no photo can be read.
-
-    Parameters
-    ----------
-    sample
-        Look at this many photos only, drawn evenly from every label; 0 for all.
-    """
-    entries = list_entries(config.photos)
-    chosen = _sample(entries, sample) if sample else entries
-    network = find(config.detect.detector, "detector", progress=progress)
-    steps = Steps(config.photos.max_pixels, Detector(network, config.engine))
-    items = track(look_at(chosen, Known(), steps, {}), "detect", len(chosen), progress)
-    seen = [(item.photo, item.detections or []) for item in items]
-    photos = [photo for photo, _ in seen]
-    if why := _unreadable(photos):
-        raise PhotosError(why)
-    return scout_tables(photos, [row for _, rows in seen for row in rows])
-
-
-def _unreadable(photos: Sequence[Photo]) -> str:
-    """Why no photo can be read; ``""`` where one can."""
-    if any(p.state is PhotoState.READABLE for p in photos):
-        return ""
-    first = next((p for p in photos if p.reason), None)
-    why = f"; the first: {first.path}: {first.reason}" if first else ""
-    return f"none of the {len(photos)} photos can be read{why}"
-
-
-def _sample(photos: list[Entry], sample: int) -> list[Entry]:
-    """Evenly spaced photos of every label: the same ones each time."""
-    by_label: dict[str, list[Entry]] = {}
-    for photo in photos:
-        by_label.setdefault(photo.label, []).append(photo)
-    chosen: list[Entry] = []
-    for rest, mine in enumerate(reversed(list(by_label.values()))):
-        share = (sample - len(chosen)) // (len(by_label) - rest)
-        step = max(1.0, len(mine) / max(1, share))
-        chosen.extend(mine[int(i * step)] for i in range(min(share, len(mine))))
-    order = {photo.id: place for place, photo in enumerate(photos)}
-    return sorted(chosen, key=lambda photo: order[photo.id])
+    parent: tuple[str, ...]
 
 
 def crop(config: RunConfig, out: Path, *, progress: Progress = silent) -> CropResult:
@@ -110,7 +62,8 @@ def crop(config: RunConfig, out: Path, *, progress: Progress = silent) -> CropRe
     with _job(config, out, progress) as job:
         photos, crops, _ = _crop(job, lambda _: Wanted())
     counts = count(photos.rows, crops.rows)
-    return CropResult(counts, out / "crops", job.seconds, tuple(job.notes))
+    return CropResult(counts, out / "crops", job.seconds, tuple(job.notes),
+                          job.config.detect.parent)  # fmt: skip
 
 
 @contextmanager
@@ -138,17 +91,14 @@ def _crop(
     if not detect.detector and not detect.boxes:
         raise UsageError("neither a detector nor a boxes file is named; give one of the two")
     network = find(detect.detector, "detector", progress=job.progress) if detect.detector else None
-    if network is not None and ANY not in detect.parent:
-        parent = resolve_categories(network.card, detect.parent)
-        changed = detect.model_copy(update={"parent": parent})
-        job.config = job.config.model_copy(update={"detect": changed})
     needed = wanted(job)
     boxes = GivenBoxes(Path(detect.boxes), entries) if detect.boxes else None
+    given, scouted = job.config, settle_parent(job, entries, network)
     # The first file of all: a folder without it would be taken for somebody else's.
-    job.project.write_config(job.config)
+    write_config(job, given, scouted)
     look(job, entries, replace(needed, detector=network, boxes=boxes))
     photos = photos_stage(job)
-    if photos.rows and (why := _unreadable(photos.rows)):
+    if photos.rows and (why := unreadable(photos.rows)):
         job.notes.append(why)
     detections = detections_stage(job, photos, network)
     if network is None:
@@ -207,6 +157,8 @@ def run(
                 notes=tuple(job.notes),
                 report=job.project.place(REPORT_FILE),
                 reviewed=reviewed(job, tables, trained),
+                parent=job.config.detect.parent,
+                scouted=read_scouted(job.project, job.config),
             )
             write_report(job, tables, pairs, result)
     return result

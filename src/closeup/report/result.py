@@ -13,6 +13,7 @@ from pydantic import Field
 from closeup.core.serialization import to_json
 from closeup.core.types import Crop, CropState, Photo, PhotoState, Result
 from closeup.decisions.kinds import Kind
+from closeup.detect.scouting import Scouted
 from closeup.evaluate.bootstrap import Interval
 from closeup.evaluate.checks import Check
 from closeup.evaluate.findings import Evaluation
@@ -141,6 +142,8 @@ class RunResult(Trained):
         The HTML page.
     reviewed
         What people decided in review; None where they have not.
+    parent, scouted
+        The detector's categories that are accepted; how they were chosen, None where a person did.
     """
 
     counts: Counts
@@ -149,6 +152,8 @@ class RunResult(Trained):
     notes: tuple[str, ...]
     report: Path
     reviewed: Reviewed | None = None
+    parent: tuple[str, ...] = ()
+    scouted: Scouted | None = None
 
     @property
     def usefulness(self) -> str:
@@ -169,6 +174,8 @@ class RunResult(Trained):
             "rejected": self.counts.rejected,
             "labels": self.counts.labels,
             "detection_rate": round(self.counts.detection_rate, 6),
+            "parent": list(self.parent),
+            "scouted": None if self.scouted is None else to_json(self.scouted),
             "test": None if self.scores is None else _test_part(self.scores),
             "compared": [to_json(row) for row in self.compared],
             "trust": None if self.trust is None else _trust(self.trust),
