@@ -99,10 +99,10 @@ def _fixed(graph: GraphProto) -> set[str]:
     return fixed
 
 
-def prune(model: ModelProto) -> None:
-    """Remove the nodes and weights that no output needs."""
+def prune(model: ModelProto, tensor: str) -> None:
+    """Remove the nodes and weights that the tensor does not need."""
     graph = model.graph
-    needed = {value.name for value in graph.output}
+    needed = {tensor}
     kept: list[NodeProto] = []
     for node in reversed(graph.node):  # in the order in which they run
         if needed.intersection(node.output):

@@ -7,6 +7,7 @@ Folders and repositories are read as Hugging Face's ``transformers`` and ``timm`
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ HUB = "hf:"
 CONFIG_FILE, PREPROCESSOR_FILE = "config.json", "preprocessor_config.json"
 GRAPHS = ("onnx/model.onnx", "model.onnx", "onnx/vision_model.onnx", "vision_model.onnx")
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+_PATIENCE = 30.0  # seconds without an answer
 _LARGEST = 10_000_000  # bytes of a configuration
 _HUB_NAME = re.compile(r"([\w.-]+/[\w.-]+)(?:@([\w./-]+))?", re.ASCII)
 _FILTERS = {"2": "bilinear", "3": "bicubic"}  # Pillow's numbers
@@ -116,33 +118,67 @@ def _of_hub(source: str, progress: Progress) -> Source:
     if found is None:
         raise UsageError(f"{source}: expected hf:OWNER/NAME, or hf:OWNER/NAME@REVISION")
     repo, revision = found[1], found[2] or "main"
-    lost: list[NetworkMissing] = []
+    about = {"source": f"https://huggingface.co/{repo}"}
+    if is_offline():  # what was downloaded before can still be used
+        names = [*GRAPHS, *WEIGHTS, CONFIG_FILE, PREPROCESSOR_FILE]
+    else:
+        names, revision, licence = _listed(repo, revision)
+        about |= {"licence": licence} if licence else {}
+    about["source"] += f"/tree/{revision}"
 
     def get(name: str) -> Path | None:
+        if name not in names:
+            return None
         try:
             return download(repo, name, revision=revision, progress=progress)
-        except NetworkMissing as err:
-            if not is_offline() and not _is_absent(err):
-                raise
-            lost.append(err)
-            return None
+        except NetworkMissing:
+            if is_offline():
+                return None
+            raise
 
-    names = (*GRAPHS[:2], f"{repo.split('/')[1]}.onnx", *GRAPHS[2:], *WEIGHTS)
-    main = next(filter(None, map(get, names)), None)
+    top = [name for name in names if name.endswith(".onnx") and "/" not in name]
+    wanted = (*GRAPHS, *(top if len(top) == 1 else ()), *WEIGHTS)
+    main = next(filter(None, map(get, wanted)), None)
     if main is None and is_offline():
-        raise lost[0]
+        raise NetworkMissing(
+            f"{repo} at revision {revision} is not on disk and downloads are switched off: go "
+            "online, or add a folder with its files"
+        )
     if main is None:
-        raise UsageError(f"{repo} holds no backbone: looked for {', '.join(names)}")
-    at = "" if revision == "main" else f"/tree/{revision}"
-    return _source(main, get, {"source": f"https://huggingface.co/{repo}{at}"})
+        raise UsageError(
+            f"{repo} holds no backbone: expected one of {', '.join((*GRAPHS[:2], *WEIGHTS))}"
+        )
+    return _source(main, get, about)
 
 
-def _is_absent(err: NetworkMissing) -> bool:
-    """Whether the repository is there, but not this file."""
-    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+def _listed(repo: str, revision: str) -> tuple[list[str], str, str]:
+    """The names of a repository's files, its commit, and the licence that it states."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, HTTPError
 
-    cause = err.__cause__
-    return isinstance(cause, EntryNotFoundError) and not isinstance(cause, LocalEntryNotFoundError)
+    page = f"https://huggingface.co/{repo}"
+    try:
+        endpoint = os.environ.get("HF_ENDPOINT") or None  # the library reads it when imported only
+        info = HfApi(endpoint=endpoint).model_info(repo, revision=revision, timeout=_PATIENCE)
+    except GatedRepoError as err:
+        raise NetworkMissing(
+            f"the makers of {repo} want you to accept their terms first, at {page}; then log in "
+            "with `hf auth login` (or set HF_TOKEN) and try again"
+        ) from err
+    except HfHubHTTPError as err:
+        raise NetworkMissing(
+            f"the hub has no {repo} at revision {revision}, or does not let you see it: look at "
+            f"{page}"
+        ) from err
+    except (HTTPError, OSError) as err:
+        reason = next(iter(str(err).strip().splitlines()), type(err).__name__)
+        raise NetworkMissing(
+            f"the hub cannot be asked for {repo} ({reason}): try again, or add a folder with its "
+            "files"
+        ) from err
+    licence = getattr(info.card_data, "license", None)
+    names = [one.rfilename for one in info.siblings or ()]
+    return names, info.sha or revision, licence if isinstance(licence, str) else ""
 
 
 def _source(main: Path, get: Callable[[str], Path | None], about: dict[str, Any]) -> Source:

@@ -88,6 +88,8 @@ def embedding_graph(
     NetworkError
         Where the file is not one whole ONNX file (NetworkDamaged), or no engine runs it.
     """
+    from onnx import checker
+
     original = _opened(file)
     given = picture_input(file, original)
     spec = input_spec(file, given, overrides, stated)
@@ -95,8 +97,11 @@ def embedding_graph(
     expected = original.run(given.feed(_for_batch(pictures, given.shape[0])))
     model, cuts, answers = _prepared(file, out, given, spec, pictures[:1], expected)
     tensor, blocks, note = _embedding(original, model, answers, cuts, spec, pool)
-    finish(model, _as_float(model, tensor, answers), sum(blocks))
-    prune(model)
+    prune(model, tensor := _as_float(model, tensor, answers))
+    try:
+        finish(model, tensor, sum(blocks))
+    except checker.ValidationError as err:
+        raise NetworkError(f"{file} breaks the rules of ONNX: {str(err).splitlines()[0]}") from err
     batch = _write(model, file, out, spec, sum(blocks))
     notes = (note, *([] if stated else [_guessed(spec, overrides)]))
     return Made(spec, blocks, batch, tuple(filter(None, notes)))
@@ -195,10 +200,10 @@ def _try(
     for name in names:
         wanted = expected[name][: len(answers[name])].astype(np.float32)
         gap = np.abs(answers[name].astype(np.float32) - wanted).max(initial=0)
-        if not gap <= _NEAR * (np.abs(wanted).max(initial=0) or 1):
+        if gap > _NEAR * (np.abs(wanted).max(initial=0) or 1):  # NaN is refused in the end
             raise NetworkError(
-                f"{file} answers differently once prepared as a backbone ({name} by {gap:.2g}): "
-                "export it again, with opset 17 or later"
+                f"its output {name} changes by {gap:.2g} once it is prepared as a backbone: export "
+                "it again, with opset 17 or later"
             )
     return answers
 

@@ -66,13 +66,12 @@ def add_pooling(
 
 def _feature_maps(model: ModelProto) -> dict[str, tuple[int, int]]:
     """The last feature map of each resolution, in the graph's order: its channels and cells."""
-    batch = model.graph.input[0].type.tensor_type.shape.dim[0].dim_param
+    batch = model.graph.input[0].type.tensor_type.shape.dim[0]
     shapes: dict[str, list[int]] = {
         value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim]
         for value in model.graph.value_info
         # Another number of pictures goes through a network that mirrors them itself.
-        if value.type.tensor_type.shape.dim
-        and value.type.tensor_type.shape.dim[0].dim_param == batch
+        if value.type.tensor_type.shape.dim and value.type.tensor_type.shape.dim[0] == batch
     }
     computed = {tensor.name for tensor in model.graph.initializer}
     found: dict[tuple[int, int], tuple[str, int]] = {}
@@ -83,7 +82,7 @@ def _feature_maps(model: ModelProto) -> dict[str, tuple[int, int]]:
                 computed.add(name)
                 continue
             shape = shapes.get(name, [])
-            if len(shape) == 4 and min(shape[1:]) >= _LEAST_SIDE and shape[0] == 0:
+            if len(shape) == 4 and min(shape[1:]) >= _LEAST_SIDE:
                 side = (shape[2], shape[3])
                 found.pop(side, None)
                 found[side] = (name, shape[1])

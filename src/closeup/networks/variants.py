@@ -203,6 +203,8 @@ def _rename(model: ModelProto, old: str, new: str) -> None:
         for field in (node.input, node.output):
             for place, name in enumerate(field):
                 field[place] = names.get(name, name)
+    for tensor in model.graph.initializer:
+        tensor.name = names.get(tensor.name, tensor.name)
 
 
 def check_runs(name: str, file: Path, spec: InputSpec, dim: int) -> None:

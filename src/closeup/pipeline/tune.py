@@ -25,7 +25,8 @@ from closeup.learn.finetune import (
     finetune,
 )
 from closeup.learn.heads.head import Dense, softmax
-from closeup.networks import Network
+from closeup.networks import Network, find
+from closeup.networks.convert.rebuild import require_origin
 from closeup.networks.join import SIGN, join
 from closeup.pipeline.features import TrainingSet, features_stage
 from closeup.pipeline.fit import Fit
@@ -38,7 +39,7 @@ def check_tuning(config: TrainConfig) -> None:
     """Refuse what fine-tuning cannot do.
 
     Raises UsageError where the first backbone is a variant or joined, or the view is the whole
-    photo alone.
+    photo alone; NetworkError where only the backbone's graph is here.
     """
     name = config.backbone[0]
     if "@" in name or SIGN in name:
@@ -47,6 +48,7 @@ def check_tuning(config: TrainConfig) -> None:
         )
     if config.view == ("photo",):
         raise UsageError("--finetune trains on close-ups; leave --view out")
+    require_origin(find(name, "backbone"))
 
 
 def tune(job: Job, data: TrainingSet, network: Network, frozen: Fit) -> Fit:
@@ -58,7 +60,7 @@ def tune(job: Job, data: TrainingSet, network: Network, frozen: Fit) -> Fit:
     - `network`: the backbone to train
     - `frozen`: the best without training, cross-validated on the same training part
 
-    Raises UsageError as :func:`check_tuning`.
+    Raises UsageError and NetworkError as :func:`check_tuning`.
     """
     check_tuning(job.config.train)
     numbers = folds(data.side("train").examples)

@@ -50,6 +50,22 @@ def overrides_of(network: Network, size: int) -> InputOverrides:
     )
 
 
+def require_origin(network: Network) -> None:
+    """Raise NetworkError where a network came as an ONNX graph, which cannot be trained."""
+    if network.card.origin is None:
+        raise _graph_alone(network.card.name)
+
+
+def _graph_alone(name: str) -> NetworkError:
+    twin = f"{name}-pytorch"
+    return NetworkError(
+        f"{name} cannot be fine-tuned: only its ONNX graph is here. "
+        + (f"Its PyTorch weights are called {twin}. " if twin in catalogue() else "")
+        + "Add your own from its weights with `closeup models add FILE --name NAME --timm "
+        "ARCHITECTURE` (or --torchvision), or name a timm network, such as mobilenetv2"
+    )
+
+
 def rebuild(network: Network, size: int = 0) -> Backbone:
     """The module with its weights, in evaluation mode and without its classifier.
 
@@ -70,14 +86,10 @@ def rebuild(network: Network, size: int = 0) -> Backbone:
             f"{name} is a variant and cannot be fine-tuned; take {name.partition('@')[0]}, "
             "with the size you want"
         )
-    if origin is None or weights is None:
-        twin = f"{name}-pytorch"
-        raise NetworkError(
-            f"{name} cannot be fine-tuned: only its ONNX graph is here. "
-            + (f"Its PyTorch weights are called {twin}. " if twin in catalogue() else "")
-            + "Add your own from its weights with `closeup models add FILE --name NAME --timm "
-            "ARCHITECTURE` (or --torchvision), or name a timm network, such as mobilenetv2"
-        )
+    require_origin(network)
+    assert origin is not None
+    if weights is None:
+        raise _graph_alone(name)
     need_torch(f"fine-tuning {name}")
     from closeup.networks.convert import backbones as export
 
