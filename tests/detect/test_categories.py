@@ -9,7 +9,8 @@ import pytest
 from closeup.core.errors import UsageError
 from closeup.detect import resolve_categories
 from closeup.detect.categories import matching
-from closeup.networks import Card, class_names
+from closeup.detect.class_lists import class_names
+from closeup.networks import Card
 from closeup.networks.preprocess import InputSpec
 from tools.near_words import OWN, TABLE, own_words
 

@@ -13,8 +13,9 @@ from closeup.core.config import EngineConfig
 from closeup.core.errors import NetworkDamaged, NetworkError
 from closeup.core.types import Box, Pixels
 from closeup.detect import Detector, Found, detector
-from closeup.networks import COCO80, Card, Network, add_onnx, load
-from closeup.networks.add import OwnFamily
+from closeup.detect.add import add_detector
+from closeup.networks import COCO80, Card, Network, load
+from closeup.networks.card import Family
 from closeup.networks.preprocess import InputSpec
 from tests.tiny import make_detector, need_onnx
 
@@ -25,6 +26,7 @@ class StandIn:
     def __init__(self, *answers: dict[str, Any]) -> None:
         self.answers = answers
         self.inputs = {"images": (1, 3, 100, 100), "orig_target_sizes": (1, 2)}
+        self.dtypes = {name: np.dtype(np.int64) for name in self.inputs}
         self.outputs = ("labels", "boxes", "scores")
         self.fed: list[dict[str, Any]] = []
 
@@ -144,15 +146,34 @@ def test_results_belong_to_their_photos_and_reading_is_lazy(
         assert taken <= side + 20  # two for each thread that resizes
 
 
-def test_damaged_outputs_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    for rows, message in (
-        ([(0, float("nan"), (0.0, 0.0, 9.0, 9.0))], "scores holds values that are not numbers"),
-        ([(90, 0.5, (0.0, 0.0, 9.0, 9.0))], "category number 90, but its card lists 3"),
-        ([(-1, 0.5, (0.0, 0.0, 9.0, 9.0))], "category number -1, but its card lists 3"),
+def test_a_class_without_a_place_on_the_card(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = make(monkeypatch, StandIn(answer((90, 0.5, (0.0, 0.0, 9.0, 9.0)))))
+    with pytest.raises(NetworkDamaged, match=r"stand-in.*category number 90, but its card lists 3"):
+        next(one.detect([photo(9, 9)]))
+
+
+def test_padding_and_values_that_are_no_numbers_are_left_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    nan, inf, box = float("nan"), float("inf"), (0.0, 0.0, 9.0, 9.0)
+    for rows, sound in (
+        ([(-1, 0.5, box)], True),
+        ([(-7, -1.0, (-1.0, -1.0, -1.0, -1.0))], True),
+        ([(0, nan, box)], False),
+        ([(0, inf, box)], False),
+        ([(0, -inf, box)], False),
+        ([(0, 0.5, (nan, 0.0, 9.0, 9.0))], False),
+        ([(0, 0.5, (0.0, 0.0, inf, 9.0))], False),
     ):
-        one = make(monkeypatch, StandIn(answer(*rows)))
-        with pytest.raises(NetworkDamaged, match=f"stand-in.*{message}"):
-            next(one.detect([photo(9, 9)]))
+        outputs = answer(*rows)
+        assert next(make(monkeypatch, StandIn(outputs)).detect([photo(9, 9)])) == []
+        assert Detector.is_sound(outputs) is sound
+    labels = answer((0, 0.5, box))
+    labels["labels"] = np.array([[nan]], np.float32)
+    assert next(make(monkeypatch, StandIn(labels)).detect([photo(9, 9)])) == []
+    (found,) = next(make(monkeypatch, StandIn(answer((0, nan, box), (2, 0.5, box)))).detect(
+        [photo(9, 9)]))  # fmt: skip
+    assert found.category == "clock"
 
 
 def test_networks_that_are_no_detectors(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,9 +208,9 @@ def test_a_real_graph(tmp_path: Path, engine: Any) -> None:
         ("detr", "deimv2_atto.coco.onnx"),
     ],
 )
-def test_golden_photos(shared: Path, family: OwnFamily, file: str) -> None:
+def test_golden_photos(shared: Path, family: Family, file: str) -> None:
     data = pytest.importorskip("skimage.data", reason="the golden photos come with scikit-image")
-    network = add_onnx(
+    network = add_detector(
         shared / "weights" / file, name=f"golden-{family}", family=family, classes=COCO80
     )
     one = Detector(network, EngineConfig())

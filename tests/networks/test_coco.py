@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from closeup.networks import COCO80, COCO91, class_names
+from closeup.detect.class_lists import class_names
+from closeup.networks import COCO80, COCO91
 
 
 def test_known_numbers() -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from closeup.core.errors import NetworkDamaged
+from closeup.networks.card import Card, OutputSpec
 
 MOST = 1000
 """Candidates kept before non-maximum suppression, the usual bound of COCO evaluation."""
@@ -44,6 +45,21 @@ class Candidates(NamedTuple):
     boxes: NDArray[np.float64]
     scores: NDArray[np.float32]
     classes: NDArray[np.int64]
+
+
+def corners(
+    boxes: NDArray[Any], card: Card, usual: OutputSpec | None = None
+) -> NDArray[np.float64]:
+    """``(n, 4)`` boxes as XYXY pixels of the input; `usual` counts where the card says nothing."""
+    output, values = card.output or usual or OutputSpec(), boxes.astype(np.float64)
+    if output.boxes == "yxyx":
+        values = values[:, [1, 0, 3, 2]]
+    elif output.boxes == "cxcywh":
+        centre, half = values[:, :2], values[:, 2:] / 2
+        values = np.concatenate([centre - half, centre + half], 1)
+    if output.unit == "shares":
+        values = values * ([card.input.width, card.input.height] * 2)
+    return values
 
 
 def best_first(

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,11 +19,11 @@ from closeup.core.config import EngineConfig
 from closeup.core.errors import NetworkDamaged, NetworkError
 from closeup.core.parallel import ordered_map
 from closeup.core.types import Box, Detection, Pixels
-from closeup.detect import picodet, queries, ranked, yolox
+from closeup.detect import decoded, picodet, queries, ranked, yolox
 from closeup.detect.candidates import Candidates, Outputs, nms
 from closeup.networks import Card, Network
-from closeup.networks.engine import Feeds, Graph, open_graph, read_signature
-from closeup.networks.preprocess import Placement, prepare
+from closeup.networks.engine import Feeds, Graph, Signature, open_graph, read_signature
+from closeup.networks.preprocess import InputSpec, Placement, prepare
 from closeup.photos.picture import Picture
 
 FLOOR = 0.01
@@ -61,11 +62,39 @@ class Family:
 
 FAMILIES: Mapping[str, Family] = {
     "yolox": Family(yolox.decode, yolox.NMS_IOU),
+    "yolov5": Family(decoded.decode_v5, decoded.NMS_IOU),
+    "yolov8": Family(decoded.decode_v8, decoded.NMS_IOU),
+    "nms": Family(decoded.decode_nms),
     "picodet": Family(picodet.decode, picodet.NMS_IOU),
     "detr": Family(ranked.decode),
     "detr-logits": Family(queries.decode),
     "rcnn": Family(ranked.decode),
 }
+
+
+CONSTANTS = (ranked.SIZES_INPUT, "pixel_mask", "im_shape", "scale_factor")
+"""Inputs beside the picture that say how large it is, all of it visible, and not resized."""
+
+
+def constants(signature: Signature, spec: InputSpec) -> dict[str, NDArray[np.generic]]:
+    """What a graph wants beside its picture: those of :data:`CONSTANTS` that it has.
+
+    Boxes come in input pixels whatever the resize rule; the placement maps them back.
+    """
+    width, height = spec.width, spec.height
+    values: dict[str, NDArray[Any]] = {
+        ranked.SIZES_INPUT: np.array([[width, height]]),
+        "im_shape": np.array([[height, width]]),
+        "scale_factor": np.ones((1, 2)),
+    }
+    if mask := signature.inputs.get("pixel_mask"):
+        sides = zip(mask[1:], (height, width), strict=False)
+        values["pixel_mask"] = np.ones((1, *(fixed or side for fixed, side in sides)))
+    return {
+        name: values[name].astype(signature.dtypes[name])
+        for name in signature.inputs
+        if name in values
+    }
 
 
 class Detector:
@@ -93,16 +122,15 @@ class Detector:
             )
         self.card, self._network, self._config, self._many = card, network, config, many
         self._family = FAMILIES[card.family]
-        inputs = read_signature(network.file).inputs
-        self._image, *others = inputs
-        size = np.array([[card.input.width, card.input.height]], np.int64)
-        # Boxes come in input pixels whatever the resize rule; the placement maps them back.
-        self._constant = {name: size for name in others if name == ranked.SIZES_INPUT}
-        if len(others) > len(self._constant):
+        signature = read_signature(network.file)
+        self._constant = constants(signature, card.input)
+        images = [name for name in signature.inputs if name not in self._constant]
+        if len(images) != 1:
             raise NetworkError(
-                f"{card.name} has the inputs {', '.join(inputs)}, expected an image "
-                f"and possibly {ranked.SIZES_INPUT}; export it in that form"
+                f"{card.name} has the inputs {', '.join(signature.inputs)}, expected an image "
+                f"and possibly {', '.join(CONSTANTS)}; export it in that form"
             )
+        (self._image,) = images
 
     @cached_property
     def graph(self) -> Graph:
@@ -138,21 +166,23 @@ class Detector:
         """The graph's input for a photo, and what :meth:`read` needs to know about it."""
         picture = photo if isinstance(photo, Picture) else Picture.of(photo)
         values, placement = prepare(picture, self.card.input)
-        return {self._image: values[None], **self._constant}, Seen(placement, *picture.size)
+        batch = values[None] if self.card.input.layout.startswith("n") else values
+        return {self._image: batch, **self._constant}, Seen(placement, *picture.size)
 
     def read(
         self, outputs: Outputs, seen: Seen, floor: float = FLOOR, limit: int = 100
     ) -> list[Found]:
         """The objects in one photo, from the graph's outputs; see :meth:`detect`."""
-        self._require_sound(outputs)
-        candidates = self._family.decode(outputs, self.card, floor)
-        boxes = seen.placement.to_photo(candidates.boxes)
-        width, height = seen.width, seen.height
-        visible = boxes.clip(0, [width, height, width, height])
+        with np.errstate(all="ignore"):  # what is not a number is left out below
+            candidates = self._family.decode(outputs, self.card, floor)
+            boxes, scores = seen.placement.to_photo(candidates.boxes), candidates.scores
+            width, height = seen.width, seen.height
+            visible = boxes.clip(0, [width, height, width, height])
         useful = (visible[:, 2:] > visible[:, :2]).all(1) & np.isfinite(boxes).all(1)
-        useful &= self._named(candidates.classes)
+        useful &= np.isfinite(scores)
+        useful[useful] &= self._named(candidates.classes[useful])
         boxes, visible = boxes[useful], visible[useful]
-        scores, classes = candidates.scores[useful], candidates.classes[useful]
+        scores, classes = scores[useful], candidates.classes[useful]
         if self._family.nms_iou is None:
             kept = np.arange(min(limit, len(boxes)))
         else:
@@ -162,23 +192,22 @@ class Detector:
             for i in kept
         ]
 
-    def _require_sound(self, outputs: Outputs) -> None:
-        for name, values in outputs.items():
-            if np.isnan(values.sum()):  # one pass without a mask; NaN survives a sum
-                raise NetworkDamaged(
-                    f"{self.card.name}: the output {name} holds values that are not numbers; "
-                    "try `--precision fp32`, or add the network again"
-                )
+    @staticmethod
+    def is_sound(outputs: Outputs) -> bool:
+        """Whether all values are finite numbers; :meth:`read` leaves out the boxes that are not."""
+        with np.errstate(all="ignore"):  # one pass without a mask: what is not finite stays so
+            return all(np.isfinite(values.sum(dtype=np.float64)) for values in outputs.values())
 
     def _named(self, classes: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Which class numbers have a name; the others are unused or mean the background."""
+        """Which class numbers have a name; the others are unused, background or padding."""
         names = self.card.classes
-        if classes.size and not 0 <= classes.min() <= classes.max() < len(names):
+        if classes.size and classes.max() >= len(names):
             raise NetworkDamaged(
                 f"{self.card.name} found category number {classes.max()}, but its card lists "
                 f"{len(names)}; add the network again with its own class list"
             )
-        named: NDArray[np.bool_] = np.array([bool(name) for name in names], bool)[classes]
+        # The last place answers for every negative number: some graphs pad with -1.
+        named: NDArray[np.bool_] = np.array([*map(bool, names), False])[classes.clip(-1)]
         return named
 
 

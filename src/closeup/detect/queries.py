@@ -13,11 +13,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from closeup.core.errors import NetworkDamaged
-from closeup.detect.candidates import Candidates, Outputs, best_cells, best_first, require_classes
-from closeup.networks.card import Card
+from closeup.detect.candidates import (
+    Candidates,
+    Outputs,
+    best_cells,
+    best_first,
+    corners,
+    require_classes,
+)
+from closeup.networks.card import Card, OutputSpec
 
 NAMES = (("logits", "pred_boxes"), ("pred_logits", "pred_boxes"), ("labels", "dets"))
 """What graphs call the two outputs: transformers, the original DETR, RF-DETR."""
+
+BOXES = OutputSpec(boxes="cxcywh", unit="shares")
 
 
 def logits_and_boxes(outputs: Outputs) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -58,8 +67,4 @@ def decode(outputs: Outputs, card: Card, floor: float) -> Candidates:
         require_classes(logits.shape[1], classes)
         scores = 0.5 * (1 + np.tanh(logits / 2))  # the sigmoid, without overflow
     picked, found = best_cells(scores, floor)
-    centre, half = np.split(boxes[picked].astype(np.float64), 2, axis=1)
-    half /= 2
-    corners = np.concatenate([centre - half, centre + half], 1)
-    corners *= [card.input.width, card.input.height] * 2
-    return best_first(corners, scores[picked, found], found, floor)
+    return best_first(corners(boxes[picked], card, BOXES), scores[picked, found], found, floor)

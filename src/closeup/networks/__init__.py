@@ -1,6 +1,6 @@
 """Networks by name: an ONNX graph with a typed card, in the cache or in the package."""
 
-from closeup.networks.add import add_backbone, add_onnx, class_names
+from closeup.networks.add import add_backbone
 from closeup.networks.cache import Network, installed, load, networks_folder, save
 from closeup.networks.card import Card
 from closeup.networks.coco import COCO80, COCO91
@@ -16,9 +16,7 @@ __all__ = [
     "InputOverrides",
     "Network",
     "add_backbone",
-    "add_onnx",
     "cache_folder",
-    "class_names",
     "file_hash",
     "find",
     "installed",

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 from closeup.networks.preprocess import InputSpec
 
 CARD_FORMAT = 1
 
-Family = Literal["yolox", "picodet", "detr", "detr-logits", "rcnn", "embedding"]
+Family = Literal[
+    "yolox", "yolov5", "yolov8", "nms", "picodet", "detr", "detr-logits", "rcnn", "embedding"
+]
 
 
 class Origin(BaseModel):
@@ -29,6 +31,30 @@ class Origin(BaseModel):
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
 
 
+class OutputSpec(BaseModel):
+    """How a detector's outputs are laid out, where its family leaves that open.
+
+    Attributes
+    ----------
+    names
+        Which output plays a part: ``boxes``, ``labels``, ``scores``, ``count``; those not named
+        are called like the part.
+    boxes, unit
+        What the four numbers of a box are, and whether in pixels of the input or in shares of it.
+    columns
+        What stands in the columns of a graph that gives everything in one array.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    names: dict[str, str] = {}
+    boxes: Literal["xyxy", "yxyx", "cxcywh"] = "xyxy"
+    unit: Literal["pixels", "shares"] = "pixels"
+    columns: Literal["box score class", "class score box", "batch box class score"] = (
+        "box score class"
+    )
+
+
 class Card(BaseModel):
     """What a frozen network is, what it expects and what it returns.
 
@@ -43,6 +69,9 @@ class Card(BaseModel):
         The ONNX file beside the card, its hash and size.
     batch
         The graph's fixed batch size, or 0 where it is free.
+    output
+        How a detector's outputs are laid out; None, and not written, where as the family's usually
+        are.
     classes
         A detector's category names in its own order; ``""`` marks an unused number.
     dim, blocks
@@ -67,6 +96,7 @@ class Card(BaseModel):
     bytes: int = Field(ge=1)
     input: InputSpec
     batch: int = Field(default=0, ge=0)
+    output: OutputSpec | None = None
     classes: tuple[str, ...] = ()
     dim: int = Field(default=0, ge=0)
     blocks: tuple[int, ...] = ()
@@ -77,3 +107,10 @@ class Card(BaseModel):
     scores: dict[str, float] = {}
     made_with: dict[str, str] = {}
     origin: Origin | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_the_usual(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values: dict[str, Any] = whole(self)
+        if self.output is None:
+            values.pop("output", None)
+        return values

@@ -11,15 +11,24 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    field_validator,
+    model_serializer,
+)
 
 from closeup.core.errors import UsageError
-from closeup.core.types import Box, Floats, Pixels
+from closeup.core.types import Box, Pixels
 from closeup.photos.picture import Picture
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 Resize = Literal["letterbox", "stretch"]
+Layout = Literal["nchw", "nhwc", "chw", "hwc"]
 _GAP = 2.0  # averaging down to twice the wanted size first takes a third of the time
 
 
@@ -41,6 +50,9 @@ class InputSpec(BaseModel):
     scale
         ``unit`` for values 0 to 1, ``byte`` for 0 to 255; `mean` and `std` apply after it and are
         given in the order of `color`.
+    layout, dtype
+        Order of the axes (``n`` batch, ``c`` colour, ``h`` row, ``w`` column), and type of the
+        values. Neither is written where it is the usual one, so that cards stay as they were.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -55,6 +67,16 @@ class InputSpec(BaseModel):
     scale: Literal["unit", "byte"] = "unit"
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    layout: Layout = "nchw"
+    dtype: Literal["float32", "float16", "uint8"] = "float32"
+
+    @model_serializer(mode="wrap")
+    def _without_the_usual(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values: dict[str, Any] = whole(self)
+        for name in ("layout", "dtype"):
+            if values.get(name) == type(self).model_fields[name].default:
+                del values[name]
+        return values
 
 
 class InputOverrides(BaseModel):
@@ -133,7 +155,9 @@ def place(width: int, height: int, spec: InputSpec) -> tuple[Placement, Box]:
     return placement, Box(left, top, left + new_w, top + new_h)
 
 
-def prepare(photo: Pixels | Image.Image | Picture, spec: InputSpec) -> tuple[Floats, Placement]:
+def prepare(
+    photo: Pixels | Image.Image | Picture, spec: InputSpec
+) -> tuple[NDArray[Any], Placement]:
     """One photo as a network's input.
 
     Parameters
@@ -145,7 +169,8 @@ def prepare(photo: Pixels | Image.Image | Picture, spec: InputSpec) -> tuple[Flo
     Returns
     -------
     input
-        ``(3, spec.height, spec.width)`` float32, C-contiguous.
+        ``(3, spec.height, spec.width)``, or ``(spec.height, spec.width, 3)`` by `spec.layout`, of
+        `spec.dtype`, C-contiguous; the batch axis is left to the caller.
     placement
         How to map boxes back with :meth:`Placement.to_photo`.
     """
@@ -169,7 +194,11 @@ def prepare(photo: Pixels | Image.Image | Picture, spec: InputSpec) -> tuple[Flo
             plane *= gain[channel].astype(np.float32)
         if bias[channel] != 0.0:
             plane += bias[channel].astype(np.float32)
-    return values, placement
+    if spec.layout.endswith("hwc"):
+        values = np.ascontiguousarray(values.transpose(1, 2, 0))
+    if spec.dtype == "uint8":
+        values = values.round().clip(0, 255)
+    return values.astype(spec.dtype, copy=False), placement
 
 
 def _resized(

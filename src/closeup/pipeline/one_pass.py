@@ -74,6 +74,7 @@ class Item:
 
     `is_new` tells whether anything was computed from its pixels, and `feeds` holds what each graph
     is to be given: the detector's under ``""``, the backbone's under the embeddings files' names.
+    `is_sound` is False where the detector gave values that are not finite numbers.
     """
 
     photo: Photo
@@ -81,6 +82,7 @@ class Item:
     is_new: bool = False
     signature: Signature | None = None
     detections: list[Detection] | None = None
+    is_sound: bool = True
     files: dict[str, str] = field(default_factory=dict)
     seen: Seen | None = None
     outputs: Results = field(default_factory=dict)
@@ -159,6 +161,7 @@ def _cut(item: Item, known: Known, steps: Steps) -> Item:
     if item.seen is not None and steps.detector is not None:
         found = steps.detector.read(item.outputs, item.seen, FLOOR)
         item.detections = as_rows(photo.id, found)
+        item.is_sound = steps.detector.is_sound(item.outputs)
         item.outputs, item.seen = {}, None
     if item.detections is None:
         return item

@@ -38,6 +38,8 @@ class Observed:
 
     - `photos`: a row for each file, in order
     - `detections`: by photo id
+    - `unsound`: id to path of the photos for which the detector gave values that are not finite
+      numbers; they are looked at again the next time, so that they are told of then too
     - `files`: name of each close-up that lies saved -> what it shows, see
       :func:`closeup.crops.cut.saved_as`
     - `signatures`: by sha256, of photos that had none
@@ -47,6 +49,7 @@ class Observed:
 
     photos: list[Photo] = field(default_factory=list)
     detections: dict[str, list[Detection]] = field(default_factory=dict)
+    unsound: dict[str, str] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
     signatures: MutableMapping[str, Signature] = field(default_factory=dict)
     vectors: dict[str, dict[str, Floats]] = field(default_factory=dict)
@@ -119,7 +122,7 @@ class Unfinished:
             name: _after(found, self._vectors.get(name, 0)) for name, found in seen.vectors.items()
         }
         if photos or signatures or any(vectors.values()):
-            new = {photo.id for photo in photos}
+            new = {photo.id for photo in photos} - seen.unsound.keys()
             detections = {n: rows for n, rows in seen.detections.items() if n in new}
             arrays = dict(zip(_ARRAYS, map(np.stack, zip(*signatures.values(), strict=True)),
                               strict=False))  # fmt: skip

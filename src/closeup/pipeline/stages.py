@@ -11,6 +11,7 @@ from functools import partial
 from closeup.core.config import RunConfig
 from closeup.core.progress import Progress, silent, track
 from closeup.core.project import Project, Table, key_of
+from closeup.core.text import first_of
 from closeup.core.types import Crop, Detection, Example, Photo, PhotoState
 from closeup.crops.view import View
 from closeup.dataset.duplicates import Pair, Signatures, near_duplicates, signatures
@@ -124,12 +125,22 @@ def look(job: Job, entries: Sequence[Entry], wanted: Wanted) -> None:
             seen.files.update(item.files)
             if item.detections is not None:
                 seen.detections[item.photo.id] = item.detections
+            if not item.is_sound:
+                seen.unsound[item.photo.id] = item.photo.path
             if item.signature is not None:
                 seen.signatures[item.photo.sha256] = item.signature
             if item.is_new:
                 unfinished.keep(seen)
         if wanted.boxes:
             job.notes.extend(wanted.boxes.notes)
+        if named and seen.unsound:
+            some = first_of(seen.unsound.values())
+            job.notes.append(
+                f"{named.card.name} gave values that are not finite numbers for "
+                f"{len(seen.unsound)} of {len(entries)} photos ({some}): "
+                "boxes with such values are left out; try `--precision fp32`, or a file of the "
+                "network that is not in half precision"
+            )
 
 
 def known_of(job: Job, wanted: Wanted, kept: Observed, views: Iterable[str]) -> Known:
@@ -216,11 +227,12 @@ def detections_stage(job: Job, photos: Table[Photo], network: Network | None) ->
         return job.project.stage("detections", Detection, key, lambda _: rows)
     recipe = detection_recipe(job, network)
     shas = {p.id: p.sha256 for p in photos.rows if p.state is PhotoState.READABLE}
+    sound = {name: sha for name, sha in shas.items() if name not in job.seen.unsound}
     key = key_of("detect", VERSIONS["detect"], recipe, shas)
     old = job.project.read("detections", Detection)
     if old is not None and old.key == key:
         return old
-    meta = {"recipe": recipe, "photos": shas}
+    meta = {"recipe": recipe, "photos": sound}
     return job.project.write("detections", Detection, rows, key, meta)
 
 

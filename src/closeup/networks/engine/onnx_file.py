@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -45,13 +45,14 @@ class Signature:
     """What a graph takes and gives.
 
     `inputs` maps a name to its shape (None where an axis is free), `dtypes` to its NumPy type;
-    `outputs` are in the graph's own order.
+    `outputs` are in the graph's own order, and `metadata` is what the exporter wrote beside it.
     """
 
     file: Path
     inputs: Mapping[str, Shape]
     dtypes: Mapping[str, np.dtype[np.generic]]
     outputs: tuple[str, ...]
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
     def conform(self, feeds: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
         """The feeds as contiguous arrays of the input's own type.
@@ -133,7 +134,8 @@ class _Reader:
         outputs = tuple(self._text(span, 1) for span in self._messages(graph, 12))
         if not inputs or not outputs:
             raise ValueError("its graph has no input or no output")
-        return Signature(self.file, inputs, dtypes, outputs)
+        metadata = {self._text(s, 1): self._text(s, 2) for s in self._messages(whole, 14)}
+        return Signature(self.file, inputs, dtypes, outputs, metadata)
 
     def _refuse_tensors(self, whole: _Span) -> None:
         todo = [("model", whole)]
