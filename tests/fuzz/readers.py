@@ -38,6 +38,7 @@ from closeup.photos.listing import read_table as read_list
 from closeup.photos.reading import read_photo
 from closeup.pipeline import restored_config
 from closeup.pipeline.scouting import read_scouted
+from closeup.pipeline.written_boxes import BOXES_FILE, read_boxes_file
 from tests.corpus.encode import encode, exif, plain, smooth, with_exif
 from tests.detect.reading import read_boxes
 from tests.networks.ready_graphs import D_FINE_INPUT, DINO_INPUT
@@ -130,6 +131,23 @@ def _scouted(folder: Path, data: bytes) -> object:
     return read_scouted(project, project.config())
 
 
+_DRAWN = {
+    "info": {"network": "grounding-dino", "weights": "ab", "words": ["compass"]},
+    "images": [{"id": 1, "file_name": "x/a.jpg", "width": 64, "height": 48, "sha256": "cd"}],
+    "annotations": [
+        {"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 2, 8, 7.5], "score": 0.5}
+    ],
+    "categories": [{"id": 1, "name": "compass"}],
+}
+
+
+def _drawn(folder: Path, data: bytes) -> object:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "closeup.toml").touch()
+    (folder / BOXES_FILE).write_bytes(data)
+    return read_boxes_file(Project(folder).read_json(BOXES_FILE))
+
+
 def _history(folder: Path, data: bytes) -> object:
     """An entry from elsewhere: read, printed, and its options taken."""
     shutil.copy(FIXTURE / "project" / "closeup.toml", folder)
@@ -197,6 +215,7 @@ def readers() -> tuple[Reader, ...]:
         Reader("list-parquet", (lists.getvalue(),),
                partial(_file, "a.parquet", partial(read_list, required=("path", "label")))),
         Reader("boxes-coco", (json.dumps(_COCO).encode(),), partial(_file, "a.json", boxes)),
+        Reader("boxes-drawn", (json.dumps(_DRAWN).encode(),), _drawn),
         Reader("boxes-csv", (b"path,x1,y1,x2,y2,category,score\nx/a.jpg,1,2,9,9,clock,0.5\n",),
                partial(_file, "a.csv", boxes)),
         Reader("boxes-yolo", (b"0 0.5 0.5 0.2 0.2 0.9\n", b"0 0.1 0.1 0.2 0.2 0.3 0.1\n"),

@@ -63,8 +63,9 @@ OPTIONS: dict[str, tuple[Any, set[str]]] = {
     "engine.threads": (1, ALONE),
 }
 # How a graph runs changes the last digits: its precision and engine are part of the keys of what
-# it makes, where they differ. Fine-tuning needs PyTorch, and has tests of its own.
-ELSEWHERE = {"engine.engine", "engine.precision", "train.finetune"}
+# it makes, where they differ. Fine-tuning and boxes by another detector need PyTorch,
+# and have tests of their own.
+ELSEWHERE = {"engine.engine", "engine.precision", "train.finetune", "detect.boxes_by"}
 
 
 def fields() -> set[str]:

@@ -14,6 +14,7 @@ from closeup.cli.output import print_json, progress_on_stderr, say, show
 from closeup.core.text import visible
 
 if TYPE_CHECKING:
+    from closeup.core.progress import Progress
     from closeup.networks import Network
     from closeup.networks.catalogue import Entry
 
@@ -118,6 +119,12 @@ def pull(
             show_default=False,
         ),
     ] = None,
+    words: Annotated[
+        str,
+        typer.Option(
+            help="What a detector of any words (omdet-turbo, owlv2) looks for, separated by commas."
+        ),
+    ] = "",
 ) -> None:
     """Fetch networks from the model hub.
 
@@ -126,8 +133,10 @@ def pull(
     """
     from closeup.networks.catalogue import catalogue, defaults
     from closeup.networks.lookup import plan_pull
+    from closeup.networks.words import OPEN_VOCABULARY
 
-    plan = plan_pull(names or defaults())
+    given = names or list(defaults())
+    plan = plan_pull([name for name in given if name not in OPEN_VOCABULARY])
     for network in plan.here:
         show(f"{network.card.name}: here already, in {network.folder}")
     ready = [name for name in plan.wanted if name not in plan.conversions]
@@ -145,6 +154,23 @@ def pull(
             show(
                 f"{card.name}: {card.bytes / 1e6:.1f} MB, licence {card.licence}, {network.folder}"
             )
+        for name in (name for name in given if name in OPEN_VOCABULARY):
+            show(_pull_for_words(name, words.split(","), progress))
+
+
+def _pull_for_words(name: str, words: list[str], progress: Progress) -> str:
+    """Make the network of these words, or fetch the files of one that only runs in PyTorch."""
+    from closeup.networks import find
+    from closeup.networks.words import OPEN_VOCABULARY
+
+    if not OPEN_VOCABULARY[name].exports:
+        from closeup.networks.convert.open_vocabulary import fetch
+
+        place = fetch(name, progress)["config.json"].parent
+        return f'{name}: {place}, for --boxes-by {name} --parent "…"'
+    network = find(name, "detector", words=words, progress=progress)
+    card = network.card
+    return f"{card.name}: {card.bytes / 1e6:.1f} MB, licence {card.licence}, {network.folder}"
 
 
 @models.command("remove")

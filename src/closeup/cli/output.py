@@ -22,6 +22,7 @@ _DOING = {
     "look": "cropping close-ups",
     "detect": "detecting the object",
     "scout": "looking for the parent",
+    "boxes": "drawing boxes",
     "crop": "cutting out close-ups",
     "embed closeup": "embedding close-ups",
     "embed photo": "embedding whole photos",

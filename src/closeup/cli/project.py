@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from closeup.core.config import RunConfig
+    from closeup.core.progress import Progress
     from closeup.detect.scouting import Scouting
     from closeup.evaluate.compare import Compared
     from closeup.pipeline.verbs import CropResult
@@ -41,7 +42,7 @@ PhotosOrProject = Annotated[
 ]
 
 
-@opt.takes("detect.detector", "engine")
+@opt.takes("detect.detector", "detect.parent", "engine")
 def scout(
     photos: Photos,
     sample: Annotated[int, typer.Option(min=0, help="Use only this many photos; 0: all.")] = 0,
@@ -50,27 +51,33 @@ def scout(
 ) -> None:
     """Find out which parent category fits your photos, from what the detector finds per label.
 
-    Several detectors, separated by commas, are compared.
+    Several detectors, separated by commas, are compared; --parent is for those of any words.
     """
     from closeup import pipeline
+    from closeup.pipeline.forecast import look_seconds
 
     config = settings(None, options, photos)
     names = [name.strip() for name in config.detect.detector.split(",") if name.strip()]
     found: dict[str, Scouting] = {}
+    seconds: dict[str, float] = {}
     for name in names:
         detect = config.detect.model_copy(update={"detector": name})
         with progress_on_stderr() as progress:
             found[name] = pipeline.scout(config.model_copy(update={"detect": detect}),
                                          sample=sample, progress=progress)  # fmt: skip
+        if len(names) > 1:
+            seconds[name] = look_seconds(config.model_copy(update={"detect": detect}))
     if json:
         one = next(iter(found.values())).to_json()
         several = {"detectors": {name: its.to_json() for name, its in found.items()}}
         print_json(one if len(found) == 1 else several)
     else:
-        _print_scouting(found, photos)
+        _print_scouting(found, photos, seconds)
 
 
-def _print_scouting(found: Mapping[str, Scouting], photos: str) -> None:
+def _print_scouting(
+    found: Mapping[str, Scouting], photos: str, seconds: Mapping[str, float]
+) -> None:
     from closeup.detect.scouting import coverage_table
 
     for name, scouting in found.items():
@@ -84,6 +91,7 @@ def _print_scouting(found: Mapping[str, Scouting], photos: str) -> None:
         choices = {f"{name}: {','.join(its.recommended)}": its.choices[0]
                    for name, its in found.items() if its.recommended}  # fmt: skip
         show(*coverage_table(choices, "detector: parent"))
+        show("seconds a photo: " + ", ".join(f"{name} {s:.2g}" for name, s in seconds.items()))
     if scouting.recommended:
         parent = shlex.quote(",".join(scouting.recommended))
         show(
@@ -141,7 +149,11 @@ def crop(
     """Find the object in every photo and cut out the close-ups, into DIR/crops/LABEL/."""
     from closeup import pipeline
 
-    result = _do(pipeline.crop, out, options, photos)
+    def verb(config: RunConfig, out: Path, **more: Any) -> CropResult:
+        _say_how_long_to_look(config, out, more["progress"])
+        return pipeline.crop(config, out, **more)
+
+    result = _do(verb, out, options, photos)
     counts = result.counts
     if json:
         print_json(
@@ -228,7 +240,7 @@ def _run(
     from closeup import pipeline
 
     def verb(config: RunConfig, out: Path, **more: Any) -> RunResult:
-        _say_how_long(config, out)
+        _say_how_long(config, out, more["progress"])
         return pipeline.run(config, out, new_split=new_split, **more)
 
     result = _do(verb, out, options, photos, restore)
@@ -244,7 +256,7 @@ def _run(
     )
 
 
-def _say_how_long(config: RunConfig, out: Path) -> None:
+def _say_how_long(config: RunConfig, out: Path, progress: Progress) -> None:
     """Tell before a long first run what each preset takes."""
     from closeup.core.project import Project
     from closeup.photos.listing import list_entries
@@ -254,11 +266,29 @@ def _say_how_long(config: RunConfig, out: Path) -> None:
         return
     count = len(list_entries(config.photos))
     if count < LONG:
+        _say_how_long_to_look(config, out, progress)
         return
     seconds = forecast(config, count)
     times = [f"{preset} about {_time(s)}" for preset, s in seconds.items()]
     say(f"{count} photos; measured on this machine, --preset {', '.join(times)}; this run: "
         f"{config.train.preset}{' and fine-tuning' if config.train.finetune else ''}")  # fmt: skip
+
+
+def _say_how_long_to_look(config: RunConfig, out: Path, progress: Progress) -> None:
+    """Tell before a first look what a detector of any words takes, which are slow on a CPU."""
+    from closeup.core.project import Project
+    from closeup.networks.words import OPEN_VOCABULARY
+    from closeup.photos.listing import list_entries
+    from closeup.pipeline.forecast import look_seconds
+
+    by = config.detect.boxes_by or config.detect.detector
+    if by.partition("@")[0] not in OPEN_VOCABULARY:
+        return
+    if (Project(out).folder / "crops.parquet").exists():
+        return
+    count, each = len(list_entries(config.photos)), look_seconds(config, progress)
+    say(f"{by} takes {each:.2g} s a photo on this machine: about {_time(count * each)} for the "
+        f"{count} photos")  # fmt: skip
 
 
 def _time(seconds: float) -> str:

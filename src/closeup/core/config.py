@@ -7,7 +7,6 @@ on the report are made from the models below. ``closeup.toml`` in a project fold
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypedDict, TypeVar
@@ -24,7 +23,8 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 
-from closeup.core.errors import ProjectError, UsageError
+from closeup.core.errors import UsageError
+from closeup.core.toml import read_toml
 
 CONFIG_FILE = "closeup.toml"
 M = TypeVar("M", bound=BaseModel)
@@ -77,8 +77,9 @@ class DetectConfig(_Section):
     """How the object is found.
 
     The default `threshold` is low on purpose: in labelled photos the object is known to be there,
-    so a weak box of the right category beats none. Where `boxes` are given, no detector is used
-    unless one is named too. A run without a `parent` chooses it, or with `boxes` accepts any.
+    so a weak box of the right category beats none. Where `boxes` are given, or written by
+    `boxes_by`, no detector is used unless one is named too. A run without a `parent` chooses it, or
+    with `boxes` accepts any.
     """
 
     detector: str = _option(
@@ -86,8 +87,9 @@ class DetectConfig(_Section):
     )
     parent: Annotated[tuple[str, ...], LIST] = _option(
         (),
-        "Parent category: what the detector calls your object ('clock' for a watch), A,B or 'any'. "
-        "By default what `closeup scout` recommends for a sample of the photos ('': anew).",
+        "Parent category: what the detector calls your object ('clock' for a watch), A,B or 'any'; "
+        "for a detector of any words, the words. By default what `closeup scout` recommends for a "
+        "sample of the photos ('': anew).",
     )
     threshold: float = _option(0.05, "Lowest detection score to accept.", ge=0, le=1)
     boxes: str = _option(
@@ -95,15 +97,28 @@ class DetectConfig(_Section):
         "Your own boxes instead of the detector's: COCO JSON, a YOLO folder or CSV; '' goes back "
         "to the detector. With --detector, the model uses that detector on new photos.",
     )
+    boxes_by: str = _option(
+        "",
+        "A detector that only runs in PyTorch (grounding-dino): it writes boxes for the words of "
+        "--parent once, which are then used like your own; '' goes back to the detector.",
+    )
 
     @model_validator(mode="before")
     @classmethod
     def _boxes_need_no_detector(cls, values: Any) -> Any:
-        if isinstance(values, dict) and values.get("boxes") and "detector" not in values:
+        if not isinstance(values, dict):
+            return values
+        given = values.get("boxes") or values.get("boxes_by")
+        if given and "detector" not in values:
             return {**values, "detector": ""}
-        if isinstance(values, dict) and not values.get("boxes") and values.get("detector") == "":
+        if not given and values.get("detector") == "":
             return {name: value for name, value in values.items() if name != "detector"}
         return values
+
+    @property
+    def has_boxes(self) -> bool:
+        """Whether the boxes of the photos come from a file, not from the detector."""
+        return bool(self.boxes or self.boxes_by)
 
 
 class CropConfig(_Section):
@@ -263,6 +278,7 @@ class Options(TypedDict, total=False):
     parent: str | Sequence[str]
     threshold: float
     boxes: str | Path
+    boxes_by: str
     which: WhichBox
     pad: float
     on_miss: OnMiss
@@ -377,22 +393,6 @@ def resolve(flags: Mapping[str, Mapping[str, object]], file: Path | None = None)
             before = merged.get(section, {})
             merged[section] = {**before, **given} if isinstance(before, dict) else before
     return validated(RunConfig, merged, file)
-
-
-def read_toml(file: Path) -> dict[str, Any]:
-    """The tables of a TOML file.
-
-    Raises
-    ------
-    ProjectError
-        Where the file is not TOML.
-    """
-    try:
-        return tomllib.loads(file.read_text(encoding="utf8"))
-    except OSError as err:
-        raise ProjectError(f"{file} cannot be read: {err.strerror or err}") from err
-    except (ValueError, RecursionError) as err:
-        raise ProjectError(f"{file} is not valid TOML: {err}; fix or delete it") from err
 
 
 def to_toml(config: RunConfig) -> str:

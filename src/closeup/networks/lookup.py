@@ -25,10 +25,16 @@ from closeup.networks.names import (
     unknown,
 )
 from closeup.networks.variants import derive, split_name
+from closeup.networks.words import OPEN_VOCABULARY, name_with_words
 
 
 def find(
-    name: str, kind: Kind, *, progress: Progress = silent, offline: bool | None = None
+    name: str,
+    kind: Kind,
+    *,
+    words: Sequence[str] = (),
+    progress: Progress = silent,
+    offline: bool | None = None,
 ) -> Network:
     """The network called `name`: from the cache, else the package, else fetched now.
 
@@ -40,6 +46,9 @@ def find(
 
     Parameters
     ----------
+    words
+        What a detector of any words is to look for (:mod:`closeup.networks.words`); others have
+        categories of their own.
     progress
         Called with the bytes done and the total while files are downloaded.
     offline
@@ -48,7 +57,7 @@ def find(
     Raises
     ------
     UsageError
-        Where the network is not of this `kind`.
+        Where the network is not of this `kind`, or lacks the words that it needs.
     NetworkMissing
         Where it is unknown, or its files or PyTorch are not available; the message says where to
         put the files by hand and which networks are here.
@@ -59,6 +68,8 @@ def find(
     if SIGN in name and kind == "backbone":
         parts = dict.fromkeys(name.split(SIGN))
         return join([find(part, kind, progress=progress, offline=offline) for part in parts])
+    if name in OPEN_VOCABULARY and kind == "detector":
+        return _for_words(name, words, progress, offline)
     check_name(name_here(name) if kind == "detector" else name)
     base, variant = split_name(name) if kind == "backbone" else (name, None)
     if variant is not None:
@@ -233,3 +244,24 @@ def remove(name: str) -> Path:
     except OSError as err:
         raise NetworkError(f"{folder} cannot be removed: {err.strerror or err}") from err
     return folder
+
+
+def _for_words(
+    name: str, words: Sequence[str], progress: Progress, offline: bool | None
+) -> Network:
+    """The network of the detector `name` that looks for `words`: from the cache, else made now."""
+    from closeup.networks.convert.open_vocabulary import export_with_words
+
+    if not OPEN_VOCABULARY[name].exports:
+        raise UsageError(
+            f"{name} cannot become an ONNX network; let it write the boxes once, with PyTorch: "
+            f'--boxes-by {name} --parent "pocket watch, compass"'
+        )
+    cache = networks_folder()
+    folder = cache / name_with_words(name, words)
+    sweep_dead(cache)
+    if folder.is_dir():
+        return load(folder)
+    with work_folder(cache, ".making-") as work:
+        card = export_with_words(name, words, work, progress, offline)
+        return save(card, work / card.graph, folder)

@@ -8,6 +8,7 @@ import re
 from closeup.core.errors import UsageError
 from closeup.networks.cache import installed
 from closeup.networks.catalogue import Kind, catalogue
+from closeup.networks.words import OPEN_VOCABULARY
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,119}")
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
@@ -15,7 +16,8 @@ _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.
 
 def known() -> dict[str, Kind]:
     """The short names of the networks that can be downloaded, with their kinds."""
-    return {name: entry.kind for name, entry in catalogue().items()}
+    kinds: dict[str, Kind] = dict.fromkeys(OPEN_VOCABULARY, "detector")
+    return {name: entry.kind for name, entry in catalogue().items()} | kinds
 
 
 def name_here(name: str) -> str:

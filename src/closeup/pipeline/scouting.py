@@ -14,11 +14,12 @@ from closeup.crops.cut import ANY
 from closeup.detect import Detector, resolve_categories
 from closeup.detect.scouting import Scouted, Scouting
 from closeup.detect.scouting import scout as tabulate
-from closeup.networks import Network, find
+from closeup.networks import Network
 from closeup.photos.listing import Entry, list_entries
 from closeup.pipeline.one_pass import Known, Steps, look_at
 from closeup.pipeline.resume import Observed
 from closeup.pipeline.stages import Job, Wanted, known_of
+from closeup.pipeline.written_boxes import find_detector
 
 SCOUTED_FILE = "scouted.json"
 SAMPLE = 200
@@ -38,7 +39,7 @@ def scout(config: RunConfig, *, sample: int = 0, progress: Progress = silent) ->
     """
     entries = list_entries(config.photos)
     chosen = sampled(entries, sample) if sample else entries
-    network = find(config.detect.detector, "detector", progress=progress)
+    network = find_detector(config.detect, progress)
     seen = _seen(config, network, chosen, Known(), progress)
     if why := unreadable(seen.photos):
         raise PhotosError(why)
@@ -51,7 +52,7 @@ def settle_parent(job: Job, entries: Sequence[Entry], network: Network | None) -
     Raises UsageError for a parent that the detector does not know.
     """
     detect = job.config.detect
-    if network is None or ANY in detect.parent or (detect.boxes and not detect.parent):
+    if network is None or ANY in detect.parent or (detect.has_boxes and not detect.parent):
         return None
     scouted = None if detect.parent else _choose(job, entries, network)
     parent = scouted.parent if scouted else resolve_categories(network.card, detect.parent)
@@ -96,7 +97,7 @@ def read_scouted(project: Project, config: RunConfig) -> Scouted | None:
         return None
     detect = config.detect
     same = (found.parent, found.detector) == (detect.parent, detect.detector)
-    return found if same and not detect.boxes else None
+    return found if same and not detect.has_boxes else None
 
 
 def write_config(job: Job, given: RunConfig, scouted: Scouted | None) -> None:

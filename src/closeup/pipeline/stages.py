@@ -222,7 +222,7 @@ def detections_stage(job: Job, photos: Table[Photo], network: Network | None) ->
     """What the detector `network` found, or the user's own boxes."""
     found = job.seen.detections
     rows = [row for photo in photos.rows for row in found.get(photo.id, ())]
-    if job.config.detect.boxes:
+    if job.config.detect.has_boxes:
         key = key_of("boxes", VERSIONS["detect"], rows)
         return job.project.stage("detections", Detection, key, lambda _: rows)
     recipe = detection_recipe(job, network)
@@ -241,7 +241,7 @@ def detection_recipe(job: Job, network: Network | None) -> str:
 
     ``""`` where there is none, or where the user's own boxes take its place.
     """
-    if network is None or job.config.detect.boxes:
+    if network is None or job.config.detect.has_boxes:
         return ""
     card, engine = network.card, job.config.engine
     precision = precision_for(network.file, engine)

@@ -229,7 +229,7 @@ def _card(
         closeup=__version__,
         key=evaluation.key,
         labels=parts.head.labels,
-        detect=job.config.detect.model_copy(update={"boxes": "", "parent": parent}),
+        detect=job.config.detect.model_copy(update={"boxes": "", "boxes_by": "", "parent": parent}),
         crop=job.config.crop,
         detector=parts.detector.card.name if parts.detector else "",
         backbone=parts.backbone.card.name,

@@ -17,7 +17,7 @@ from closeup.decisions.apply import decided_pairs
 from closeup.decisions.log import read_decisions
 from closeup.detect.boxes import GivenBoxes
 from closeup.evaluate.findings import Facts, run_checks, without_settled
-from closeup.networks import Network, find
+from closeup.networks import Network
 from closeup.photos.listing import list_entries
 from closeup.pipeline.history import progress_checks, settle
 from closeup.pipeline.past import restore as put_back
@@ -38,11 +38,17 @@ from closeup.pipeline.stages import (
 )
 from closeup.pipeline.train import train_stage
 from closeup.pipeline.tune import check_tuning
+from closeup.pipeline.written_boxes import BoxesWriter, find_detector
 from closeup.report.result import Counts, RunResult, count
 
 NO_DETECTOR = (
     "with boxes of your own alone, the model has no detector: it takes every photo that it is "
     "asked about whole, so give it close-ups, or name a --detector beside --boxes"
+)
+NO_DETECTOR_BY = (
+    "{by} needs PyTorch and stays behind, so the model has no detector: it takes every photo that "
+    "it is asked about whole. Give it close-ups (`closeup crop NEW --boxes-by {by} --parent …` "
+    "cuts them), or name a detector of any words beside it, --detector omdet-turbo"
 )
 
 
@@ -88,21 +94,25 @@ def _crop(
     remembered, and repeated by every later one.
     """
     entries, detect = list_entries(job.config.photos), job.config.detect
-    if not detect.detector and not detect.boxes:
+    if not detect.detector and not detect.has_boxes:
         raise UsageError("neither a detector nor a boxes file is named; give one of the two")
-    network = find(detect.detector, "detector", progress=job.progress) if detect.detector else None
+    network = find_detector(detect, job.progress) if detect.detector else None
+    writer = BoxesWriter(job) if detect.boxes_by else None
     needed = wanted(job)
     boxes = GivenBoxes(Path(detect.boxes), entries) if detect.boxes else None
     given, scouted = job.config, settle_parent(job, entries, network)
     # The first file of all: a folder without it would be taken for somebody else's.
     write_config(job, given, scouted)
+    if writer is not None:
+        boxes = GivenBoxes(writer.write(entries), entries)
     look(job, entries, replace(needed, detector=network, boxes=boxes))
     photos = photos_stage(job)
     if photos.rows and (why := unreadable(photos.rows)):
         job.notes.append(why)
     detections = detections_stage(job, photos, network)
     if network is None:
-        job.notes.append(NO_DETECTOR)
+        by = detect.boxes_by
+        job.notes.append(NO_DETECTOR_BY.format(by=by) if by else NO_DETECTOR)
     return photos, crops_stage(job, photos, detections), network
 
 
