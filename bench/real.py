@@ -34,6 +34,7 @@ def main() -> None:
     parser.add_argument("--detectors", nargs="+", required=True)
     parser.add_argument("--backbones", nargs="+", required=True)
     parser.add_argument("--heads", nargs="+", default=["logistic"])
+    parser.add_argument("--preset", default="quick")
     given = parser.parse_args()
     print(describe(), end="\n\n")
     print("| detector | backbone | head | photos | found | macro-F1 (95 %) | end to end | "
@@ -45,6 +46,7 @@ def main() -> None:
                 with tempfile.TemporaryDirectory() as folder:
                     words = [given.photos, "--parent", given.parent, "--detector", detector,
                              "--backbone", backbone, "--head", head,
+                             "--preset", given.preset,
                              "--out", str(Path(folder) / "project")]  # fmt: skip
                     result, first = run(words)
                     again, second = run(words)

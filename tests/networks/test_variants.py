@@ -11,7 +11,7 @@ from closeup.core.config import EngineConfig
 from closeup.core.errors import UsageError
 from closeup.networks import Network, find, load
 from closeup.networks.engine import open_graph
-from closeup.networks.variants import Variant, derive, split_name
+from closeup.networks.variants import Variant, derive, resizing, split_name
 from tests import tiny
 
 
@@ -36,13 +36,15 @@ def picture_for(network: Network, seed: int = 0) -> np.ndarray:
     return rng.standard_normal((3, spec.height, spec.width)).astype(np.float32)
 
 
-@pytest.mark.parametrize("name", ["a@", "a@big", "a@320-224", "a@flip-flip", "a@stages-", "a@0"])
+@pytest.mark.parametrize(
+    "name", ["a@", "a@big", "a@320-224", "a@flip-flip", "a@zoom-zoom", "a@stages-", "a@0"]
+)
 def test_what_is_no_variant_is_refused(name: str) -> None:
     with pytest.raises(UsageError, match="NAME@"):
         split_name(name)
 
 
-@pytest.mark.parametrize("text", ["stages", "320", "flip", "stages-320-flip"])
+@pytest.mark.parametrize("text", ["stages", "320", "flip", "zoom", "stages-320-zoom-flip"])
 def test_a_name_survives_being_split(text: str) -> None:
     assert split_name(f"net@{text}") == ("net", split_name(f"net@{text}")[1])
     assert str(split_name(f"net@{text}")[1]) == text
@@ -64,6 +66,38 @@ def test_a_mirrored_view_is_the_mean_of_both(cache: Path) -> None:
     expected = (run(plain, picture) + run(plain, picture[..., ::-1].copy())) / 2
     for engine in ("openvino", "onnxruntime"):
         assert np.allclose(run(both, picture, engine), expected, atol=1e-6)
+
+
+def test_zooming_in_is_the_mean_of_the_whole_and_its_middle(cache: Path) -> None:
+    plain, zoomed = find("tiny-pool", "backbone"), find("tiny-pool@zoom", "backbone")
+    side, outer = plain.card.input.width, zoomed.card.input.width
+    assert outer == zoomed.card.input.height == round(side * 5 / 4)
+    # One colour, but for a frame that the middle does not show.
+    picture = np.full((3, outer, outer), 0.5, np.float32)
+    middle = run(plain, picture[:, :side, :side].copy())
+    for engine in ("openvino", "onnxruntime"):
+        assert np.allclose(run(zoomed, picture, engine), middle, atol=1e-6)
+    start = (outer - side) // 2
+    framed = np.zeros_like(picture)
+    framed[:, start : start + side, start : start + side] = 0.5
+    seen = run(zoomed, framed) * 2 - middle
+    dark = run(plain, np.zeros((3, side, side), np.float32))
+    assert not np.allclose(seen, middle, atol=1e-3)
+    assert not np.allclose(seen, dark, atol=1e-3)
+
+
+def test_zooming_and_mirroring_go_together(cache: Path) -> None:
+    zoomed, both = find("tiny-pool@zoom", "backbone"), find("tiny-pool@zoom-flip", "backbone")
+    picture = picture_for(zoomed)
+    expected = (run(zoomed, picture) + run(zoomed, picture[..., ::-1].copy())) / 2
+    assert np.allclose(run(both, picture), expected, atol=1e-5)
+
+
+def test_resizing_never_loses_a_pixel() -> None:
+    for given in range(32, 700, 3):
+        for wanted in (32, 96, 176, 224, 280, 320, 448):
+            height, width = resizing((given, given + 1), (wanted, wanted))[2:].tolist()
+            assert int(given * height) == int((given + 1) * width) == wanted
 
 
 def test_it_is_made_once_and_again_when_its_base_changes(cache: Path) -> None:

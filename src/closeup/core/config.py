@@ -170,8 +170,8 @@ class TrainConfig(_Section):
     preset: Preset = _option(
         "balanced",
         "How much time to spend on a good model: quick (the backbone as it is), balanced (richer "
-        "features, close-up and whole photo) or best (also larger input and several backbones "
-        "joined). What --backbone, --view and --head name is left to you.",
+        "features, close-up and whole photo) or best (also larger input, its middle, and several "
+        "backbones joined). What --backbone, --view and --head name is left to you.",
     )
     backbone: Annotated[tuple[str, ...], LIST] = _option(
         ("dinov2-s",),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -98,7 +98,7 @@ def constants(signature: Signature, spec: InputSpec) -> dict[str, NDArray[np.gen
 
 
 class Detector:
-    """A detector ready to run; its graph is opened when first needed.
+    """A detector ready to run; its graph is opened when first needed, in each process.
 
     `many` says whether to optimise for many photos or for a quick first answer.
 
@@ -131,6 +131,9 @@ class Detector:
                 f"and possibly {', '.join(CONSTANTS)}; export it in that form"
             )
         (self._image,) = images
+
+    def __reduce__(self) -> tuple[Callable[..., Detector], tuple[object, ...]]:
+        return partial(Detector, many=self._many), (self._network, self._config)
 
     @cached_property
     def graph(self) -> Graph:

@@ -16,6 +16,8 @@ from closeup.evaluate.scores import macro_f1_interval
 from closeup.learn.heads.head import LAYERS
 from closeup.learn.heads.problem import macro_f1
 from closeup.networks import Network
+from closeup.networks.join import SIGN
+from closeup.networks.variants import split_name
 
 WORTH = 0.005
 """The macro-F1 that an answer of twice the cost has to gain."""
@@ -60,11 +62,13 @@ class Compared:
 
 
 def work_of(network: Network, view: ViewName) -> float:
-    """Input pixels times bytes of the graph, for all views; a mirrored view counts twice."""
+    """Input pixels times bytes of the graph, for all views; more looks at a picture count."""
     card = network.card
     views = 2 if view == "both" else 1
-    mirrored = 2 if card.name.endswith("flip") else 1
-    return float(card.input.width * card.input.height * card.bytes * views * mirrored)
+    looks = max(
+        variant.work if variant else 1 for _, variant in map(split_name, card.name.split(SIGN))
+    )
+    return float(card.input.width * card.input.height * card.bytes * views * looks)
 
 
 def score_folds(

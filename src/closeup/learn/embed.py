@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -37,15 +37,20 @@ class Embedder:
     """A backbone ready to run: close-ups in, embeddings out.
 
     - `network`: a network of kind ``backbone``
-    - `config`: how its graph runs. It is opened when first needed.
+    - `config`: how its graph runs. It is opened when first needed, in each process.
     - `many`: whether it is for many close-ups or for a few soon
     """
 
     def __init__(self, network: Network, config: EngineConfig, *, many: bool = True) -> None:
         self.card = network.card
+        self._made_of = network, config, many
         self._open = partial(open_graph, network.file, config, many=many, spec=self.card.input)
         self._precision = precision_for(network.file, config, self.card.input)
         self._input = next(iter(read_signature(network.file).inputs))
+
+    def __reduce__(self) -> tuple[Callable[..., Embedder], tuple[object, ...]]:
+        network, config, many = self._made_of
+        return partial(Embedder, many=many), (network, config)
 
     @cached_property
     def graph(self) -> Graph:

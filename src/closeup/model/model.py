@@ -129,6 +129,9 @@ class Model:
     Use :func:`load` to get one. `predict` takes a path, the bytes of a file, a PIL image, or an
     array (``(h, w, 3)`` uint8 RGB, upright).
 
+    It can be pickled and used in forked processes: what is pickled is the folder's path, and the
+    networks are opened again in each process.
+
     Attributes
     ----------
     card
@@ -136,9 +139,16 @@ class Model:
     """
 
     def __init__(
-        self, card: ModelCard, parts: Parts, engine: EngineConfig, *, many: bool = True
+        self,
+        card: ModelCard,
+        parts: Parts,
+        engine: EngineConfig,
+        folder: Path,
+        *,
+        many: bool = True,
     ) -> None:
         self.card = card
+        self._origin = folder, engine, many
         self._head = parts.head
         self._rule, self._known = parts.rule, parts.known
         self._likely = None if card.likely is None else from_json(Conformal, card.likely)
@@ -147,6 +157,9 @@ class Model:
         self._detector = (
             None if parts.detector is None else Detector(parts.detector, engine, many=many)
         )
+
+    def __reduce__(self) -> tuple[Callable[..., Model], tuple[object, ...]]:
+        return _load_again, (*self._origin, self.card)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -295,17 +308,33 @@ def load_model(
     card = read_card(folder)
     check_files(folder, card)
     try:
-        detector = _network(folder, "detector") if card.detector else None
-        backbone = _network(folder, "backbone")
+        place = folder.absolute()  # graphs are opened later, perhaps in another working folder
+        detector = _network(place, "detector") if card.detector else None
+        backbone = _network(place, "backbone")
         head = restore(card.head, card.labels, load_file(folder / HEAD_FILE), card.head_settings)
         rule = (None if card.unknown is None
                 else restore_rule(load_file(folder / UNKNOWN_FILE), card.unknown))  # fmt: skip
         known = (Known.from_bytes((folder / KNOWN_FILE).read_bytes(), len(rule.references))
                  if rule is not None and KNOWN_FILE in card.files else None)  # fmt: skip
         parts = Parts(detector, backbone, head, rule, known)
-        return Model(card, parts, engine or EngineConfig(), many=many)
+        return Model(card, parts, engine or EngineConfig(), place, many=many)
     except (NetworkError, SafetensorError, OSError, LookupError, TypeError, ValueError) as err:
         raise ModelError(f"{folder} cannot be loaded: {err}; train the model again") from err
+
+
+def _load_again(folder: Path, engine: EngineConfig, many: bool, card: ModelCard) -> Model:
+    """A model that was pickled; ModelError where its folder is gone or holds another one."""
+    if not folder.is_dir():
+        raise ModelError(
+            f"{folder} is gone: a pickled model is only the path of its folder; put the folder "
+            "back, or load the model from where it is now"
+        )
+    model = load_model(folder, engine, many=many)
+    if model.card != card:
+        raise ModelError(
+            f"{folder} holds another model than the one that was pickled; load it anew"
+        )
+    return model
 
 
 def _network(folder: Path, kind: Literal["detector", "backbone"]) -> Network:

@@ -19,7 +19,7 @@ from closeup.core.errors import NetworkError, UsageError
 from closeup.core.lock import work_folder
 from closeup.networks.cache import Network, load, measured, networks_folder, save
 from closeup.networks.preprocess import InputSpec
-from closeup.networks.variants import check_runs, finish
+from closeup.networks.variants import check_runs, finish, resizing
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto, TensorProto
@@ -143,8 +143,8 @@ def _converted(
     nodes: list[NodeProto] = []
     constants: list[TensorProto] = []
     if (given.width, given.height) != (wanted.width, wanted.height):
-        sides = [1, 1, wanted.height / given.height, wanted.width / given.width]
-        constants.append(constant("sides", np.array(sides, np.float32)))
+        sides = resizing((given.height, given.width), (wanted.height, wanted.width))
+        constants.append(constant("sides", sides))
         nodes.append(helper.make_node("Resize", [source, "", constants[-1].name],
                                       [f"{target}_resized"], mode="linear"))  # fmt: skip
         source = f"{target}_resized"

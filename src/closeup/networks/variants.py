@@ -1,9 +1,11 @@
-"""A stronger backbone made from another: more stages, covariances, larger pictures, mirrored views.
+"""A stronger backbone made from another: more stages, covariances, larger pictures, more views.
 
 ``NAME@stages-320-flip`` is the backbone `NAME` with each feature map's average added to its
 embedding, on pictures of 320 x 320 pixels, averaged with its embedding of the mirrored picture.
 ``cov`` in place of ``stages`` adds second-order statistics too; see
-:mod:`closeup.networks.pooling`. Any of the three may be omitted.
+:mod:`closeup.networks.pooling`. With ``zoom`` it is averaged with that of the picture's middle,
+four fifths of each side, for which it takes a picture a quarter larger. Any of these may be
+omitted.
 """
 
 from __future__ import annotations
@@ -12,6 +14,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from closeup.core.config import EngineConfig
 from closeup.core.errors import NetworkError, UsageError
@@ -23,10 +28,12 @@ from closeup.networks.pooling import Pooling, add_pooling, free_name
 from closeup.networks.preprocess import InputSpec
 
 if TYPE_CHECKING:
-    from onnx import ModelProto
+    from onnx import ModelProto, NodeProto
 
     from closeup.networks.card import Card
 
+ZOOM = 4 / 5
+"""Side of the middle that ``zoom`` looks at, as a share of the picture's."""
 _SIZE = re.compile(r"[1-9][0-9]{1,3}")
 
 
@@ -35,23 +42,30 @@ class Variant:
     """What a variant changes.
 
     `pooling` is ``""`` for the base's own embedding, ``"stages"`` or ``"cov"``; `size` is the side
-    of the input in pixels, 0 for the base's own.
+    of what the base sees in pixels, 0 for its own.
     """
 
     pooling: Pooling = ""
     size: int = 0
+    zoom: bool = False
     flip: bool = False
 
     def __str__(self) -> str:
-        parts = (self.pooling, str(self.size) * bool(self.size), "flip" * self.flip)
+        size = str(self.size) * bool(self.size)
+        parts = (self.pooling, size, "zoom" * self.zoom, "flip" * self.flip)
         return "-".join(part for part in parts if part)
+
+    @property
+    def work(self) -> float:
+        """The pixels that go through the base, as a multiple of the input's."""
+        return (2 if self.flip else 1) * (2 * ZOOM**2 if self.zoom else 1)
 
 
 def split_name(name: str) -> tuple[str, Variant | None]:
     """The base name and the variant of ``BASE@VARIANT``, or None; UsageError if it is no variant.
 
     >>> split_name("mobilenetv2@stages-320")
-    ('mobilenetv2', Variant(pooling='stages', size=320, flip=False))
+    ('mobilenetv2', Variant(pooling='stages', size=320, zoom=False, flip=False))
     """
     base, found, text = name.partition("@")
     if not found:
@@ -59,14 +73,15 @@ def split_name(name: str) -> tuple[str, Variant | None]:
     words = text.split("-")
     sizes = [int(word) for word in words if _SIZE.fullmatch(word)]
     pooling = [word for word in words if word in ("stages", "cov")]
-    flips = words.count("flip")
-    if len(sizes) + len(pooling) + flips != len(words) or max(len(sizes), len(pooling), flips) > 1:
+    zooms, flips = words.count("zoom"), words.count("flip")
+    counts = (len(sizes), len(pooling), zooms, flips)
+    if sum(counts) != len(words) or max(counts) > 1:
         raise UsageError(
-            f"{name}: expected NAME@ followed by `stages` or `cov`, a size in pixels, `flip`, or "
-            "several of these, joined by `-` (as in mobilenetv2@stages-320-flip)"
+            f"{name}: expected NAME@ followed by `stages` or `cov`, a size in pixels, `zoom`, "
+            "`flip`, or several of these, joined by `-` (as in mobilenetv2@stages-320-flip)"
         )
     chosen: Pooling = "cov" if "cov" in pooling else "stages" if pooling else ""
-    return base, Variant(chosen, sizes[0] if sizes else 0, bool(flips))
+    return base, Variant(chosen, sizes[0] if sizes else 0, bool(zooms), bool(flips))
 
 
 def derive(base: Network, variant: Variant) -> Network:
@@ -131,8 +146,11 @@ def _rewrite(card: Card, source: Path, file: Path, variant: Variant) -> Card:
     output = model.graph.output[0].name
     if variant.pooling:
         output, blocks = add_pooling(model, output, card, variant.pooling)
-    if variant.flip:
-        output = _add_flip(model, output)
+    if variant.zoom or variant.flip:
+        outer = round(spec.width / ZOOM) if variant.zoom else 0
+        output = _add_looks(model, output, outer, variant.flip)
+        if variant.zoom:
+            spec = spec.model_copy(update={"width": outer, "height": outer})
     finish(model, output, sum(blocks))
     file.write_bytes(model.SerializeToString())
     check_runs(card.name, file, spec, sum(blocks))
@@ -159,39 +177,74 @@ def _resize(model: ModelProto, size: int) -> None:
     del model.graph.value_info[:]
 
 
-def _add_flip(model: ModelProto, output: str) -> str:
-    """Run the mirrored picture along with the picture, and give the mean of both."""
-    import numpy as np
+def _add_looks(model: ModelProto, output: str, outer: int, flip: bool) -> str:
+    """Run several looks at the picture through the graph at once, and give their mean.
+
+    - `outer`: the side of the square picture that the graph takes now, of which it sees the whole
+      and the middle; 0 for one that it sees as it is
+    - `flip`: whether it sees each mirrored as well
+    """
     from onnx import helper, numpy_helper
 
-    image = model.graph.input[0].name
-    inner, mirrored, plain, flipped, mean = (
-        free_name(model, f"closeup_{word}")
-        for word in ("both", "mirrored", "plain", "flipped", "mean")
-    )
+    def tensor(word: str) -> str:
+        return free_name(model, f"closeup_{word}")
+
+    def constant(word: str, values: Any) -> str:
+        name = tensor(word)
+        model.graph.initializer.append(numpy_helper.from_array(np.array(values), name))
+        return name
+
+    taken = model.graph.input[0]
+    image, inner, mean = taken.name, tensor("looks"), tensor("mean")
     for node in model.graph.node:
         for place, name in enumerate(node.input):
             if name == image:
                 node.input[place] = inner
-    constants: list[str] = []
-    for key, value in {"starts": -1, "ends": -(2**31), "axes": 3, "steps": -1}.items():
-        constants.append(free_name(model, f"closeup_{key}"))
-        number = numpy_helper.from_array(np.array([value], np.int64), constants[-1])
-        model.graph.initializer.append(number)
-    first = [
-        helper.make_node("Slice", [image, *constants], [mirrored]),
-        helper.make_node("Concat", [image, mirrored], [inner], axis=0),
-    ]
+    looks: list[str] = [image]
+    first: list[NodeProto] = []
+    if outer:
+        dims = taken.type.tensor_type.shape.dim
+        side = dims[3].dim_value
+        dims[2].dim_value = dims[3].dim_value = outer
+        looks = [tensor("whole"), tensor("middle")]
+        factors = resizing((outer, outer), (side, side))
+        start = np.full(2, (outer - side) // 2)
+        slices = {"from": start, "to": start + side, "sides": [2, 3]}
+        first += [
+            helper.make_node("Resize", [image, "", constant("factors", factors)], looks[:1],
+                             mode="linear"),
+            helper.make_node("Slice", [image, *(constant(*one) for one in slices.items())],
+                             looks[1:]),
+        ]  # fmt: skip
+    if flip:
+        slices = {"starts": [-1], "ends": [-(2**31)], "axes": [3], "steps": [-1]}
+        backwards = [constant(*one) for one in slices.items()]
+        for number, look in enumerate(tuple(looks)):
+            looks.append(tensor(f"mirrored{number}"))
+            first.append(helper.make_node("Slice", [look, *backwards], looks[-1:]))
+    first.append(helper.make_node("Concat", looks, [inner], axis=0))
+    parts = [f"{mean}_of_{number}" for number in range(len(looks))]
     opset = max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=0)
-    halves = {"num_outputs": 2} if opset >= 18 else {}
+    count = {"num_outputs": len(looks)} if opset >= 18 else {}
     last = [
-        helper.make_node("Split", [output], [plain, flipped], axis=0, **halves),
-        helper.make_node("Mean", [plain, flipped], [mean]),
+        helper.make_node("Split", [output], parts, axis=0, **count),
+        helper.make_node("Mean", parts, [mean]),
     ]
     nodes = [*first, *model.graph.node, *last]
     del model.graph.node[:]
     model.graph.node.extend(nodes)
     return mean
+
+
+def resizing(given: tuple[int, int], wanted: tuple[int, int]) -> NDArray[np.float32]:
+    """The factors of a ``Resize`` from one height and width to another.
+
+    Sides are computed from factors and rounded down, so these are never too small.
+    """
+    factors = [np.float32(after / before) for before, after in zip(given, wanted, strict=True)]
+    up = [factor if float(factor) * before >= after else np.nextafter(factor, np.float32(np.inf))
+          for factor, before, after in zip(factors, given, wanted, strict=True)]  # fmt: skip
+    return np.array([1, 1, *up], np.float32)
 
 
 def _rename(model: ModelProto, old: str, new: str) -> None:
@@ -209,8 +262,6 @@ def _rename(model: ModelProto, old: str, new: str) -> None:
 
 def check_runs(name: str, file: Path, spec: InputSpec, dim: int) -> None:
     """Raise UsageError where a graph does not give a ``(1, dim)`` embedding."""
-    import numpy as np
-
     picture: Any = np.zeros((1, 3, spec.height, spec.width), np.float32)
     try:
         graph = open_graph(file, EngineConfig(engine="onnxruntime"))

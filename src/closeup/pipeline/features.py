@@ -121,7 +121,7 @@ def features_stage(
         keys.append(key)
         rates.append(embeddings.rate)
     joined = {
-        crop.id: np.concatenate(vectors)
+        crop.id: np.concatenate(vectors) if len(vectors) > 1 else vectors[0]
         for crop, vectors in zip(data.crops, zip(*parts, strict=True), strict=True)
     }
     blocks = backbone.card.blocks or (backbone.card.dim,)

@@ -39,7 +39,9 @@ def forecast(config: RunConfig, count: int) -> dict[Preset, float]:
     networks = first_backbones(plain)
     each = [_embedding(Embedder(network, config.engine), pictures) for network in networks]
     both = RICHER_COST * sum(each) * (len(config.train.view) or 2)
-    more = both * (1 + LARGER**2) + (both if len(networks) > 1 else 0)
+    sizes = both * (1 + LARGER**2)
+    # Both sizes as they are, then the whole and the middle of each picture.
+    more = 3 * sizes + (both if len(networks) > 1 else 0)
     seconds: dict[Preset, float] = {"quick": sum(each), "balanced": both, "best": both + more}
     return {name: count * (look + taken + LEARNING) for name, taken in seconds.items()}
 

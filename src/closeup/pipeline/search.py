@@ -2,9 +2,10 @@
 
 ``quick`` fits what is named as it is. ``balanced`` pools richer features from the same backbone
 (``NAME@cov``) and tries them on the close-up, and on close-up and whole photo. ``best`` goes on
-from there: all backbones joined, then larger pictures beside the small ones, then a logistic head,
-each kept while it scores higher. Whatever the user names is not changed. All choices are made by
-out-of-fold answers of the training part; the test part is not looked at.
+from there: all backbones joined, then larger pictures beside the small ones, then the middle of
+each picture too, then a logistic head, each kept while it scores higher. Whatever the user names is
+not changed. All choices are made by out-of-fold answers of the training part; the test part is not
+looked at.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from closeup.pipeline.fit import Fit, fit_candidate
 from closeup.pipeline.stages import Job
 
 RICHER = "cov"
+LOOKS = "zoom"
 LARGER = 10 / 7
 """The larger input's side, as a multiple of the network's own (320 for 224), in steps of 32."""
 
@@ -111,6 +113,8 @@ def _rungs(
         larger = [_larger(name) for name in trial.winner.backbone.split(SIGN)]
         joined = SIGN.join([trial.winner.backbone, *larger])
         yield [replace(trial.winner, backbone=joined)]
+        looks = (_with(name, LOOKS) for name in trial.winner.backbone.split(SIGN))
+        yield [replace(trial.winner, backbone=SIGN.join(looks))]
     if not config.head:
         yield [replace(trial.winner, head="logistic")]
 
@@ -128,8 +132,12 @@ def _can_be_had(job: Job, name: str) -> bool:
 def _larger(name: str) -> str:
     """The variant of a backbone for larger pictures."""
     side = find(name, "backbone").card.input.width
-    size = round(side * LARGER / 32) * 32
-    return f"{name}-{size}" if "@" in name else f"{name}@{size}"
+    return _with(name, str(round(side * LARGER / 32) * 32))
+
+
+def _with(name: str, word: str) -> str:
+    """The variant of a backbone, or of one of its variants."""
+    return f"{name}-{word}" if "@" in name else f"{name}@{word}"
 
 
 @dataclass

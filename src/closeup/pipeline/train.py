@@ -38,7 +38,7 @@ from closeup.pipeline.search import search
 from closeup.pipeline.stages import Job
 from closeup.report.result import Trained
 
-VERSION = 12
+VERSION = 13
 MOST_COVERED = 200  # enough to see a shortcut by; each photo costs as much as an embedding
 LEAST_FOR_CURVE = 4  # groups that each label must have in the training part for a learning curve
 

@@ -25,6 +25,16 @@ class Dense(NamedTuple):
     bias: Floats
 
 
+_AT_ONCE = 2**22
+"""Numbers that are computed on in double precision at once, which bounds the memory it takes."""
+
+
+def _pieces(rows: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    """The rows, some at a time."""
+    size = max(1, _AT_ONCE // rows.shape[1])
+    return (rows[start : start + size] for start in range(0, len(rows), size))
+
+
 class Standardiser(NamedTuple):
     """Centre an embedding and divide each of its blocks by one common scale.
 
@@ -50,15 +60,21 @@ class Standardiser(NamedTuple):
         dim = embeddings.shape[1]
         sizes = np.array(blocks or (dim,))
         mean = embeddings.mean(axis=0, dtype=np.float64)
-        centred = embeddings - mean
-        spread = np.einsum("ij,ij->j", centred, centred) / len(embeddings)
+        spread = np.zeros(dim)
+        for some in _pieces(embeddings):
+            centred = some - mean
+            spread += np.einsum("ij,ij->j", centred, centred)
+        spread /= len(embeddings)
         total = np.add.reduceat(spread, np.concatenate([[0], np.cumsum(sizes)[:-1]]))
         scale = np.sqrt(total * len(sizes) / dim)
         return cls(mean, np.repeat(np.where(scale > 1e-30, scale, 1.0), sizes))
 
     def __call__(self, embeddings: Floats) -> Floats:
         """The standardised ``(n, d)`` embeddings."""
-        return ((embeddings - self.mean) / self.scale).astype(np.float32)
+        ready = np.empty(embeddings.shape, np.float32)
+        for some, filled in zip(_pieces(embeddings), _pieces(ready), strict=True):
+            filled[:] = (some - self.mean) / self.scale
+        return ready
 
     def fold_into(self, weights: NDArray[Any], bias: NDArray[Any]) -> Dense:
         """The layer that does to raw embeddings what the given one does to standardised ones."""

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from closeup.core.errors import NetworkError
+from closeup.core.errors import NetworkError, ProjectError
+from closeup.core.project import write_atomically
 from closeup.core.types import Pixels
 from closeup.networks.engine.files import cache_folder, file_hash
 from closeup.networks.engine.graph import Feeds, Graph
@@ -147,13 +148,12 @@ def remembered(
     if isinstance(known.get(key), dict):
         return dict(known[key])
     answer = find()
-    with contextlib.suppress(OSError):  # a read-only home: tried again next time, nothing else
+    # A read-only home: tried again next time, nothing else.
+    with contextlib.suppress(OSError, ProjectError):
         file.parent.mkdir(parents=True, exist_ok=True)
-        temporary = file.with_name(f".{file.name}-{key[:8]}")
         about = {"graph": str(signature.file), "question": question.partition(" ")[0]}
         text = json.dumps({**_read(file), key: {**about, **answer}}, indent=1, sort_keys=True)
-        temporary.write_text(text, encoding="utf8")
-        temporary.replace(file)
+        write_atomically(file, text.encode(), durable=False)
     return answer
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 from closeup.networks.engine.graph import MOST_STREAMS, Feeds, Graph, Pending, Results, in_flight
@@ -36,7 +36,6 @@ class OnnxruntimeGraph(Graph):
 
     def __init__(self, signature: Signature, threads: int, note: str = "") -> None:
         super().__init__(signature, "fp32", threads, note)
-        self._single = self._open(threads)
         self._on_gpu = "CUDAExecutionProvider" in self._single.get_providers()
         self.engine = "onnxruntime-cuda" if self._on_gpu else "onnxruntime"
 
@@ -49,10 +48,11 @@ class OnnxruntimeGraph(Graph):
         session = self._single if self._on_gpu else self._bulk
         # On a GPU two, so that one copies while the other computes.
         workers = 2 if self._on_gpu else min(self.threads, MOST_STREAMS)
-        with ThreadPoolExecutor(workers, "closeup-onnxruntime") as pool:
-            try:
-                yield in_flight(workers), lambda feed: pool.submit(self._call, session, feed).result
-            finally:
+        pool, process = ThreadPoolExecutor(workers, "closeup-onnxruntime"), os.getpid()
+        try:
+            yield in_flight(workers), lambda feed: pool.submit(self._call, session, feed).result
+        finally:
+            if os.getpid() == process:  # a forked one has no such threads
                 pool.shutdown(cancel_futures=True)
 
     def _call(self, session: InferenceSession, feeds: Feeds) -> Results:
@@ -63,9 +63,13 @@ class OnnxruntimeGraph(Graph):
             raise self._failed("failed", err) from err
         return dict(zip(self.outputs, values, strict=True))
 
-    @cached_property
+    @property
+    def _single(self) -> InferenceSession:
+        return self._once("single", lambda: self._open(self.threads))
+
+    @property
     def _bulk(self) -> InferenceSession:
-        return self._open(1)
+        return self._once("bulk", lambda: self._open(1))
 
     def _open(self, threads: int) -> InferenceSession:
         import onnxruntime

@@ -3,20 +3,35 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache, cached_property
+from functools import cache
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from closeup.networks.engine.files import cache_folder, file_hash
-from closeup.networks.engine.graph import MOST_STREAMS, Feeds, Graph, Pending, Results, in_flight
+from closeup.core.errors import ProjectError
+from closeup.core.lock import HALF_FOLDERS, work_folder
+from closeup.core.project import write_atomically
+from closeup.networks.engine.files import cache_folder
+from closeup.networks.engine.graph import (
+    MOST_STREAMS,
+    Feeds,
+    Graph,
+    Pending,
+    Results,
+    in_flight,
+    keep_for_ever,
+)
 from closeup.networks.engine.onnx_file import Signature
 
 if TYPE_CHECKING:
     from openvino import CompiledModel, InferRequest
 
+CACHE_FOLDER = "compiled"
+"""In the cache. Earlier versions let OpenVINO write into ``openvino``, where files may be cut."""
 _PRECISIONS = {"fp32": "f32", "bf16": "bf16"}
 
 
@@ -84,15 +99,14 @@ class OpenvinoGraph(Graph):
 
             return finish
 
+        process = os.getpid()
         try:
             yield in_flight(self._streams) if self._many else 1, start
         finally:
-            for request in requests:
-                request.cancel()
-            # A request that still runs must outlive neither its feed nor the process.
-            for request in requests:
-                with contextlib.suppress(RuntimeError):
-                    request.wait()
+            if os.getpid() != process:
+                keep_for_ever(requests)
+            else:
+                _stop(requests)
 
     def _start(self, request: InferRequest, feeds: Feeds) -> Pending:
         ready = self.signature.conform(feeds)
@@ -115,17 +129,17 @@ class OpenvinoGraph(Graph):
     def _streamed(self) -> CompiledModel:
         return self._bulk if self._many else self._single
 
-    @cached_property
+    @property
     def _single(self) -> CompiledModel:
-        return self._compile({"PERFORMANCE_HINT": "LATENCY"})
+        return self._once("single", lambda: self._compile({"PERFORMANCE_HINT": "LATENCY"}))
 
-    @cached_property
+    @property
     def _bulk(self) -> CompiledModel:
         # One stream per processor: the hint alone takes half of them, and a third of the speed.
-        return self._compile({"PERFORMANCE_HINT": "THROUGHPUT", "NUM_STREAMS": self._streams})
+        how = {"PERFORMANCE_HINT": "THROUGHPUT", "NUM_STREAMS": self._streams}
+        return self._once("bulk", lambda: self._compile(how))
 
     def _compile(self, how: dict[str, Any]) -> CompiledModel:
-        openvino = import_openvino()
         options = {
             **how,
             # Explicit, because OpenVINO would use bf16 by itself on CPUs that are quick at it.
@@ -136,10 +150,14 @@ class OpenvinoGraph(Graph):
         }
         # OpenVINO knows a graph by its path and time alone, and would answer for a file replaced
         # within a second from the old one: each content gets its own folder.
-        folder = cache_folder() / "openvino" / file_hash(self.signature.file)[:16]
-        with contextlib.suppress(OSError):  # a read-only home: slower starts, nothing else
-            folder.mkdir(parents=True, exist_ok=True)
-            options["CACHE_DIR"] = str(folder)
+        folder = cache_folder() / CACHE_FOLDER / self._hash[:16]
+        with _private(folder) as work:
+            if work is not None:
+                options["CACHE_DIR"] = str(work)
+            return self._compiled(options)
+
+    def _compiled(self, options: dict[str, Any]) -> CompiledModel:
+        openvino = import_openvino()
         try:
             # In a separate thread: OpenVINO gives the thread that compiles an alternate signal
             # stack too small for a signal's frame (seen with 2026.4.1), and Ctrl-C in the main
@@ -150,6 +168,40 @@ class OpenvinoGraph(Graph):
                 return compiling.result()
         except RuntimeError as err:
             raise self._failed("cannot be compiled", _last_line(err)) from err
+
+
+def _stop(requests: Sequence[InferRequest]) -> None:
+    """A request that still runs must outlive neither its feed nor the process."""
+    for request in requests:
+        request.cancel()
+    for request in requests:
+        with contextlib.suppress(RuntimeError):
+            request.wait()
+
+
+@contextlib.contextmanager
+def _private(shared: Path) -> Iterator[Path | None]:
+    """A folder for OpenVINO's cache that no other process sees; None in a read-only home.
+
+    OpenVINO writes its files in place and maps them into memory, so that the half-written file of
+    another process would crash this one. It sees the files of `shared`, where what it adds is put
+    when it is whole.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            work = stack.enter_context(work_folder(shared, HALF_FOLDERS[0]))
+            for file in shared.glob("*.blob"):
+                with contextlib.suppress(FileNotFoundError):
+                    write_atomically(work / file.name, file, durable=False)
+            before = {file: file.stat().st_ino for file in work.glob("*.blob")}
+        except (OSError, ProjectError):
+            yield None
+            return
+        yield work
+        for file in work.glob("*.blob"):
+            if before.get(file) != file.stat().st_ino:
+                with contextlib.suppress(ProjectError):
+                    write_atomically(shared / file.name, file)
 
 
 def _last_line(err: RuntimeError) -> object:
