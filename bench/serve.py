@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.machine import describe
-from closeup.photos.reading import photo_suffixes
+from closeup.photos.kinds import photo_suffixes
 
 MOST_PHOTOS = 400
 TURN = 5.0

@@ -15,6 +15,7 @@ from tests.test_architecture import FILES, PACKAGE, ROOT, imports_of
 
 NAMED_OTHERWISE = {"PIL": "pillow", "sklearn": "scikit-learn", "yaml": "pyyaml"}
 ROOMS_OF_EXTRAS = {
+    "heif": ("photos/reading.py",),
     "serve": ("web/",),
     "torch": ("learn/finetune/", "networks/convert/", "networks/variants.py"),
 }

@@ -21,8 +21,11 @@ if TYPE_CHECKING:
     from closeup.detect.scouting import Scouting
     from closeup.model.history import History
     from closeup.model.model import Model
+    from closeup.photos.frames import Frame
     from closeup.pipeline.verbs import CropResult
     from closeup.report.result import RunResult
+
+    Photos = Path | str | Frame
 
 
 def settings(
@@ -64,7 +67,7 @@ def settings(
 
 
 def scout(
-    photos: Path | str, *, sample: int = 0, progress: Progress = silent, **options: Unpack[Options]
+    photos: Photos, *, sample: int = 0, progress: Progress = silent, **options: Unpack[Options]
 ) -> Scouting:
     """Which of the detector's categories fire on these photos; see ``closeup scout --help``."""
     from closeup.pipeline import scout as verb
@@ -72,11 +75,16 @@ def scout(
     if not isinstance(sample, int) or sample < 0:
         raise UsageError(f"sample: expected a number of photos, 0 for all, got {sample!r}")
 
-    return verb(settings(None, options, photos), sample=sample, progress=progress)
+    if isinstance(photos, str | Path):
+        return verb(settings(None, options, photos), sample=sample, progress=progress)
+    from closeup.pipeline.given import as_table
+
+    with as_table(photos) as table:
+        return verb(settings(None, options, table), sample=sample, progress=progress)
 
 
 def crop(
-    photos: Path | str | None = None,
+    photos: Photos | None = None,
     *,
     out: Path | str,
     progress: Progress = silent,
@@ -85,7 +93,8 @@ def crop(
     """Cut the close-ups; see :func:`run` and ``closeup crop --help``."""
     from closeup.pipeline import crop as verb
 
-    return verb(settings(Path(out), options, photos), Path(out), progress=progress)
+    place = _place(photos, Path(out))
+    return verb(settings(Path(out), options, place), Path(out), progress=progress)
 
 
 def train(
@@ -147,7 +156,7 @@ def history(out: Path | str) -> History:
 
 
 def run(
-    photos: Path | str | None = None,
+    photos: Photos | None = None,
     *,
     out: Path | str,
     new_split: bool = False,
@@ -159,8 +168,9 @@ def run(
     Parameters
     ----------
     photos
-        A folder with one sub-folder per label, or a CSV or Parquet file with ``path,label``;
-        None for those of the project `out`.
+        A folder with one sub-folder per label, a table (CSV, Parquet, JSON lines) with
+        ``path,label``, or a data frame with these columns (pandas, polars), of which the project
+        keeps a copy; None for those of the project `out`.
     out
         The project folder, made where it does not exist.
     new_split
@@ -177,8 +187,17 @@ def run(
     """
     from closeup.pipeline import run as verb
 
-    config = settings(Path(out), options, photos)
+    config = settings(Path(out), options, _place(photos, Path(out)))
     return verb(config, Path(out), new_split=new_split, progress=progress)
+
+
+def _place(photos: Photos | None, out: Path) -> Path | str | None:
+    """Where the photos are listed: a data frame is kept in the project."""
+    if photos is None or isinstance(photos, str | Path):
+        return photos
+    from closeup.pipeline.given import keep
+
+    return keep(photos, out)
 
 
 def load(model: Path | str, *, engine: EngineConfig | None = None) -> Model:

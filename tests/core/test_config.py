@@ -17,13 +17,13 @@ from closeup.core.config import (
     PhotosConfig,
     RunConfig,
     TrainConfig,
-    flags_of,
     option_fields,
     resolve,
     to_toml,
     validated,
 )
 from closeup.core.errors import ProjectError, UsageError
+from closeup.core.flags import flags_of
 from closeup.pipeline.report_page import command_of
 
 

@@ -34,14 +34,16 @@ from closeup.model.model import load_model
 from closeup.networks import load, ready
 from closeup.networks.catalogue import catalogue
 from closeup.networks.engine import read_signature
-from closeup.photos.listing import read_table as read_list
 from closeup.photos.reading import read_photo
+from closeup.photos.tables import listed_photos
+from closeup.photos.tables import read_table as read_list
 from closeup.pipeline import restored_config
 from closeup.pipeline.scouting import read_scouted
 from closeup.pipeline.written_boxes import BOXES_FILE, read_boxes_file
 from tests.corpus.encode import encode, exif, plain, smooth, with_exif
 from tests.detect.reading import read_boxes
 from tests.networks.ready_graphs import D_FINE_INPUT, DINO_INPUT
+from tests.photos.test_kinds import dng
 
 FIXTURE = Path(__file__).parent.parent / "fixtures" / "format-1"
 _MODEL = FIXTURE / "project" / "model"
@@ -209,9 +211,15 @@ def readers() -> tuple[Reader, ...]:
     lists = io.BytesIO()
     _write_list(lists)
     return (
-        Reader("photo", (*pictures, *odd, rotated), lambda _, data: read_photo(data)),
+        Reader("photo", (*pictures, *odd, rotated, dng(1024)), lambda _, data: read_photo(data)),
         Reader("list", (b"path,label,group\nx/a.jpg,x,\n", b'path;label\n"a;b";"c""d"\n'),
                partial(_file, "a.csv", partial(read_list, required=("path", "label")))),
+        Reader("list-lines", (b'{"file_name": "x/a.jpg", "label": "x"}\n',),
+               partial(_listed, "a.jsonl")),
+        Reader("list-photos", (b"sep=;\nimage;class;split\nx\\a.jpg;x;val\n",
+                               b"photo,label,found,parent,confidence,reason,error_code\n"
+                               b"x/a.jpg,x,,,,,\n"),
+               partial(_listed, "a.csv")),
         Reader("list-parquet", (lists.getvalue(),),
                partial(_file, "a.parquet", partial(read_list, required=("path", "label")))),
         Reader("boxes-coco", (json.dumps(_COCO).encode(),), partial(_file, "a.json", boxes)),
@@ -250,6 +258,12 @@ def readers() -> tuple[Reader, ...]:
 def _yolo_names(boxes: Callable[[Path], object], folder: Path, data: bytes) -> object:
     (folder / "a.txt").write_bytes(b"0 0.5 0.5 0.2 0.2\n")
     return _folder("data.yaml", boxes, folder, data)
+
+
+def _listed(name: str, folder: Path, data: bytes) -> object:
+    (folder / "x").mkdir(exist_ok=True)
+    (folder / "x" / "a.jpg").touch()
+    return _file(name, listed_photos, folder, data)
 
 
 def _write_list(stream: io.BytesIO) -> None:

@@ -13,7 +13,8 @@ from closeup.core.config import PhotosConfig
 from closeup.core.errors import PhotosError
 from closeup.core.types import Photo, PhotoState
 from closeup.photos import listing as photos_module
-from closeup.photos.listing import list_paths, list_photos, read_table
+from closeup.photos.listing import list_paths, list_photos
+from closeup.photos.tables import read_table
 from tests.conftest import save_photo
 
 
@@ -301,7 +302,7 @@ def test_table_quotes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "match"),
     [
-        ("file,label\na.jpg,x\n", r"lacks the column path \(it has: file, label\)"),
+        ("what,label\na.jpg,x\n", r"lacks the column path \(it has: what, label\).*file_name"),
         ("path,label\na.jpg,x\nb.jpg\n", "line 3: 1 cells where the header has 2"),
         ("path,label\na, b.jpg,x\n", "line 2: 3 cells"),
         ("path,label\n,x\n", "line 2: the path is empty"),
@@ -311,6 +312,7 @@ def test_table_quotes(tmp_path: Path) -> None:
     ],
 )
 def test_malformed_table(tmp_path: Path, text: str, match: str) -> None:
+    save_photo(tmp_path / "a.jpg")
     refused(write(tmp_path / "t.csv", text), match)
 
 

@@ -28,10 +28,13 @@ ALONE = {"report"}
 
 # Option -> another value, and the stages whose key must then be another. The report shows the
 # whole configuration, so all change its key. `source`, `test` and `boxes` are files: what is in
-# them counts, see the tests below.
+# them counts, see the tests below. So do the labels and parts that `ignore_split` and `label_level`
+# give the photos, which are the same here; see tests/photos/test_layouts.py.
 OPTIONS: dict[str, tuple[Any, set[str]]] = {
     "photos.source": ("copy", {"photos", "report"}),
     "photos.test": ("tests", {"photos", *FROM_CROPS, "detections"}),
+    "photos.ignore_split": (True, ALONE),
+    "photos.label_level": (1, ALONE),
     "photos.max_pixels": (10**7, ALONE),
     "detect.detector": ("tiny-other", {"detections", *FROM_CROPS}),
     "detect.parent": ("any", FROM_CROPS),

@@ -17,12 +17,13 @@ from closeup.core.config import CONFIG_FILE, PhotosConfig
 from closeup.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from closeup.core.config import RunConfig
     from closeup.core.progress import Progress
     from closeup.detect.scouting import Scouting
     from closeup.evaluate.compare import Compared
+    from closeup.pipeline.planning import Plan
     from closeup.pipeline.verbs import CropResult
     from closeup.report.result import Counts, Reviewed, RunResult
 
@@ -108,9 +109,20 @@ def run(
     photos: PhotosOrProject = None,
     json: opt.Json = False,
     new_split: opt.NewSplit = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Show how the photos are understood, what there is to do and how long it takes, "
+            "and stop; nothing is written.",
+        ),
+    ] = False,
     **options: object,
 ) -> None:
     """Do the whole job: photos -> close-ups -> classifier -> report."""
+    if dry_run:
+        _plan(out, options, json, photos)
+        return
     _run(out, options, json, photos, new_split=new_split)
 
 
@@ -254,6 +266,40 @@ def _run(
         f"      closeup review {shlex.quote(str(result.report.parent))}"
         "    # look through the close-ups and fix what is wrong",
     )
+
+
+def _plan(out: Path, options: Mapping[str, object], json: bool, photos: str | None) -> None:
+    """What `closeup run` would do, without doing it."""
+    from closeup.pipeline.planning import plan
+
+    config = settings(out, options, photos)
+    given = {"source": photos, **options}
+    _say_where(config, given, out)
+    _require_places(config, given, out)
+    found = plan(config, out)
+    if json:
+        print_json(found.to_json())
+        return
+    show(*found.collection.tree, *(f"note: {note}" for note in found.collection.notes), "")
+    show(*_plan_lines(found, config), "", "Nothing was written; run again without --dry-run.")
+
+
+def _plan_lines(found: Plan, config: RunConfig) -> Iterator[str]:
+    entries = found.collection.entries
+    tested = sum(entry.split == "test" for entry in entries)
+    share = f"{tested} for testing" if tested else f"{config.split.test_fraction:.0%} held out"
+    yield f"{len(entries)} files, {len(found.collection.labels)} labels, {share}"
+    for step in found.steps:
+        known = f"{step.total - step.left} known, " if step.left < step.total else ""
+        yield f"  {step.stage:<15} {step.what}: {known}{step.left or 'none'} left"
+    yield f"  {'train':<15} --preset {config.train.preset}, then the report"
+    if found.missing:
+        yield f"not here yet: closeup models pull {' '.join(map(shlex.quote, found.missing))}"
+    elif found.seconds:
+        times = [f"--preset {preset} about {_time(s)}" for preset, s in found.seconds.items()]
+        yield f"time for what is left, measured on this machine: {', '.join(times)}"
+    else:
+        yield "time: a moment for the photos; only training is left, where it is not known"
 
 
 def _say_how_long(config: RunConfig, out: Path, progress: Progress) -> None:

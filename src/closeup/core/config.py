@@ -63,12 +63,23 @@ class PhotosConfig(_Section):
 
     source: str = _option(
         ...,
-        "A folder with one sub-folder per label, or a CSV or Parquet file with the columns path "
-        "and label.",
+        "A folder with one sub-folder per label, or a table (CSV, Parquet, JSON lines) with the "
+        "columns path and label.",
         flag="",
     )
     test: str = _option(
         "", "Your own test photos, laid out like PHOTOS; '' holds out part of PHOTOS again."
+    )
+    ignore_split: bool = _option(
+        False,
+        "Draw the split anew where folders called train, val and test, or a column, give one.",
+    )
+    label_level: int = _option(
+        0,
+        "Which level of folders names the labels: 1 for PHOTOS/LABEL/…, 2 for PHOTOS/…/LABEL/…; "
+        "0: find out.",
+        ge=0,
+        le=20,
     )
     max_pixels: int = _option(200_000_000, "Photos with more pixels are not read.", flag="", ge=1)
 
@@ -273,6 +284,8 @@ class Options(TypedDict, total=False):
     """
 
     test: str | Path
+    ignore_split: bool
+    label_level: int
     max_pixels: int
     detector: str
     parent: str | Sequence[str]
@@ -322,29 +335,6 @@ def flag_of(name: str, field: FieldInfo) -> str:
     extra = field.json_schema_extra
     own = extra.get("flag") if isinstance(extra, dict) else None
     return f"--{name.replace('_', '-')}" if own is None else str(own)
-
-
-def flags_of(config: RunConfig) -> list[tuple[str, str]]:
-    """What differs from the defaults, as on the command line: flags with values (``""``: a switch).
-
-    Without PHOTOS, and without what only ``closeup.toml`` can set.
-
-    >>> pads = TrainConfig(flip=False, pads=(0, 0.5))
-    >>> flags_of(RunConfig(photos=PhotosConfig(source="p"), train=pads))
-    [('--compare-pads', '0.0,0.5'), ('--no-flip', '')]
-    """
-    found = []
-    for name, (section, field) in option_fields().items():
-        value, flag = getattr(getattr(config, section), name), flag_of(name, field)
-        if not flag or value in (field.default, ""):
-            continue
-        if isinstance(value, bool):
-            found.append((flag if value else f"--no-{flag[2:]}", ""))
-        elif isinstance(value, tuple):
-            found.append((flag, ",".join(map(str, value))))
-        else:
-            found.append((flag, str(value)))
-    return found
 
 
 def validated(kind: type[M], values: Mapping[str, object], file: Path | None = None) -> M:

@@ -18,6 +18,8 @@ A message names the thing, says what was expected, and ends with what to do next
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class CloseupError(Exception):
     """Base class: a problem with the input or environment that the user can fix."""
@@ -40,7 +42,15 @@ class PhotoError(CloseupError):
 
 
 class PhotosError(CloseupError):
-    """The folder or list of photos cannot be read, or contains no photo."""
+    """The folder or list of photos cannot be used: it cannot be read, or not be understood.
+
+    The lines of `tree` show what was understood; they become the error's notes.
+    """
+
+    def __init__(self, message: str, tree: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        for line in tree:
+            self.add_note(line)
 
 
 class NetworkError(CloseupError):

@@ -17,7 +17,8 @@ from typing import Any
 from closeup.core.errors import PhotosError
 from closeup.core.text import first_of
 from closeup.core.types import Box, Detection, Photo, PhotoState
-from closeup.photos.listing import Entry, read_table
+from closeup.photos.listing import Entry
+from closeup.photos.tables import read_table
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,8 @@ from closeup.core.errors import PhotosError, UsageError
 from closeup.core.project import cannot_write, write_atomically
 from closeup.model.card import CARD_FILE
 from closeup.networks import cache
-from closeup.photos.listing import TABLE_SUFFIXES, read_table
+from closeup.photos.tables import read_table
+from closeup.photos.walk import TABLE_SUFFIXES
 
 _DESCRIPTOR = re.compile(r"/(?:dev|proc/self)/fd/(\d+)")
 _MARKS = (CONFIG_FILE, CARD_FILE, cache.CARD_FILE)

@@ -1,16 +1,15 @@
-"""A folder, CSV or Parquet file of labelled photos -> one row per photo, readable or not."""
+"""A folder or table of labelled photos -> one row per photo, readable or not."""
 
 from __future__ import annotations
 
-import csv
 import glob
 import hashlib
-import io
 import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection as Some
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,12 +17,14 @@ from closeup.core.config import CONFIG_FILE, PhotosConfig
 from closeup.core.errors import PhotoError, PhotosError
 from closeup.core.parallel import ordered_map
 from closeup.core.progress import Progress, silent, track
-from closeup.core.tables import read_parquet
 from closeup.core.types import Photo, PhotoState
+from closeup.photos.kinds import photo_suffixes
+from closeup.photos.labels import notes_on_spelling, one_spelling
+from closeup.photos.layout import TEST, Layout, tree, understand
 from closeup.photos.picture import Picture
-from closeup.photos.reading import open_photo, photo_suffixes, read_and_hash
-
-TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".parquet"})
+from closeup.photos.reading import open_photo, read_and_hash
+from closeup.photos.tables import listed_photos
+from closeup.photos.walk import TABLE_SUFFIXES, Found, tally, walk
 
 _LAYOUT = "use a folder with one sub-folder per label (PHOTOS/rolex/1.jpg, PHOTOS/omega/2.jpg)"
 
@@ -33,20 +34,15 @@ def list_photos(
 ) -> list[Photo]:
     """Every photo of the collection, each decoded once to check that it can be read.
 
-    `config.source` and `config.test` are each a folder with one sub-folder per label (at any
-    depth below it), or a table (CSV, TSV, Parquet) with the columns ``path,label[,group]``, paths
-    relative to the table's folder or absolute. In a folder, hidden files and Closeup's own project
-    folders are skipped, and photos directly in it have the label ``""``.
-
-    Rows are sorted by split (those of ``config.test`` have ``split="test"``), then path; ids are
-    unique. A file that cannot be read has the ``state`` unreadable, with a `code` and a `reason`.
-    Of `previous`, the rows of an earlier call, those are kept whose file has the same size and
-    modification time, without reading it again. `progress` is called for the stage ``"photos"``.
+    The files are those of :func:`collect`. A file that cannot be read has the ``state`` unreadable,
+    with a `code` and a `reason`. Of `previous`, the rows of an earlier call, those are kept whose
+    file has the same size and modification time, without reading it again. `progress` is called
+    for the stage ``"photos"``.
 
     Raises
     ------
     PhotosError
-        Where a folder or table is missing or malformed, holds no photo, or has no label at all.
+        As :func:`collect`.
     """
     entries = list_entries(config)
     known = known_photos(previous)
@@ -59,7 +55,10 @@ def list_photos(
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One file of the collection before it is read: the first fields of its row, see `Photo`."""
+    """One file of the collection before it is read: the first fields of its row, see `Photo`.
+
+    `code` and `reason` say why it cannot be read, where that is known already.
+    """
 
     id: str
     root: str
@@ -67,6 +66,8 @@ class Entry:
     label: str
     group: str
     split: str
+    code: str = ""
+    reason: str = ""
 
     @property
     def file(self) -> Path:
@@ -74,19 +75,71 @@ class Entry:
         return Path(self.root, self.path)
 
 
-def list_entries(config: PhotosConfig) -> list[Entry]:
-    """The files of the collection, sorted by split, then path; see :func:`list_photos`."""
-    source = _absolute(config.source)
-    entries = _entries(source, "", skip=[_absolute(config.test)] if config.test else [])
-    if config.test:
-        test = _absolute(config.test)
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """What a folder or table holds, before any photo is read.
+
+    - `entries`: the files, sorted by split, then path
+    - `notes`: sentences on how it was understood, and on what lies beside the photos
+    - `tree`: lines that show the labels and parts with their number of photos
+    """
+
+    entries: list[Entry]
+    notes: tuple[str, ...] = ()
+    tree: tuple[str, ...] = ()
+
+    @property
+    def labels(self) -> list[str]:
+        """The labels, sorted."""
+        return sorted({entry.label for entry in self.entries} - {""})
+
+
+def collect(config: PhotosConfig, *, labels_elsewhere: bool = False) -> Collection:
+    """The files of the collection, and how their folders or table were understood.
+
+    `config.source` and `config.test` are each a folder with one sub-folder per label (at any depth
+    below it), or a table (CSV, TSV, Parquet, JSON lines) with the columns
+    ``path,label[,group][,split]``, paths relative to the table's folder or absolute. Folders called
+    ``train``, ``val`` and ``test`` above or below the labels are parts of a split, and so are the
+    words of the column. In a folder, every file is an entry, or a side file that the notes count;
+    hidden files, folders of the system and Closeup's own project folders are passed over.
+
+    Photos of the test part, and all of ``config.test``, have ``split="test"``; ids are unique.
+    Labels that look alike are one, see :mod:`closeup.photos.labels`.
+
+    Parameters
+    ----------
+    labels_elsewhere
+        Whether something else gives the labels, so that photos without any will do.
+
+    Raises
+    ------
+    PhotosError
+        Where a folder or table is missing or malformed, holds no photo, can be understood in two
+        ways, or has no label at all.
+    """
+    source, test = _absolute(config.source), _absolute(config.test) if config.test else None
+    found = _collected(source, config, [test] if test else [], labels_elsewhere)
+    entries, notes, lines = found.entries, found.notes, found.tree
+    if test is not None:
         if test == source:
             raise PhotosError(
                 f"the test photos are the training photos ({source}); "
                 "name another folder, or leave it out to hold out a part of the training photos"
             )
-        entries += _entries(test, "test", skip=[source])
-    return _with_ids(entries)
+        plain = config.model_copy(update={"ignore_split": True})
+        own = _collected(test, plain, [source], labels_elsewhere)
+        entries = entries + [replace(entry, split=TEST) for entry in own.entries]
+        lines = (*lines, *own.tree)
+    spelling = one_spelling(entry.label for entry in entries)
+    entries = [replace(entry, label=spelling.get(entry.label, "")) for entry in entries]
+    entries.sort(key=lambda entry: (entry.split, entry.path))
+    return Collection(_with_ids(entries), (*notes, *notes_on_spelling(spelling)), lines)
+
+
+def list_entries(config: PhotosConfig) -> list[Entry]:
+    """The files of the collection, see :func:`collect`."""
+    return collect(config).entries
 
 
 def list_paths(paths: Iterable[str | Path]) -> list[Path]:
@@ -123,84 +176,8 @@ def list_paths(paths: Iterable[str | Path]) -> list[Path]:
     return list(found)
 
 
-@dataclass(frozen=True, slots=True)
-class TableRow:
-    """One row of a CSV, TSV or Parquet file: its line (counted from 1) and its cells as text."""
-
-    line: int
-    cells: dict[str, str]
-
-
-def read_table(file: Path, required: Sequence[str]) -> list[TableRow]:
-    """The rows of a CSV (comma, semicolon), TSV or Parquet file with named columns.
-
-    Names are compared ignoring case and surrounding spaces; blank lines are skipped; empty and null
-    cells are ``""``.
-
-    Raises
-    ------
-    PhotosError
-        Where the file cannot be read or a required column is missing (named), or a line has more
-        or fewer cells than the header (numbered).
-    """
-    try:
-        header, rows = _parquet(file) if file.suffix.lower() == ".parquet" else _csv(file)
-    except OSError as err:
-        raise PhotosError(f"{file} cannot be read: {err.strerror}; check the path") from err
-    missing = [name for name in required if name not in header]
-    if missing:
-        raise PhotosError(
-            f"{file} lacks the column {', '.join(missing)} (it has: {', '.join(header) or 'none'});"
-            f" line 1 must name the columns, including {','.join(required)}"
-        )
-    return rows
-
-
-def _parquet(file: Path) -> tuple[list[str], list[TableRow]]:
-    import pyarrow as pa
-
-    try:
-        table = read_parquet(file)
-        header = [str(name).strip().lower() for name in table.column_names]
-        columns = [
-            ["" if v is None else str(v).strip() for v in column.to_pylist()]
-            for column in table.columns
-        ]
-    except (pa.ArrowException, ValueError, LookupError, TypeError, RuntimeError) as err:
-        raise PhotosError(f"{file} is not a readable Parquet file: {err}; write it again") from err
-    return header, [
-        TableRow(number, dict(zip(header, cells, strict=True)))
-        for number, cells in enumerate(zip(*columns, strict=True), start=1)
-    ]
-
-
-def _csv(file: Path) -> tuple[list[str], list[TableRow]]:
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as err:
-        raise PhotosError(f"{file} is not UTF-8 text ({err}); save it as CSV UTF-8") from err
-    first = text.split("\n", 1)[0]
-    delimiter = max(",;\t", key=first.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    header: list[str] = []
-    rows = []
-    try:
-        for cells in reader:
-            if not any(cell.strip() for cell in cells):
-                continue
-            if not header:
-                header = [cell.strip().lower() for cell in cells]
-                continue
-            if len(cells) != len(header):
-                raise PhotosError(
-                    f"{file}, line {reader.line_num}: {len(cells)} cells where the header has "
-                    f"{len(header)}; put names that contain {delimiter!r} in double quotes"
-                )
-            named = zip(header, (cell.strip() for cell in cells), strict=True)
-            rows.append(TableRow(reader.line_num, dict(named)))
-    except csv.Error as err:
-        raise PhotosError(f"{file}, line {reader.line_num}: {err}; fix this line") from err
-    return header, rows
+def _photos_below(folder: Path) -> list[Path]:
+    return sorted(walk(folder).photos, key=lambda file: file.as_posix())
 
 
 def _absolute(given: str) -> Path:
@@ -208,13 +185,15 @@ def _absolute(given: str) -> Path:
     return Path(os.path.realpath(os.path.expanduser(given)))  # noqa: PTH111
 
 
-def _entries(source: Path, split: str, skip: Collection[Path]) -> list[Entry]:
+def _collected(
+    source: Path, config: PhotosConfig, skip: Some[Path], labels_elsewhere: bool
+) -> Collection:
     if str(source) != _printable(str(source)):
         raise PhotosError(f"the path {_printable(str(source))} is not valid UTF-8; rename it")
     if source.is_dir():
-        entries = _from_folder(source, split, skip)
+        found = _from_folder(source, config, skip, labels_elsewhere)
     elif source.suffix.lower() in TABLE_SUFFIXES:
-        entries = _from_table(source, split)
+        found = _from_table(source, config)
     elif source.exists():
         raise PhotosError(
             f"{source} is neither a folder nor a table ({', '.join(sorted(TABLE_SUFFIXES))}); "
@@ -222,88 +201,99 @@ def _entries(source: Path, split: str, skip: Collection[Path]) -> list[Entry]:
         )
     else:
         raise PhotosError(f"there is no folder or file {source}; check the path")
-    if not any(entry.label for entry in entries):
-        raise PhotosError(f"{source} contains {len(entries)} photos but no label; {_LAYOUT}")
-    return entries
+    if not (found.labels or labels_elsewhere):
+        raise PhotosError(f"{source} contains {len(found.entries)} photos but no label; {_LAYOUT}",
+                          found.tree)  # fmt: skip
+    return found
 
 
-def _from_folder(root: Path, split: str, skip: Collection[Path]) -> list[Entry]:
+def _from_folder(
+    root: Path, config: PhotosConfig, skip: Some[Path], labels_elsewhere: bool
+) -> Collection:
     if (root / CONFIG_FILE).is_file():
         raise PhotosError(
             f"{root} is a Closeup project folder (it contains {CONFIG_FILE}), not a folder of "
             f"photos; {_LAYOUT}, and keep the project elsewhere"
         )
-    entries, others = [], []
-    for file in _walk(root, skip):
-        if file.suffix.lower() not in photo_suffixes():
-            others.append(file.suffix.lower() or "no suffix")
-            continue
-        parts = file.relative_to(root).parts
-        label = parts[0] if len(parts) > 1 else ""
-        entries.append(Entry("", str(root), "/".join(parts), label, "", split))
-    if not entries:
-        others = [f"{n} x {suffix}" for suffix, n in sorted(Counter(others).items())]
-        found = f"only other files ({', '.join(others)})" if others else "no files at all"
-        raise PhotosError(f"{root} contains no photo, {found}; {_LAYOUT}")
-    return sorted(entries, key=lambda entry: entry.path)
+    found = walk(root, skip)
+    if not found.photos:
+        others = tally([*found.side, *found.odd])
+        what = f"only other files ({others})" if others else "no files at all"
+        raise PhotosError(f"{root} contains no photo, {what}; {_LAYOUT}")
+    folders = Counter(_folders_of(file, root) for file in found.photos)
+    hint, where = found.annotations(root), _printable(str(root))
+    if max(map(len, folders)) == 0 and not labels_elsewhere:
+        raise PhotosError(f"{where} contains {len(found.photos)} photos but no label; "
+                          f"{hint or _LAYOUT}")  # fmt: skip
+    layout = understand(
+        folders, where, label_level=config.label_level, use_split=not config.ignore_split,
+        needed=not labels_elsewhere, hint=hint,
+    )  # fmt: skip
+    labels = {layout.label(names) for names in folders}
+
+    def entry(file: Path, code: str = "", reason: str = "") -> Entry:
+        path = file.relative_to(root).as_posix()
+        names = _folders_of(file, root)
+        label = layout.label(names)
+        return Entry("", str(root), path, label if label in labels else "", "",
+                     layout.split(names), code, reason)  # fmt: skip
+
+    entries = [entry(file) for file in (*found.photos, *found.odd)] + [
+        entry(folder, "no_permission", f"the folder cannot be listed: {why}; check its permissions")
+        for folder, why in found.closed
+    ]
+    lines = tree(folders, where, lambda names: _meaning(names, layout), _depth(layout))
+    return Collection(entries, (*layout.notes, *_beside(found, folders, layout, root)),
+                      tuple(lines))  # fmt: skip
 
 
-def _photos_below(folder: Path) -> list[Path]:
-    files = [f for f in _walk(folder, ()) if f.suffix.lower() in photo_suffixes()]
-    return sorted(files, key=lambda file: file.as_posix())
+def _folders_of(file: Path, root: Path) -> tuple[str, ...]:
+    return file.relative_to(root).parts[:-1]
 
 
-def _walk(
-    folder: Path, skip: Collection[Path], above: frozenset[tuple[int, int]] = frozenset()
-) -> Iterator[Path]:
-    """Files below `folder` that are not hidden; links are followed, but not into a parent."""
-    try:
-        status = folder.stat()
-        with os.scandir(folder) as found:
-            children = sorted(found, key=lambda child: child.name)
-    except OSError as err:
-        raise PhotosError(
-            f"{folder} cannot be listed: {err.strerror}; check its permissions"
-        ) from err
-    here = above | {(status.st_dev, status.st_ino)}
-    for child in children:
-        path = Path(child.path)
-        if child.name.startswith(".") or child.name.lower() in ("thumbs.db", "desktop.ini"):
-            continue
-        if not _is_folder(child):
-            yield path
-        elif not ((path / CONFIG_FILE).is_file() or (skip and path.resolve() in skip)):
-            inner = path.stat()
-            if (inner.st_dev, inner.st_ino) not in here:
-                yield from _walk(path, skip, here)
+def _depth(layout: Layout) -> int:
+    return max(layout.level if layout.level < 10 else 0, layout.parts_level, 1) + 1
 
 
-def _is_folder(child: os.DirEntry[str]) -> bool:
-    try:
-        return child.is_dir()
-    except OSError:  # a link to itself, or to a name that is too long: its row will say so
-        return False
+def _meaning(names: Sequence[str], layout: Layout) -> str:
+    """What a folder of the tree stands for."""
+    last = len(names) - 1
+    if last == layout.parts_level:
+        part = layout.part(names)
+        if not layout.used:
+            return ""
+        return {TEST: "testing", "none": "not used"}.get(part, "training")
+    return "label" if last == layout.level and layout.label(names) else ""
 
 
-def _from_table(file: Path, split: str) -> list[Entry]:
-    entries: dict[str, tuple[int, Entry]] = {}
-    for row in read_table(file, ("path", "label")):
-        given = row.cells["path"]
-        if not given:
-            raise PhotosError(f"{file}, line {row.line}: the path is empty; fix or delete the line")
-        path = Path(os.path.normpath(given)).as_posix()
-        entry = Entry(
-            "", str(file.parent), path, row.cells["label"], row.cells.get("group", ""), split
-        )
-        line, first = entries.setdefault(path, (row.line, entry))
-        if first != entry:
-            raise PhotosError(
-                f"{file}, lines {line} and {row.line} give {path} different labels or groups; "
-                "keep one of them"
-            )
-    if not entries:
-        raise PhotosError(f"{file} has a header but no rows; list one photo per line")
-    return sorted((entry for _, entry in entries.values()), key=lambda entry: entry.path)
+def _beside(
+    found: Found, folders: Mapping[tuple[str, ...], int], layout: Layout, root: Path
+) -> Iterable[str]:
+    """Sentences on what lies in the folder and is no labelled photo."""
+    loose = sum(count for names, count in folders.items()
+                if not layout.label(names) and not layout.part(names))  # fmt: skip
+    if loose:
+        yield f"{loose} photo{'s' if loose > 1 else ''} in no label folder have no label"
+    yield from found.notes(root, layout.level + 1)
+
+
+def _from_table(file: Path, config: PhotosConfig) -> Collection:
+    rows, notes = listed_photos(file)
+    sides = Counter(row.part for row in rows if row.label)
+    used = not config.ignore_split and bool(sides[TEST] and sides.total() > sides[TEST])
+    if used:
+        notes = [
+            f"the split is that of your table: {sides.total() - sides[TEST]} photos for training, "
+            f"{sides[TEST]} for testing; --ignore-split draws another one", *notes
+        ]  # fmt: skip
+    entries = [
+        Entry("", str(file.parent), row.path, row.label, row.group,
+              TEST if used and row.part == TEST else "", row.code, row.reason)
+        for row in rows
+    ]  # fmt: skip
+    counts = Counter(((TEST if e.split else "training",) if used else ()) + (e.label or "no label",)
+                     for e in entries)  # fmt: skip
+    return Collection(entries, tuple(notes), tuple(tree(counts, str(file))))
 
 
 _Key = tuple[str, str, str, str, str, int, int]
@@ -327,8 +317,8 @@ def look(
     """
     photo = Photo(
         id=entry.id, root=entry.root, path=entry.path, label=entry.label, group=entry.group,
-        split=entry.split, state=PhotoState.UNREADABLE, code="", reason="", width=0, height=0,
-        bytes=0, mtime_ns=0, sha256="",
+        split=entry.split, state=PhotoState.UNREADABLE, code=entry.code, reason=entry.reason,
+        width=0, height=0, bytes=0, mtime_ns=0, sha256="",
     )  # fmt: skip
     try:
         entry.path.encode(), entry.label.encode()
@@ -340,6 +330,8 @@ def look(
             code="bad_name",
             reason="the file's or folder's name is not valid UTF-8; rename it",
         ), None
+    if entry.code:
+        return photo, None
     try:
         with open_photo(photo.file) as stream:
             status = os.fstat(stream.fileno())
@@ -353,6 +345,17 @@ def look(
     width, height = picture.size
     row = replace(photo, state=PhotoState.READABLE, width=width, height=height, sha256=sha256)
     return row, picture
+
+
+def unchanged(entry: Entry, known: Mapping[_Key, Photo]) -> Photo | None:
+    """The `known` row of a file with the same size and modification time; else None."""
+    try:
+        status = entry.file.stat()
+    except (OSError, ValueError):
+        return None
+    key = (entry.root, entry.path, entry.label, entry.group, entry.split,
+           status.st_size, status.st_mtime_ns)  # fmt: skip
+    return known.get(key)
 
 
 def _printable(name: str) -> str:

@@ -15,18 +15,19 @@ import warnings
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image
 
-from closeup.core.errors import PhotoError, ProjectError
+from closeup.core.errors import PhotoError, ProjectError, how_to_install
 from closeup.core.project import file_hash
 from closeup.core.types import Photo, Pixels
+from closeup.photos.kinds import NOT_PHOTOS, is_heif, what_it_is
 from closeup.photos.picture import Picture
+from closeup.photos.raw import is_tiff, open_preview
 from closeup.photos.rgb import to_rgb
 
 CODES: Mapping[str, str] = {
@@ -49,16 +50,6 @@ Source = Path | str | bytes | Image.Image | NDArray[Any]
 
 AT_ONCE = 64 << 20
 """Most bytes of a file that are held in memory at once while it is decoded."""
-
-# Pillow opens these as well, but they are documents, films or measurements, and some (EPS) run
-# another program.
-_NOT_PHOTOS = frozenset(
-    {"BUFR", "EPS", "FITS", "FLI", "FTEX", "GBR", "GRIB", "HDF5", "IPTC", "MCIDAS", "MIC", "MPEG"}
-    | {"PALM", "PDF", "SPIDER", "WMF", "XVTHUMB"}
-)
-# Counted as photos even where Pillow has no decoder for them, so that they are not skipped.
-_APPLE = frozenset({".heic", ".heif", ".hif"})
-_HEIF_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
 
 # What Pillow's decoders raise on broken files. Its own reader treats the first four as "not this
 # format" and lets the others through.
@@ -214,26 +205,13 @@ def _reading() -> Iterator[None]:
         raise PhotoError("io_error", f"the file could not be read: {err}") from err
 
 
-@cache
-def photo_suffixes() -> frozenset[str]:
-    """Lower-case suffixes (with the dot) of the files in a folder that count as photos.
-
-    All that Pillow registers, except for documents, films and measurements, and HEIC.
-    """
-    Image.init()
-    known = {s for s, name in Image.registered_extensions().items() if name not in _NOT_PHOTOS}
-    return frozenset(known | _APPLE)
-
-
 def _decode_stream(stream: IO[bytes], max_pixels: int) -> Picture:
     try:
-        prefix = stream.read(16)
+        prefix = stream.read(64)
         if not prefix:
             raise PhotoError("empty", "the file is empty (0 bytes)")
         with _open(stream, prefix) as image:
             return _decode(image, max_pixels)
-    except UnidentifiedImageError as err:
-        raise PhotoError("not_an_image", "this is not a picture in any known format") from err
     except Image.DecompressionBombError as err:
         raise PhotoError("too_large", f"too many pixels for its format: {err}") from err
     except _BROKEN as err:
@@ -247,12 +225,19 @@ def _open(stream: IO[bytes], prefix: bytes) -> Image.Image:
     200-megapixel phone photos and which is not ours to change.
     """
     Image.init()
+    if is_heif(prefix):
+        return _open_heif(stream)
+    if is_tiff(prefix):
+        with suppress(*_HEADER_ERRORS, ValueError, OverflowError):  # reported below
+            preview = open_preview(stream, prefix)
+            if preview is not None:
+                return preview
     begun = unavailable = ""
     for name in Image.ID:
-        if name in _NOT_PHOTOS:
+        if name in NOT_PHOTOS:
             continue
         factory, accept = Image.OPEN[name]
-        claimed = accept is not None and accept(prefix.ljust(16, b"\0"))
+        claimed = accept is not None and accept(prefix[:16].ljust(16, b"\0"))
         if isinstance(claimed, str):
             unavailable = claimed
         if accept is not None and claimed is not True:
@@ -263,15 +248,34 @@ def _open(stream: IO[bytes], prefix: bytes) -> Image.Image:
         except _HEADER_ERRORS:
             if claimed:
                 begun = begun or name
-    if prefix[4:8] == b"ftyp" and prefix[8:12] in _HEIF_BRANDS:
-        raise PhotoError(
-            "unsupported", "this is a HEIC photo, which Pillow cannot read here; save it as JPEG"
-        )
     if unavailable:
         raise PhotoError("unsupported", f"Pillow cannot read this here: {unavailable}")
     if begun:
         raise PhotoError("damaged", f"this starts like a {begun} file but its header is broken")
-    raise UnidentifiedImageError
+    raise _no_photo(what_it_is(prefix))
+
+
+def _no_photo(what: str) -> PhotoError:
+    """The error for a file that begins like no format that can be read; `what` it is instead."""
+    if "photo" in what and "pointer" not in what:
+        return PhotoError("unsupported", f"this is {what}, which cannot be read here; save it as "
+                          "JPEG")  # fmt: skip
+    known = f"this is {what}, not a photo" if what else "this is not a picture in any known format"
+    return PhotoError("not_an_image", known)
+
+
+def _open_heif(stream: IO[bytes]) -> Image.Image:
+    """A HEIC photo, with the reader of the extra ``heif``."""
+    try:
+        from pi_heif import HeifImageFile
+    except ModuleNotFoundError:
+        raise PhotoError(
+            "unsupported",
+            f"this is a HEIC photo: {how_to_install('heif')} reads it, or save it as JPEG",
+        ) from None
+    stream.seek(0)
+    image: Image.Image = HeifImageFile(stream, "")
+    return image
 
 
 def _decode(image: Image.Image, max_pixels: int, *, own: bool = True) -> Picture:

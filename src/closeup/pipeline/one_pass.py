@@ -23,7 +23,7 @@ from closeup.detect.detector import FLOOR, Seen, as_rows
 from closeup.learn.embed import Embedder
 from closeup.networks.engine import Feeds, Graph, Results
 from closeup.networks.preprocess import prepare
-from closeup.photos.listing import Entry, look
+from closeup.photos.listing import Entry, look, unchanged
 from closeup.photos.picture import Picture
 from closeup.photos.reading import read_picture_again
 
@@ -44,6 +44,10 @@ class Known:
     signatures: Collection[str] = ()
     files: Mapping[str, str] = field(default_factory=dict)
     vectors: Mapping[str, Collection[str]] = field(default_factory=dict)
+
+    def photo(self, entry: Entry) -> Photo | None:
+        """The row of a file that has not changed since; None of any other."""
+        return unchanged(entry, self.photos)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +124,7 @@ def _open(entry: Entry, known: Known, steps: Steps) -> Item:
     elif steps.detector is not None:
         item.detections = known.detections.get((photo.id, photo.sha256))
     undetected = steps.detector is not None and item.detections is None
-    if item.picture is None and (unsigned or undetected or _is_work_left(item, known, steps)):
+    if item.picture is None and (unsigned or undetected or is_work_left(item, known, steps)):
         item.picture = read_picture_again(photo)
     if item.picture is None:
         return item
@@ -138,7 +142,7 @@ def _open(entry: Entry, known: Known, steps: Steps) -> Item:
     return item
 
 
-def _is_work_left(item: Item, known: Known, steps: Steps) -> bool:
+def is_work_left(item: Item, known: Known, steps: Steps) -> bool:
     """Whether pixels are needed to save or embed the photo's close-ups."""
     return any(
         not _is_saved(item.photo, crop, known, steps)

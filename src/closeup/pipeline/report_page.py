@@ -11,7 +11,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 from closeup._version import __version__
-from closeup.core.config import RunConfig, flags_of, to_toml
+from closeup.core.config import RunConfig, to_toml
+from closeup.core.flags import flags_of
 from closeup.core.parallel import ordered_map
 from closeup.core.project import Table, key_of
 from closeup.core.serialization import to_json

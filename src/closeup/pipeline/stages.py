@@ -108,7 +108,7 @@ def look(job: Job, entries: Sequence[Entry], wanted: Wanted) -> None:
             detector=detector,
             boxes=wanted.boxes.of if wanted.boxes else None,
             sign=wanted.signatures,
-            crops_of=partial(_crops_of, job),
+            crops_of=partial(crops_of, job),
             # What a person has moved is not put back.
             is_there=lambda name: name in moved.files or (job.project.folder / name).is_file(),
             save=partial(_save, job, mark),
@@ -179,7 +179,7 @@ def by_photo_id(rows: Iterable[Detection]) -> dict[str, list[Detection]]:
     return by_photo
 
 
-def _crops_of(job: Job, photo: Photo, rows: Sequence[Detection]) -> list[Crop]:
+def crops_of(job: Job, photo: Photo, rows: Sequence[Detection]) -> list[Crop]:
     """The close-ups of a photo that are saved."""
     config, detect = job.config.crop, job.config.detect
     found = decided_crops([photo], {photo.id: rows}, config, detect, job.decisions)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from closeup.core.config import RunConfig
-from closeup.core.errors import UsageError
+from closeup.core.errors import PhotosError, UsageError
 from closeup.core.progress import Progress, silent
 from closeup.core.project import Project, Table
 from closeup.core.types import Crop, Photo
@@ -18,7 +18,7 @@ from closeup.decisions.log import read_decisions
 from closeup.detect.boxes import GivenBoxes
 from closeup.evaluate.findings import Facts, run_checks, without_settled
 from closeup.networks import Network
-from closeup.photos.listing import list_entries
+from closeup.photos.listing import Collection, collect
 from closeup.pipeline.history import progress_checks, settle
 from closeup.pipeline.past import restore as put_back
 from closeup.pipeline.report_page import REPORT_FILE, write_report
@@ -66,7 +66,7 @@ class CropResult:
 def crop(config: RunConfig, out: Path, *, progress: Progress = silent) -> CropResult:
     """Photos -> close-ups in ``out/crops/LABEL/``, with their provenance in the tables."""
     with _job(config, out, progress) as job:
-        photos, crops, _ = _crop(job, lambda _: Wanted())
+        photos, crops, _ = _crop(job, collect(config.photos), lambda _: Wanted())
     counts = count(photos.rows, crops.rows)
     return CropResult(counts, out / "crops", job.seconds, tuple(job.notes),
                           job.config.detect.parent)  # fmt: skip
@@ -85,21 +85,35 @@ def _job(config: RunConfig, out: Path, progress: Progress) -> Iterator[Job]:
         project.remove_folder(FOLDER)  # the tables hold everything now
 
 
+def require_classes(job: Job, collection: Collection) -> None:
+    """Raise PhotosError where there is nothing to tell apart, before any network runs."""
+    decided = {v.label for mine in job.decisions.verdicts.values() for v in mine.values()} - {""}
+    if len(decided.union(collection.labels)) < 2:
+        only = ", ".join(collection.labels)
+        raise PhotosError(
+            f"a classifier needs photos of at least 2 labels, {job.config.photos.source} has one "
+            f"({only}); make one sub-folder per label, or say which level of folders names them "
+            "with --label-level",
+            collection.tree,
+        )
+
+
 def _crop(
-    job: Job, wanted: Callable[[Job], Wanted]
+    job: Job, collection: Collection, wanted: Callable[[Job], Wanted]
 ) -> tuple[Table[Photo], Table[Crop], Network | None]:
     """Up to the close-ups, in one pass over the photos that also sees to what else is `wanted`.
 
     Whatever can be wrong with the call is found before anything is written: a mistake must not be
     remembered, and repeated by every later one.
     """
-    entries, detect = list_entries(job.config.photos), job.config.detect
+    entries, detect = collection.entries, job.config.detect
     if not detect.detector and not detect.has_boxes:
         raise UsageError("neither a detector nor a boxes file is named; give one of the two")
     network = find_detector(detect, job.progress) if detect.detector else None
     writer = BoxesWriter(job) if detect.boxes_by else None
     needed = wanted(job)
     boxes = GivenBoxes(Path(detect.boxes), entries) if detect.boxes else None
+    job.notes.extend(collection.notes)
     given, scouted = job.config, settle_parent(job, entries, network)
     # The first file of all: a folder without it would be taken for somebody else's.
     write_config(job, given, scouted)
@@ -148,7 +162,9 @@ def run(
     with _job(config, out, progress) as job:
         job.new_split = new_split
         restored = put_back(job, restore) if restore else None
-        photos, crops, detector = _crop(job, _frozen)
+        collection = collect(config.photos)
+        require_classes(job, collection)
+        photos, crops, detector = _crop(job, collection, _frozen)
         pairs = duplicates_stage(job, photos)
         examples = dataset_stage(job, photos, crops, pairs)
         tables = (photos, crops, examples)
@@ -157,8 +173,9 @@ def run(
         trained = replace(trained, findings=findings)
         with job.timed("report"):
             same = decided_pairs([(pair.a, pair.b) for pair in pairs.rows], job.decisions)
+            own_test = any(photo.split == "test" for photo in photos.rows)
             facts = Facts(photos.rows, crops.rows, examples.rows, not config.detect.boxes,
-                          bool(config.photos.test), same)  # fmt: skip
+                          own_test, same)  # fmt: skip
             result = RunResult(
                 **vars(trained),
                 counts=count(photos.rows, crops.rows),
