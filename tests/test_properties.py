@@ -239,13 +239,13 @@ EIGHTHS = st.integers(0, 8 * 90).map(lambda n: n / 8)
 
 @st.composite
 def given_boxes(draw: st.DrawFn) -> list[Detection]:
-    """Boxes inside the photos, in eighths of pixels, which no format rounds."""
+    """Boxes in the photos, wider than a pixel, in eighths of pixels, which no format rounds."""
     found = []
     for photo in PHOTOS:
         scores = draw(st.lists(st.integers(0, 64), max_size=3, unique=True))
         for rank, score in enumerate(sorted(scores, reverse=True)):
             x1, y1 = draw(EIGHTHS), draw(EIGHTHS)
-            box = Box(x1, y1, x1 + draw(EIGHTHS) + 1, y1 + 1 + draw(EIGHTHS) / 16)
+            box = Box(x1, y1, x1 + draw(EIGHTHS) + 2, y1 + 1 + draw(EIGHTHS) / 16)
             found.append(Detection(photo.id, rank, "wall clock", score / 64, box))
     return found
 

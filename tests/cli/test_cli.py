@@ -165,8 +165,8 @@ def test_run_json_has_the_promised_shape(base: Path) -> None:
     value = json.loads((base / "run.json").read_text())
     assert {"photos", "cropped", "not_found", "unreadable", "labels", "detection_rate", "test",
             "seconds", "model", "report"} <= set(value)  # fmt: skip
-    assert {"n", "macro_f1", "macro_f1_low", "macro_f1_high", "accuracy",
-            "macro_f1_end_to_end"} == set(value["test"])  # fmt: skip
+    assert {"n", "photos", "photos_right", "none", "macro_f1", "macro_f1_low", "macro_f1_high",
+            "accuracy", "macro_f1_end_to_end"} == set(value["test"])  # fmt: skip
     assert value["photos"] == value["cropped"] + value["not_found"] + value["unreadable"] == 33
     assert value["labels"] == {"ash": 11, "birch": 11, "cedar": 11}
     assert Path(value["report"]).is_file()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from closeup.core.types import Detection, Photo
-from closeup.detect.boxes import GivenBoxes
+from closeup.detect.given import GivenBoxes
 
 
 @dataclass(frozen=True, slots=True)

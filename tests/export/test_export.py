@@ -16,7 +16,7 @@ from closeup.core.config import PhotosConfig
 from closeup.core.errors import ProjectError, UsageError
 from closeup.core.project import Project
 from closeup.core.types import Box, Photo
-from closeup.detect.boxes import GivenBoxes
+from closeup.detect.given import GivenBoxes
 from closeup.export import Format
 from closeup.export.formats import FORMATS
 from closeup.export.items import Items, read_items

@@ -192,6 +192,23 @@ _COCO = {
     "annotations": [{"id": 1, "image_id": 1, "bbox": [1, 2, 9, 9], "category_id": 3}],
     "categories": [{"id": 3, "name": "clock"}],
 }
+_REGION = {"x": 10, "y": 20, "width": 30, "height": 40, "rotation": 30,
+           "rectanglelabels": ["clock"]}  # fmt: skip
+_SEEN = {"category": "1", "conf": 0.9, "bbox": [0.1, 0.2, 0.3, 0.4], "label": "clock"}
+_JSON: Mapping[str, object] = {
+    "label-studio": [{"id": 1, "data": {"image": "/data/local-files/?d=x/a.jpg"}, "annotations": [
+        {"result": [{"id": "r", "original_width": 64, "original_height": 48, "value": _REGION},
+                    {"id": "r", "value": {"choices": ["steel"]}},
+                    {"value": {"points": [[1, 2], [9, 2], [9, 8]], "polygonlabels": ["x"]}}]}]}],
+    "label-studio-minimal": [{"image": "x/a.jpg", "label": [
+        {**_REGION, "original_width": 64, "original_height": 48}]}],
+    "megadetector": {"images": [{"file": "x/a.jpg", "detections": [_SEEN]}],
+                     "detection_categories": {"1": "clock"}},
+    "speciesnet": {"predictions": [{"filepath": "x/a.jpg", "detections": [_SEEN]}]},
+}  # fmt: skip
+_VOC = (b"<annotation><filename>a.jpg</filename><size><width>64</width><height>48</height></size>"
+        b"<object><name>clock</name><bndbox><xmin>1</xmin><ymin>2</ymin><xmax>9</xmax>"
+        b"<ymax>9</ymax></bndbox></object></annotation>")  # fmt: skip
 _TABLES: Mapping[type, list[object]] = {
     Photo: [_PHOTO], Crop: [_CROP], Detection: [Detection("a-1", 0, "clock", 0.5, Box(1, 2, 3, 4))],
     Example: [Example("a-1", "a-1", "x", "g", "train", True, "")],
@@ -228,6 +245,12 @@ def readers() -> tuple[Reader, ...]:
                partial(_file, "a.csv", boxes)),
         Reader("boxes-yolo", (b"0 0.5 0.5 0.2 0.2 0.9\n", b"0 0.1 0.1 0.2 0.2 0.3 0.1\n"),
                partial(_folder, "x/a.txt", boxes)),
+        Reader("boxes-voc", (_VOC, _VOC.replace(b"bndbox", b"polygon").replace(
+                   b"</ymax>", b"</ymax><x3>5</x3><y3>12</y3>")),
+               partial(_folder, "x/a.xml", boxes)),
+        Reader("boxes-voc-file", (_VOC,), partial(_file, "x/a.xml", boxes)),
+        *(Reader(f"boxes-{name}", (json.dumps(content).encode(),), partial(_file, "a.json", boxes))
+          for name, content in _JSON.items()),
         Reader("boxes-yolo-names", (b"names: [clock, watch]\n", b"names:\n  0: clock\n"),
                partial(_yolo_names, boxes)),
         Reader("configuration", ((project / "closeup.toml").read_bytes(),),

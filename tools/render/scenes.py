@@ -129,7 +129,7 @@ def _fraction(rng: np.random.Generator, style: str, place: object) -> float:
     return float(np.exp(rng.uniform(math.log(low), math.log(0.95))))
 
 
-def _clipped(box: BoxTuple, size: tuple[int, int]) -> BoxTuple | None:
+def clipped(box: BoxTuple, size: tuple[int, int]) -> BoxTuple | None:
     """Clip a box to the photo; None when less than a third of it is left."""
     width, height = size
     x1, y1, x2, y2 = max(0.0, box[0]), max(0.0, box[1]), min(width, box[2]), min(height, box[3])
@@ -200,7 +200,7 @@ def render(
     if not plain:
         stage.light_up(rng)
     pixels = develop(stage.photo, rng, float(rng.uniform(0.3, 1.0)), plain=plain)
-    kept = tuple(box for box in (_clipped(b, photo_size) for b in boxes) if box is not None)
+    kept = tuple(box for box in (clipped(b, photo_size) for b in boxes) if box is not None)
     return Scene(pixels, kept, name, design.ids())
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -108,7 +109,7 @@ def _names(files: list[Path], folder: Path) -> list[str]:
     return names
 
 
-def _print_table(answers: Iterable[Prediction]) -> None:
+def _print_table(answers: Sequence[Prediction]) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -131,3 +132,7 @@ def _print_table(answers: Iterable[Prediction]) -> None:
             found = f"{one.parent} {one.parent_score:.2f}" if answer.found else "(whole photo)"
             table.add_row(name, label, f"{one.confidence:.2f}", text(others), text(found))
     Console(soft_wrap=False).print(table)
+    objects = Counter(one.label for answer in answers for one in answer.objects)
+    if objects.total() > sum(bool(answer.objects) for answer in answers):
+        counted = ", ".join(f"{label} {n}" for label, n in objects.most_common())
+        print(visible(f"{len(answers)} photos, {objects.total()} objects: {counted}"))

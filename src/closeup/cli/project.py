@@ -176,6 +176,7 @@ def crop(
                 "unreadable": counts.unreadable,
                 "rejected": counts.rejected,
                 "labels": counts.labels,
+                "objects": counts.objects,
                 "detection_rate": round(counts.detection_rate, 6),
                 "parent": list(result.parent),
                 "seconds": result.seconds,
@@ -305,12 +306,12 @@ def _plan_lines(found: Plan, config: RunConfig) -> Iterator[str]:
 def _say_how_long(config: RunConfig, out: Path, progress: Progress) -> None:
     """Tell before a long first run what each preset takes."""
     from closeup.core.project import Project
-    from closeup.photos.listing import list_entries
     from closeup.pipeline.forecast import forecast
+    from closeup.pipeline.own_boxes import collected
 
     if (Project(out).folder / "crops.parquet").exists():
         return
-    count = len(list_entries(config.photos))
+    count = len(collected(config).entries)
     if count < LONG:
         _say_how_long_to_look(config, out, progress)
         return
@@ -324,15 +325,15 @@ def _say_how_long_to_look(config: RunConfig, out: Path, progress: Progress) -> N
     """Tell before a first look what a detector of any words takes, which are slow on a CPU."""
     from closeup.core.project import Project
     from closeup.networks.words import OPEN_VOCABULARY
-    from closeup.photos.listing import list_entries
     from closeup.pipeline.forecast import look_seconds
+    from closeup.pipeline.own_boxes import collected
 
     by = config.detect.boxes_by or config.detect.detector
     if by.partition("@")[0] not in OPEN_VOCABULARY:
         return
     if (Project(out).folder / "crops.parquet").exists():
         return
-    count, each = len(list_entries(config.photos)), look_seconds(config, progress)
+    count, each = len(collected(config).entries), look_seconds(config, progress)
     say(f"{by} takes {each:.2g} s a photo on this machine: about {_time(count * each)} for the "
         f"{count} photos")  # fmt: skip
 
@@ -346,8 +347,16 @@ def _counts_line(counts: Counts) -> str:
     return (
         f"{counts.photos} photos: {counts.cropped} with the object found "
         f"({counts.detection_rate:.1%}), {counts.not_found} without, "
-        f"{counts.unreadable} unreadable{rejected}"
+        f"{counts.unreadable} unreadable{rejected}{_objects(counts)}"
     )
+
+
+def _objects(counts: Counts) -> str:
+    """The objects by label, where photos have several."""
+    total = sum(counts.objects.values())
+    if total <= counts.cropped:
+        return ""
+    return f"\n{total} objects: {', '.join(f'{name} {n}' for name, n in counts.objects.items())}"
 
 
 def print_result(result: RunResult) -> None:
@@ -383,11 +392,16 @@ def _print_scores(result: RunResult) -> None:
         print("test part: none; there are too few photos to measure the model")
     else:
         print(
-            f"test part: {s.n} close-ups of {len(s.labels)} classes\n"
+            f"test part: {s.n} close-ups{_in_photos(result)} of {len(s.labels)} classes\n"
             f"  macro-F1    {s.macro_f1}   (95 % interval, resampled by group)\n"
             f"  accuracy    {s.accuracy}\n"
             f"  end to end  {s.macro_f1_end_to_end}   "
             "(macro-F1; a missed detection counts as wrong)"
+        )
+    if (none := result.none) is not None:
+        print(
+            f"  none        {none.recall:.0%} of {none.support} left alone   (objects that are "
+            f"none of the classes; {none.precision:.0%} of all that were left alone)"
         )
     if trust is not None:
         print(
@@ -402,6 +416,14 @@ def _print_scores(result: RunResult) -> None:
             f"  whole photo {gain.a:.3f}   (macro-F1 without cropping; close-ups gain "
             f"{gain.delta.value:+.3f}, {gain.delta.low:+.3f} to {gain.delta.high:+.3f})"
         )
+
+
+def _in_photos(result: RunResult) -> str:
+    """In how many photos they are, where some hold several."""
+    right, photos = result.by_photo
+    if photos == len(result.results):
+        return ""
+    return f" in {photos} photos (all answers right in {right / photos:.0%} of these)"
 
 
 def _decided(done: Reviewed) -> str:

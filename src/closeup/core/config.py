@@ -40,6 +40,8 @@ LIST = BeforeValidator(_split)
 """Several values, given as a sequence or as text with commas, each once."""
 WhichBox = Literal["best", "largest", "all"]
 OnMiss = Literal["photo", "drop"]
+LabelsFrom = Literal["auto", "photos", "boxes"]
+BoxesFrame = Literal["auto", "upright", "stored"]
 ViewName = Literal["closeup", "photo", "both"]
 Pad = Annotated[float, Field(ge=0, le=4)]
 HeadKind = Literal["ridge", "logistic", "mlp", "prototype"]
@@ -105,8 +107,14 @@ class DetectConfig(_Section):
     threshold: float = _option(0.05, "Lowest detection score to accept.", ge=0, le=1)
     boxes: str = _option(
         "",
-        "Your own boxes instead of the detector's: COCO JSON, a YOLO folder or CSV; '' goes back "
-        "to the detector. With --detector, the model uses that detector on new photos.",
+        "Your own boxes instead of the detector's, in any common format; '' goes back to the "
+        "detector. With --detector, the model uses that detector on new photos.",
+    )
+    boxes_frame: BoxesFrame = _option(
+        "auto", "Were --boxes drawn on upright photos, or as stored (EXIF ignored)? auto: by size."
+    )
+    labels_from: LabelsFrom = _option(
+        "auto", "What has the labels: photos, or boxes, each then an example; auto asks photos."
     )
     boxes_by: str = _option(
         "",
@@ -291,6 +299,8 @@ class Options(TypedDict, total=False):
     parent: str | Sequence[str]
     threshold: float
     boxes: str | Path
+    boxes_frame: BoxesFrame
+    labels_from: LabelsFrom
     boxes_by: str
     which: WhichBox
     pad: float

@@ -229,6 +229,9 @@ class Result:
 UNKNOWN = "unknown"
 """The label of an answer that a model withholds."""
 
+NONE = "none"
+"""The label of objects that are none of the classes: a model learns it, and answers "unknown"."""
+
 
 @dataclass(frozen=True, slots=True)
 class Neighbour:

@@ -46,8 +46,8 @@ def choose(
     Parameters
     ----------
     parent
-        Wanted categories, ``("any",)`` or none for all. A detection without a category (from the
-        user's own boxes) suits every parent.
+        Wanted categories, ``("any",)`` or none for all. A detection without a category (drawn in
+        review, or from a boxes file that names no category at all) suits every parent.
     threshold
         Smallest score that counts.
     which
@@ -236,8 +236,15 @@ def closeups_of(
 
     `name` is the photo's id and label, `size` its width and height in pixels. The part of a
     detection's box that lies outside the photo is cut off.
+
+    Where labels come from the user's boxes, each box becomes a close-up labelled with its category,
+    and no whole photo stands in for one, because it would have no label.
     """
     whole = Box(0, 0, *size)
+    by_box = detect.labels_from == "boxes"
+    if by_box:
+        detect = detect.model_copy(update={"parent": (ANY,)})
+        config = config.model_copy(update={"which": "all", "on_miss": "drop"})
     visible = []
     for detection in detections:
         inside = detection.box.clip(*size)
@@ -256,6 +263,7 @@ def closeups_of(
             replace(
                 _empty(name, CropState.CROPPED, ""),
                 id=name[0] if number == 1 else f"{name[0]}-{number}",
+                label=detection.category if by_box else name[1],
                 box=detection.box,
                 category=detection.category,
                 score=detection.score,
@@ -323,6 +331,8 @@ def _why_none(visible: Sequence[Detection], config: CropConfig, detect: DetectCo
             f"--min-size asks for {config.min_size} on the shorter side"
         )
     best = choose(visible, detect.parent, 0.0, "best")
+    if not best and detect.labels_from == "boxes":
+        return "no box that can be used was given for this photo"
     seen = f"the best scores {best[0].score:.2f}" if best else "none at any score"
     return f"no {wanted} with a score of at least {detect.threshold:g} ({seen})"
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from closeup.core.config import SplitConfig
 from closeup.core.errors import DatasetError
 from closeup.core.text import first_of
-from closeup.core.types import UNKNOWN, Crop, CropState, Example, Photo, PhotoState
+from closeup.core.types import NONE, UNKNOWN, Crop, CropState, Example, Photo, PhotoState
 from closeup.dataset.groups import DROPPED, REJECTED, find_conflicts, labelled
 from closeup.dataset.kept import Place
 from closeup.dataset.placing import groups_by_label, hold_out, number_folds
@@ -157,9 +157,8 @@ def _example(
     if crop.state is CropState.REJECTED:
         return replace(row, reason=crop.reason or REJECTED)
     if not row.label:
-        return replace(
-            row, reason="no label: the photo lies in no sub-folder, or its cell is empty"
-        )
+        missing = "no label: the photo lies in no sub-folder, or its cell is empty"
+        return replace(row, reason=missing if crop.side else crop.reason or missing)
     if photo.id in conflicting:
         return replace(row, reason=f"identical photos are labelled {conflicting[photo.id]}")
     return replace(row, split="train", reason="" if crop.side else DROPPED)
@@ -175,6 +174,11 @@ def notes_on_rows(rows: Sequence[Example], photos: Sequence[Photo]) -> list[str]
         notes.append(
             f"{len(out)} photos or close-ups are used neither for training nor for testing, such "
             f"as {readable[out[0].photo_id]}: {out[0].reason}; the report lists them"
+        )
+    if any(row.label == NONE and row.split for row in rows):
+        notes.append(
+            f"the label {NONE!r} stands for objects that are none of the classes: the model "
+            f"answers {UNKNOWN!r} for them; give it another name if it is a class of its own"
         )
     if any(row.label == UNKNOWN for row in rows):
         notes.append(

@@ -14,6 +14,7 @@ from closeup.decisions.fold import Current
 
 NONE_THERE = "marked in review as showing no object"
 MOST_NAMED = 3
+SAME_OBJECT = 0.5  # IoU above which a redrawn box shows the object of an earlier one
 
 
 def decided_crops(
@@ -38,7 +39,8 @@ def decided_crops(
         if own is None or photo.state is not PhotoState.READABLE:
             mine = find_crops([photo], detections, config, detect)
         else:
-            given = {photo.id: own_detections(photo.id, own)}
+            before = detections.get(photo.id, ()) if detect.labels_from == "boxes" else ()
+            given = {photo.id: own_detections(photo.id, own, before)}
             mine = find_crops([photo], given, every, detect)
             if not own:
                 mine = [replace(crop, reason=NONE_THERE) for crop in mine]
@@ -46,9 +48,19 @@ def decided_crops(
     return crops
 
 
-def own_detections(photo_id: str, boxes: Sequence[Box]) -> list[Detection]:
-    """A person's boxes in place of the detector's, in their order."""
-    return [Detection(photo_id, rank, "", 1.0, box) for rank, box in enumerate(boxes)]
+def own_detections(
+    photo_id: str, boxes: Sequence[Box], before: Sequence[Detection] = ()
+) -> list[Detection]:
+    """A person's boxes in place of the detector's, in their order.
+
+    Each keeps the category of the one in `before` that it overlaps most, by an IoU above 0.5.
+    """
+    rows = []
+    for rank, box in enumerate(boxes):
+        best = max(before, key=lambda row: row.box.iou(box), default=None)
+        same = best is not None and best.box.iou(box) > SAME_OBJECT
+        rows.append(Detection(photo_id, rank, best.category if best and same else "", 1.0, box))
+    return rows
 
 
 def _decided(crop: Crop, current: Current) -> Crop:

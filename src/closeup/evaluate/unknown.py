@@ -29,6 +29,8 @@ SETTINGS = ("min_confidence", "max_distance", "coverage", "answered")
 ANSWERED = ""
 NOT_CONFIDENT = "not confident"
 OUT_OF_DISTRIBUTION = "unlike anything trained on"
+NONE_OF_THEM = "none of the classes"
+"""Of an answer that is the label of what belongs to no class."""
 
 COVERAGE = 0.95
 NEIGHBOURS = 5

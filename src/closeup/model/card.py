@@ -44,6 +44,8 @@ class ModelCard(BaseModel):
         Thresholds for unknown photos; None where there were too few photos for them.
     likely
         The rule for sets of labels, a ``Conformal`` as JSON; None likewise.
+    none
+        The label among `labels` that is answered as unknown; ``""`` where there is none.
     scores, counts
         The scores on the test part when the model was trained, and the number of close-ups.
     files
@@ -65,6 +67,7 @@ class ModelCard(BaseModel):
     head_settings: dict[str, Any]
     unknown: dict[str, float] | None = None
     likely: dict[str, int | float] | None = None
+    none: str = ""
     scores: dict[str, Any]
     counts: dict[str, int]
     files: dict[str, str]

@@ -50,7 +50,7 @@ from closeup.detect import Detector
 from closeup.detect.detector import FLOOR, as_rows
 from closeup.evaluate.conformal import Conformal, prediction_sets
 from closeup.evaluate.neighbours import Known, neighbours
-from closeup.evaluate.unknown import UnknownRule, restore_rule
+from closeup.evaluate.unknown import NONE_OF_THEM, UnknownRule, restore_rule
 from closeup.learn.embed import Embedder
 from closeup.learn.heads import Head, restore
 from closeup.model.card import (
@@ -270,6 +270,8 @@ class Model:
         alike: tuple[Neighbour, ...] = ()
         if nearest and self._rule is not None and self._known is not None:
             alike = neighbours(self._rule, self._known, vector, nearest)
+        if top[0][0] == self.card.none:
+            reason = NONE_OF_THEM
         reason = "" if always else reason
         label = UNKNOWN if reason else top[0][0]
         return Answer(crop.box, crop.category, crop.score, label, float(row[order[0]]), top,

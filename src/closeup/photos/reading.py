@@ -191,6 +191,18 @@ def open_photo(path: Path) -> io.BufferedReader:
         raise PhotoError("io_error", f"the file could not be opened: {err}") from err
 
 
+def turn_of(path: Path) -> Image.Transpose | None:
+    """What makes a photo upright according to its EXIF; None where nothing does, or it is broken.
+
+    Only the file's header is read.
+    """
+    try:
+        with open_photo(path) as stream, _quiet(), _open(stream, stream.read(16)) as image:
+            return _turn_of(image)
+    except (PhotoError, *_BROKEN):
+        return None
+
+
 def hash_file(path: Path) -> str:
     """SHA-256 of a file's bytes, 64 hex digits; a PhotoError as :func:`open_photo` raises."""
     with open_photo(path) as stream, _reading():

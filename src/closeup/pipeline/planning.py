@@ -13,14 +13,15 @@ from closeup.core.config import Preset, RunConfig
 from closeup.core.project import Project
 from closeup.core.types import Photo
 from closeup.decisions.log import read_decisions
-from closeup.detect.boxes import GivenBoxes
+from closeup.detect.given import GivenBoxes
 from closeup.learn.embed import Embedder
 from closeup.networks import Network
 from closeup.networks.cache import installed
 from closeup.networks.variants import has_feature_maps
-from closeup.photos.listing import Collection, Entry, collect
+from closeup.photos.listing import Collection, Entry
 from closeup.pipeline.forecast import forecast
 from closeup.pipeline.one_pass import Item, Known, Steps, is_work_left
+from closeup.pipeline.own_boxes import collected
 from closeup.pipeline.resume import Unfinished
 from closeup.pipeline.search import RICHER, views_to_embed, views_to_try
 from closeup.pipeline.stages import (
@@ -79,13 +80,13 @@ def plan(config: RunConfig, out: Path) -> Plan:
 
     Raises CloseupError where it would refuse the photos, the boxes or the project.
     """
-    collection = collect(config.photos)
+    collection = collected(config)
     entries = collection.entries
     job = Job(Project(out), config, decisions=read_decisions(out))
     require_classes(job, collection)
     here = {network.card.name: network for network in installed()}
     detect, train = config.detect, config.train
-    boxes = GivenBoxes(Path(detect.boxes), entries) if detect.boxes else None
+    boxes = GivenBoxes(Path(detect.boxes), entries, detect.boxes_frame) if detect.boxes else None
     named = [detect.detector] if detect.detector else []
     missing = [name for name in (*named, *train.backbone) if name not in here]
     backbone = _first_backbone(job, here)

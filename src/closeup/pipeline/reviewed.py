@@ -66,12 +66,16 @@ def reviewed(
         return None
     photos, crops, examples = tables
     label_of = {photo.id: photo.label for photo in photos.rows}
+    by_box = job.config.detect.labels_from == "boxes"
     readable = {c.photo_id for c in crops.rows if c.state is not CropState.UNREADABLE}
     used = {name: boxes for name, boxes in decisions.boxes.items() if name in readable}
     return Reviewed(
         decisions.counts(),
         decisions.undone,
-        relabelled=sum(crop.label != label_of[crop.photo_id] for crop in crops.rows),
+        relabelled=sum(
+            crop.label != (crop.category if by_box else label_of[crop.photo_id])
+            for crop in crops.rows
+        ),
         redrawn=sum(bool(boxes) for boxes in used.values()),
         left_out=sum(crop.state is CropState.REJECTED for crop in crops.rows),
         emptied=sum(not boxes for boxes in used.values()),

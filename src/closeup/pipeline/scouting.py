@@ -15,7 +15,7 @@ from closeup.detect import Detector, resolve_categories
 from closeup.detect.scouting import Scouted, Scouting
 from closeup.detect.scouting import scout as tabulate
 from closeup.networks import Network
-from closeup.photos.listing import Entry, list_entries
+from closeup.photos.listing import Entry, collect
 from closeup.pipeline.one_pass import Known, Steps, look_at
 from closeup.pipeline.resume import Observed
 from closeup.pipeline.stages import Job, Wanted, known_of
@@ -37,7 +37,7 @@ def scout(config: RunConfig, *, sample: int = 0, progress: Progress = silent) ->
     sample
         Look at this many photos only, drawn evenly from every label; 0 for all.
     """
-    entries = list_entries(config.photos)
+    entries = collect(config.photos, labels_elsewhere=True).entries
     chosen = sampled(entries, sample) if sample else entries
     network = find_detector(config.detect, progress)
     seen = _seen(config, network, chosen, Known(), progress)

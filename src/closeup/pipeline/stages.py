@@ -22,8 +22,8 @@ from closeup.decisions.apply import decided_crops, decided_pairs, notes_on, with
 from closeup.decisions.fold import NOTHING, Current
 from closeup.decisions.moved import find_moved
 from closeup.detect import Detector
-from closeup.detect.boxes import GivenBoxes
 from closeup.detect.detector import FLOOR
+from closeup.detect.given import GivenBoxes
 from closeup.learn.embed import Embedder, Embeddings, embed_crops
 from closeup.networks import Network
 from closeup.networks.engine import precision_for
@@ -259,7 +259,8 @@ def crops_stage(job: Job, photos: Table[Photo], detections: Table[Detection]) ->
         facts = [(p.id, p.label, p.state, p.reason, p.width, p.height, p.sha256)
                  for p in photos.rows]  # fmt: skip
         key = key_of("crop", VERSIONS["crop"], facts, detections.key, config.model_dump(),
-                     detect.parent, detect.threshold, *_for_crops(job.decisions))  # fmt: skip
+                     detect.parent, detect.threshold, *_for_crops(job.decisions),
+                     *(["labels"] if detect.labels_from == "boxes" else []))  # fmt: skip
         old = job.project.read("crops", Crop)
         whole = old is not None and {p.id for p in photos.rows} == {c.photo_id for c in old.rows}
         if old is not None and old.key == key and whole:

@@ -12,7 +12,7 @@ import numpy as np
 from closeup._version import __version__
 from closeup.core.project import Table, key_of
 from closeup.core.serialization import to_json
-from closeup.core.types import Crop, Example, Photo, Result
+from closeup.core.types import NONE, Crop, Example, Photo, Result
 from closeup.crops.cut import ANY, padded
 from closeup.crops.view import View
 from closeup.evaluate.compare import Compared
@@ -33,6 +33,7 @@ from closeup.pipeline.features import Part, TrainingSet, features_stage
 from closeup.pipeline.fit import Fit, fit_candidate
 from closeup.pipeline.history import answers_of, finish, keep
 from closeup.pipeline.measure import alike, measure
+from closeup.pipeline.own_boxes import without_boxes
 from closeup.pipeline.past import as_it_was, read_back
 from closeup.pipeline.search import search
 from closeup.pipeline.stages import Job
@@ -229,7 +230,7 @@ def _card(
         closeup=__version__,
         key=evaluation.key,
         labels=parts.head.labels,
-        detect=job.config.detect.model_copy(update={"boxes": "", "boxes_by": "", "parent": parent}),
+        detect=without_boxes(job.config.detect).model_copy(update={"parent": parent}),
         crop=job.config.crop,
         detector=parts.detector.card.name if parts.detector else "",
         backbone=parts.backbone.card.name,
@@ -238,6 +239,7 @@ def _card(
         head_settings=dict(parts.head.settings()),
         unknown=parts.rule.settings() if parts.rule else None,
         likely=likely,
+        none=NONE if NONE in parts.head.labels else "",
         scores=to_json(evaluation.scores) if evaluation.scores else {},
         counts={"train": len(fit.train.examples), "test": len(fit.test.examples)},
         files={name: hashlib.sha256(data).hexdigest() for name, data in files.items()},

@@ -15,11 +15,12 @@ from closeup.core.types import Crop, Photo
 from closeup.dataset.kept import take_over
 from closeup.decisions.apply import decided_pairs
 from closeup.decisions.log import read_decisions
-from closeup.detect.boxes import GivenBoxes
+from closeup.detect.given import GivenBoxes
 from closeup.evaluate.findings import Facts, run_checks, without_settled
 from closeup.networks import Network
-from closeup.photos.listing import Collection, collect
+from closeup.photos.listing import Collection
 from closeup.pipeline.history import progress_checks, settle
+from closeup.pipeline.own_boxes import collected, may_bring_labels, take_boxes
 from closeup.pipeline.past import restore as put_back
 from closeup.pipeline.report_page import REPORT_FILE, write_report
 from closeup.pipeline.resume import FOLDER
@@ -43,7 +44,7 @@ from closeup.report.result import Counts, RunResult, count
 
 NO_DETECTOR = (
     "with boxes of your own alone, the model has no detector: it takes every photo that it is "
-    "asked about whole, so give it close-ups, or name a --detector beside --boxes"
+    "asked about whole, so give it close-ups, or name a --detector and its --parent beside --boxes"
 )
 NO_DETECTOR_BY = (
     "{by} needs PyTorch and stays behind, so the model has no detector: it takes every photo that "
@@ -66,7 +67,7 @@ class CropResult:
 def crop(config: RunConfig, out: Path, *, progress: Progress = silent) -> CropResult:
     """Photos -> close-ups in ``out/crops/LABEL/``, with their provenance in the tables."""
     with _job(config, out, progress) as job:
-        photos, crops, _ = _crop(job, collect(config.photos), lambda _: Wanted())
+        photos, crops, _ = _crop(job, collected(config), lambda _: Wanted())
     counts = count(photos.rows, crops.rows)
     return CropResult(counts, out / "crops", job.seconds, tuple(job.notes),
                           job.config.detect.parent)  # fmt: skip
@@ -86,7 +87,12 @@ def _job(config: RunConfig, out: Path, progress: Progress) -> Iterator[Job]:
 
 
 def require_classes(job: Job, collection: Collection) -> None:
-    """Raise PhotosError where there is nothing to tell apart, before any network runs."""
+    """Raise PhotosError where there is nothing to tell apart, before any network runs.
+
+    Where boxes may bring the labels, that is known once they are read.
+    """
+    if may_bring_labels(job.config.detect):
+        return
     decided = {v.label for mine in job.decisions.verdicts.values() for v in mine.values()} - {""}
     if len(decided.union(collection.labels)) < 2:
         only = ", ".join(collection.labels)
@@ -111,10 +117,14 @@ def _crop(
         raise UsageError("neither a detector nor a boxes file is named; give one of the two")
     network = find_detector(detect, job.progress) if detect.detector else None
     writer = BoxesWriter(job) if detect.boxes_by else None
-    needed = wanted(job)
-    boxes = GivenBoxes(Path(detect.boxes), entries) if detect.boxes else None
-    job.notes.extend(collection.notes)
-    given, scouted = job.config, settle_parent(job, entries, network)
+    needed, boxes = wanted(job), None
+    if detect.boxes:
+        boxes = GivenBoxes(Path(detect.boxes), entries, detect.boxes_frame)
+        entries = take_boxes(job, boxes, entries, network)
+    by_box = job.config.detect.labels_from == "boxes"
+    job.notes.extend(n for n in collection.notes if not (by_box and n.endswith("have no label")))
+    given = job.config
+    scouted = None if detect.boxes else settle_parent(job, entries, network)
     # The first file of all: a folder without it would be taken for somebody else's.
     write_config(job, given, scouted)
     if writer is not None:
@@ -162,7 +172,7 @@ def run(
     with _job(config, out, progress) as job:
         job.new_split = new_split
         restored = put_back(job, restore) if restore else None
-        collection = collect(config.photos)
+        collection = collected(config)
         require_classes(job, collection)
         photos, crops, detector = _crop(job, collection, _frozen)
         pairs = duplicates_stage(job, photos)

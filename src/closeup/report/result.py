@@ -11,13 +11,13 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from closeup.core.serialization import to_json
-from closeup.core.types import Crop, CropState, Photo, PhotoState, Result
+from closeup.core.types import NONE, Crop, CropState, Photo, PhotoState, Result
 from closeup.decisions.kinds import Kind
 from closeup.detect.scouting import Scouted
 from closeup.evaluate.bootstrap import Interval
 from closeup.evaluate.checks import Check
 from closeup.evaluate.findings import Evaluation
-from closeup.evaluate.scores import Scores
+from closeup.evaluate.scores import ClassScore, Scores
 from closeup.evaluate.trust import Trust
 from closeup.model.history import Training
 from closeup.networks import Network
@@ -27,8 +27,9 @@ from closeup.networks import Network
 class Counts:
     """Every photo of a run, by what became of it: ``photos`` is the sum of the other four.
 
-    A photo with several found objects counts once. `rejected` are readable photos whose close-ups
-    were all rejected in review; `labels` and the rates do not count them.
+    A photo with several found objects counts once, or, in `labels` and the rates, once for each of
+    its labels. `rejected` are readable photos whose close-ups were all rejected in review; `labels`
+    and the rates do not count them. `objects` are the objects found, by label.
     """
 
     photos: int
@@ -38,6 +39,7 @@ class Counts:
     labels: dict[str, int]
     found_per_label: dict[str, float]
     rejected: int = 0
+    objects: dict[str, int] = field(default_factory=dict)
 
     @property
     def detection_rate(self) -> float:
@@ -49,11 +51,15 @@ class Counts:
 def count(photos: Sequence[Photo], crops: Sequence[Crop]) -> Counts:
     """Count photos by state and by label."""
     found = {crop.photo_id for crop in crops if crop.state is CropState.CROPPED}
-    label_of = {crop.photo_id: crop.label for crop in crops if crop.state is not CropState.REJECTED}
+    labels_of: dict[str, set[str]] = {}
+    for crop in crops:
+        if crop.state is not CropState.REJECTED:
+            labels_of.setdefault(crop.photo_id, set()).add(crop.label)
     readable = [p.id for p in photos if p.state is PhotoState.READABLE]
-    kept = [name for name in readable if name in label_of]
-    labels = Counter(label_of[name] for name in kept)
-    hits = Counter(label_of[name] for name in kept if name in found)
+    kept = [name for name in readable if name in labels_of]
+    labels = Counter(label for name in kept for label in labels_of[name])
+    hits = Counter(label for name in kept if name in found for label in labels_of[name])
+    objects = Counter(crop.label for crop in crops if crop.state is CropState.CROPPED)
     return Counts(
         photos=len(photos),
         cropped=sum(name in found for name in kept),
@@ -62,6 +68,7 @@ def count(photos: Sequence[Photo], crops: Sequence[Crop]) -> Counts:
         labels=dict(sorted(labels.items())),
         found_per_label={name: hits[name] / n for name, n in sorted(labels.items())},
         rejected=len(readable) - len(kept),
+        objects=dict(sorted(objects.items())),
     )
 
 
@@ -161,7 +168,22 @@ class RunResult(Trained):
         if self.trust is None:
             return ""
         every = self.scores is None or self.scores.n == self.scores.n_end_to_end
+        if self.by_photo[1] < len(self.results):
+            return self.trust.sentence("objects")
         return self.trust.sentence("photos" if every else "close-ups")
+
+    @property
+    def none(self) -> ClassScore | None:
+        """The score of what is none of the classes; None where nothing of it was tested."""
+        rows = self.scores.per_class if self.scores else ()
+        return next((row for row in rows if row.label == NONE and row.support), None)
+
+    @property
+    def by_photo(self) -> tuple[int, int]:
+        """In how many photos of the test part every answer is right, and out of how many."""
+        wrong = {row.photo_id for row in self.results if row.answer != row.truth}
+        photos = {row.photo_id for row in self.results}
+        return len(photos) - len(wrong), len(photos)
 
     def to_json(self) -> dict[str, Any]:
         """The stable object of ``run --json`` (docs/formats.md)."""
@@ -173,10 +195,11 @@ class RunResult(Trained):
             "unreadable": self.counts.unreadable,
             "rejected": self.counts.rejected,
             "labels": self.counts.labels,
+            "objects": self.counts.objects,
             "detection_rate": round(self.counts.detection_rate, 6),
             "parent": list(self.parent),
             "scouted": None if self.scouted is None else to_json(self.scouted),
-            "test": None if self.scores is None else _test_part(self.scores),
+            "test": None if self.scores is None else _test_part(self.scores, self),
             "compared": [to_json(row) for row in self.compared],
             "trust": None if self.trust is None else _trust(self.trust),
             "usefulness": self.usefulness or None,
@@ -194,9 +217,15 @@ class RunResult(Trained):
         }
 
 
-def _test_part(s: Scores) -> dict[str, Any]:
+def _test_part(s: Scores, result: RunResult) -> dict[str, Any]:
+    by_photo, none = result.by_photo, result.none
     return {
         "n": s.n,
+        "photos": by_photo[1],
+        "photos_right": by_photo[0],
+        "none": None
+        if none is None
+        else {"n": none.support, "recall": none.recall, "precision": none.precision},
         "macro_f1": s.macro_f1.value,
         "macro_f1_low": s.macro_f1.low,
         "macro_f1_high": s.macro_f1.high,

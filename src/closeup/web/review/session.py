@@ -279,7 +279,7 @@ def _items(now: Snapshot, name: str, order: int) -> tuple[Item, ...]:
     for crop in crops:
         base = found.get(crop.id, crop)
         items.append(Item(
-            crop, photo.path, photo.label, data.training.get(crop.id, NOT_TRAINED),
+            crop, photo.path, photo.label or base.label, data.training.get(crop.id, NOT_TRAINED),
             decisions.verdict(name, crop.id), name in decisions.boxes,
             now.seen.get(name, 0), base.score, base.side, order,
         ))  # fmt: skip

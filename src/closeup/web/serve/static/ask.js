@@ -4,6 +4,7 @@ const answers = document.getElementById("answers");
 const status = document.getElementById("status");
 const SVG = "http://www.w3.org/2000/svg";
 const REASONS = {
+  "none of the classes": "This is none of the classes that the model knows. Its guesses:",
   "not confident": "The model is not confident enough to answer. Its best guesses:",
   "unlike anything trained on":
     "This photo is unlike the training photos, so the guesses below are unreliable.",
