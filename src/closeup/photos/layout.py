@@ -24,7 +24,7 @@ _PARTS = {
 _PART_OF = {word: part for part, words in _PARTS.items() for word in words}
 _THINGS = "images?|imgs?|photos?|pictures?|pics?|data|datasets?|files?|set|split|folder|dir"
 _STRUCTURAL = re.compile(
-    rf"""(?: (?:{_THINGS}|labels?|annotations?|classes|crops?|raw|originals?|uploads?|downloads?)
+    rf"""(?: (?:{_THINGS}|labels|annotations?|classes|crops?|raw|originals?|uploads?|downloads?)
     | (?:jpe?g|png|webp|tiff?)(?:images|s)? | dcim | \d{{3}}[a-z_]{{5}}
     | untitled.* | new[ ]folder.*
     | (?:batch|part|fold|folder|set|session|day|week|chunk|shard|subset|dir|group|disk|card|camera)
