@@ -93,7 +93,10 @@ def test_the_options_of_a_verb_are_those_of_the_configuration(verb: str) -> None
     offered = {name: param for param in command.params for name in (param.name,)}
     for name, (section, field) in option_fields().items():
         flag = flag_of(name, field)
-        taken = flag and (section in SECTIONS[verb] or (verb, name) == ("scout", "detector"))
+        taken = flag and (
+            section in SECTIONS[verb]
+            or (verb, name) in {("scout", "detector"), ("scout", "parent")}
+        )
         assert (name in offered) == bool(taken), name
         if taken:
             assert offered[name].opts == [flag]

@@ -50,7 +50,7 @@ def test_one_photo_is_refused_with_what_to_do(tmp_path: Path, cache: Path) -> No
     folder = tiny.make_photos(tmp_path / "photos", per_label=1)
     for label in ("birch", "cedar"):
         shutil.rmtree(folder / label)
-    with pytest.raises(DatasetError, match="at least 2 labels"):
+    with pytest.raises(PhotosError, match="at least 2 labels"):
         closeup.run(folder, out=tmp_path / "out", **TINY)
 
 

@@ -231,8 +231,10 @@ def test_the_command_line(base: Path, hub: Hub, tmp_path: Path) -> None:
     said = commands.closeup("scout", photos, "--detector", "tiny-box,owlv2", "--parent", WORDS,
                             "--sample", 3)  # fmt: skip
     lines = said.stdout.splitlines()
-    header = next(n for n, line in enumerate(lines) if line.startswith("detector  "))
-    assert [line.split()[0] for line in lines[header + 1 : header + 3]] == ["tiny-box", "owlv2"]
+    header = next(n for n, line in enumerate(lines) if line.startswith("detector: parent"))
+    names = [line.split(":")[0] for line in lines[header + 1 : header + 3]]
+    assert names == ["tiny-box", "owlv2"]
+    assert any(line.startswith("seconds a photo: tiny-box ") for line in lines)
     found = json.loads(commands.closeup("scout", photos, "--detector", "tiny-box,owlv2",
                                         "--parent", WORDS, "--json").stdout)  # fmt: skip
     assert list(found["detectors"]) == ["tiny-box", "owlv2"]

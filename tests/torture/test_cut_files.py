@@ -25,7 +25,7 @@ def test_a_cut_cache_is_made_anew(clean: World, tried: Tried, share: float) -> N
     expected = _said(clean)
     clean.fresh()
     shutil.copytree(kept, clean.out)
-    compiled = list((clean.base / "cache" / "openvino").rglob("*.blob"))
+    compiled = list((clean.base / "cache" / "compiled").rglob("*.blob"))
     cached = [clean.out / "signatures.safetensors", *(clean.out / "embeddings").iterdir()]
     assert compiled
     for file in (*compiled, *cached):

@@ -19,7 +19,7 @@ from closeup.core.errors import CloseupError, UsageError
 
 INTERRUPTED = 130
 VERBS = {
-    "scout": ("project", "Find out which parent category fits your photos."),
+    "scout": ("scout", "Find out which parent category fits your photos."),
     "run": ("project", "Do the whole job: crop, train, report."),
     "crop": ("project", "Find the object in every photo and cut out the close-ups."),
     "train": ("project", "Train a classifier on a project's close-ups and measure it."),

@@ -67,7 +67,7 @@ def demo(
         print_json(result.to_json() | {"fresh": to_json(answer) | {"truth": maker},
                                        "total_seconds": seconds})  # fmt: skip
         return
-    from closeup.cli.project import print_result
+    from closeup.cli.result import print_result
 
     print_result(result)
     best = answer.objects[0] if answer.objects else None

@@ -11,28 +11,24 @@ import typer
 
 from closeup.api import settings, to_restore
 from closeup.cli import options as opt
-from closeup.cli.history import training_lines
 from closeup.cli.output import print_json, progress_on_stderr, say, show
-from closeup.core.config import CONFIG_FILE, PhotosConfig
+from closeup.cli.result import counts_line, print_result
+from closeup.cli.scout import PHOTOS_HELP
+from closeup.core.config import CONFIG_FILE
 from closeup.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping
 
     from closeup.core.config import RunConfig
     from closeup.core.progress import Progress
-    from closeup.detect.scouting import Scouting
-    from closeup.evaluate.compare import Compared
     from closeup.pipeline.planning import Plan
     from closeup.pipeline.verbs import CropResult
-    from closeup.report.result import Counts, Reviewed, RunResult
+    from closeup.report.result import RunResult
 
 R = TypeVar("R", "RunResult", "CropResult")
 LONG = 500
 """From so many photos on, the time of a first run is told beforehand."""
-PHOTOS_HELP = PhotosConfig.model_fields["source"].description
-
-Photos = Annotated[str, typer.Argument(metavar="PHOTOS", help=PHOTOS_HELP, show_default=False)]
 PhotosOrProject = Annotated[
     str | None,
     typer.Argument(
@@ -41,66 +37,6 @@ PhotosOrProject = Annotated[
         show_default=False,
     ),
 ]
-
-
-@opt.takes("detect.detector", "detect.parent", "engine")
-def scout(
-    photos: Photos,
-    sample: Annotated[int, typer.Option(min=0, help="Use only this many photos; 0: all.")] = 0,
-    json: opt.Json = False,
-    **options: object,
-) -> None:
-    """Find out which parent category fits your photos, from what the detector finds per label.
-
-    Several detectors, separated by commas, are compared; --parent is for those of any words.
-    """
-    from closeup import pipeline
-    from closeup.pipeline.forecast import look_seconds
-
-    config = settings(None, options, photos)
-    names = [name.strip() for name in config.detect.detector.split(",") if name.strip()]
-    found: dict[str, Scouting] = {}
-    seconds: dict[str, float] = {}
-    for name in names:
-        detect = config.detect.model_copy(update={"detector": name})
-        with progress_on_stderr() as progress:
-            found[name] = pipeline.scout(config.model_copy(update={"detect": detect}),
-                                         sample=sample, progress=progress)  # fmt: skip
-        if len(names) > 1:
-            seconds[name] = look_seconds(config.model_copy(update={"detect": detect}))
-    if json:
-        one = next(iter(found.values())).to_json()
-        several = {"detectors": {name: its.to_json() for name, its in found.items()}}
-        print_json(one if len(found) == 1 else several)
-    else:
-        _print_scouting(found, photos, seconds)
-
-
-def _print_scouting(
-    found: Mapping[str, Scouting], photos: str, seconds: Mapping[str, float]
-) -> None:
-    from closeup.detect.scouting import coverage_table
-
-    for name, scouting in found.items():
-        if len(found) > 1:
-            show(f"{name}:")
-        print(scouting.to_text())
-        if len(found) > 1:
-            show("")
-    best, scouting = max(found.items(), key=lambda item: item[1].coverage)
-    if len(found) > 1:
-        choices = {f"{name}: {','.join(its.recommended)}": its.choices[0]
-                   for name, its in found.items() if its.recommended}  # fmt: skip
-        show(*coverage_table(choices, "detector: parent"))
-        show("seconds a photo: " + ", ".join(f"{name} {s:.2g}" for name, s in seconds.items()))
-    if scouting.recommended:
-        parent = shlex.quote(",".join(scouting.recommended))
-        show(
-            "",
-            f"Next: closeup run {shlex.quote(photos)} --parent {parent} "
-            f"--threshold {scouting.threshold:g} --detector {best} "
-            f"--out {shlex.quote(Path(photos).resolve().stem)}-closeup",
-        )
 
 
 @opt.takes("photos", "detect", "crop", "split", "train", "engine", "history", "report")
@@ -184,7 +120,7 @@ def crop(
             }
         )
         return
-    print(_counts_line(counts))
+    print(counts_line(counts))
     show(f"close-ups: {result.folder}", "", f"Next: closeup train {shlex.quote(str(out))}")
 
 
@@ -340,106 +276,3 @@ def _say_how_long_to_look(config: RunConfig, out: Path, progress: Progress) -> N
 
 def _time(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
-
-
-def _counts_line(counts: Counts) -> str:
-    rejected = f", {counts.rejected} rejected in review" if counts.rejected else ""
-    return (
-        f"{counts.photos} photos: {counts.cropped} with the object found "
-        f"({counts.detection_rate:.1%}), {counts.not_found} without, "
-        f"{counts.unreadable} unreadable{rejected}{_objects(counts)}"
-    )
-
-
-def _objects(counts: Counts) -> str:
-    """The objects by label, where photos have several."""
-    total = sum(counts.objects.values())
-    if total <= counts.cropped:
-        return ""
-    return f"\n{total} objects: {', '.join(f'{name} {n}' for name, n in counts.objects.items())}"
-
-
-def print_result(result: RunResult) -> None:
-    """The counts and scores of a run, for people."""
-    print(_counts_line(result.counts))
-    if len(result.compared) > 1:
-        _print_compared(result.compared)
-    _print_scores(result)
-    if result.training is not None:
-        show(*training_lines(result.training))
-    for row in result.findings.pads:
-        print(f"  pad {row.pad:<7g} {row.mean:.3f} ± {row.error:.3f}   (cross-validation)")
-    if result.reviewed is not None:
-        print(f"  review      {_decided(result.reviewed)}")
-    for check in result.checks:
-        if check.state == "issue":
-            show(f"{check.code}: {check.title}: {check.detail}")
-    if result.findings.curve is not None:
-        show(f"more photos? {result.findings.curve.sentence}")
-    taken = ", ".join(f"{stage} {s:.1f}" for stage, s in result.seconds.items() if s >= 0.05)
-    print(f"seconds: {taken or 'nothing to do'}")
-    training = result.training
-    still = training.against if training is not None and not training.used else None
-    show(
-        f"model:   {result.model}{f'   (still of training {still.number})' if still else ''}",
-        f"report:  {result.report}",
-    )
-
-
-def _print_scores(result: RunResult) -> None:
-    s, trust, gain = result.scores, result.trust, result.crop_gain
-    if s is None:
-        print("test part: none; there are too few photos to measure the model")
-    else:
-        print(
-            f"test part: {s.n} close-ups{_in_photos(result)} of {len(s.labels)} classes\n"
-            f"  macro-F1    {s.macro_f1}   (95 % interval, resampled by group)\n"
-            f"  accuracy    {s.accuracy}\n"
-            f"  end to end  {s.macro_f1_end_to_end}   "
-            "(macro-F1; a missed detection counts as wrong)"
-        )
-    if (none := result.none) is not None:
-        print(
-            f"  none        {none.recall:.0%} of {none.support} left alone   (objects that are "
-            f"none of the classes; {none.precision:.0%} of all that were left alone)"
-        )
-    if trust is not None:
-        print(
-            f"  answered    {trust.answered.value:.0%}, with an accuracy of "
-            f"{trust.accuracy_answered.value:.3f}   (withheld: {trust.unsure} not confident, "
-            f"{trust.out_of_distribution} unlike the training photos)\n"
-            f"  calibration {trust.calibration.ece}   (expected calibration error)"
-        )
-        show(f"in practice: {result.usefulness}")
-    if gain is not None:
-        print(
-            f"  whole photo {gain.a:.3f}   (macro-F1 without cropping; close-ups gain "
-            f"{gain.delta.value:+.3f}, {gain.delta.low:+.3f} to {gain.delta.high:+.3f})"
-        )
-
-
-def _in_photos(result: RunResult) -> str:
-    """In how many photos they are, where some hold several."""
-    right, photos = result.by_photo
-    if photos == len(result.results):
-        return ""
-    return f" in {photos} photos (all answers right in {right / photos:.0%} of these)"
-
-
-def _decided(done: Reviewed) -> str:
-    decisions = ", ".join(f"{n} {kind.past}" for kind, n in done.kinds.items() if n)
-    before = done.before.macro_f1 if done.before else None
-    return f"{decisions}   (macro-F1 before: {before})" if before else decisions
-
-
-def _print_compared(rows: Sequence[Compared]) -> None:
-    names = [str(row.candidate) for row in rows]
-    width = max(map(len, names))
-    print("cross-validation on the training part (mean and standard error over the folds):")
-    for name, row in zip(names, rows, strict=True):
-        speed = f"{row.rate:.0f}" if row.rate else "-"  # not measured where embedded in the pass
-        print(
-            f"  {name:<{width}}  {row.mean:.3f} ± {row.error:.3f}  {row.megabytes:6.1f} MB  "
-            f"{speed:>5}/s  cost {row.work:5.1f}{'   <- selected' if row.picked else ''}"
-        )
-    print("  selected: the best, where twice the cost has to gain half a point")
