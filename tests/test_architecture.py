@@ -28,8 +28,8 @@ AT_HOME = {
     "torchvision": ("learn/finetune/", "networks/convert/"),
     "timm": ("learn/finetune/", "networks/convert/"),
     "transformers": ("learn/finetune/", "networks/convert/"),
-    "openvino": ("networks/engine/",),
-    "onnxruntime": ("networks/engine/",),
+    "openvino": ("networks/engine/", "export/run.py"),
+    "onnxruntime": ("networks/engine/", "export/run.py"),
 }
 """Where a library may be imported."""
 

@@ -201,7 +201,11 @@ def _place(photos: Photos | None, out: Path) -> Path | str | None:
 
 
 def load(model: Path | str, *, engine: EngineConfig | None = None) -> Model:
-    """Load a model folder; ``load(folder).predict(photo)`` answers for a photo."""
+    """Load a model folder; ``load(folder).predict(photo)`` answers for a photo.
+
+    ``hf:OWNER/NAME`` (or ``hf:OWNER/NAME@REVISION``) is a model on the hub, which is downloaded.
+    """
+    from closeup.model.fetch import model_at
     from closeup.model.model import load_model
 
-    return load_model(model, engine)
+    return load_model(model_at(model), engine)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -25,8 +27,9 @@ class Hub:
     the line drops (and none at all from then on, where it is `mute`); `refuse` is how many
     downloads fail outright. `gated` and `private` are repositories, mapped to the status with which
     they are refused. Where `elsewhere` is set, files are sent from that address, as the public
-    hub sends large ones. `asked` lists method and range of each request, `hosts` the host that each
-    was meant for, and `tokens` the credentials that came with it.
+    hub sends large ones. `made` has the repositories that were made, and whether privately;
+    uploads are taken in whole commits. `asked` lists method and range of each request, `hosts` the
+    host that each was meant for, and `tokens` the credentials that came with it.
     """
 
     url: str = ""
@@ -43,6 +46,7 @@ class Hub:
     elsewhere: str = ""
     asked: list[tuple[str, str]] = field(default_factory=list)
     hosts: list[str] = field(default_factory=list)
+    made: dict[str, bool] = field(default_factory=dict)
     tokens: list[str] = field(default_factory=list)
 
     def publish(self, repo: str, folder: Path, revision: str = "main") -> None:
@@ -70,6 +74,39 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self._answer(body=True)
+
+    def do_POST(self) -> None:
+        hub, path = self.hub, urlsplit(self.path).path
+        sent = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        hub.asked.append((self.command, ""))
+        hub.tokens.append(self.headers.get("Authorization", ""))
+        if path == "/api/repos/create":
+            asked = json.loads(sent)
+            repo = f"{asked['organization']}/{asked['name']}"
+            if repo in hub.private:
+                return self._refuse(hub.private[repo], "")
+            hub.made[repo] = asked.get("private", asked.get("visibility") == "private")
+            return self._json({"url": f"{hub.url}/{repo}"})
+        if path == "/api/validate-yaml":  # of a model card
+            return self._json({"errors": [], "warnings": []})
+        repo, _, rest = path.removeprefix("/api/models/").rpartition("/main")[0].rpartition("/")
+        if rest == "preupload":
+            files = [{"path": one["path"], "uploadMode": "regular", "shouldIgnore": False}
+                     for one in json.loads(sent)["files"]]  # fmt: skip
+            return self._json({"files": files})
+        for line in map(json.loads, sent.splitlines()):
+            if line["key"] == "file":
+                name = f"{repo}/resolve/main/{line['value']['path']}"
+                hub.files[name] = base64.b64decode(line["value"]["content"])
+        return self._json({"commitUrl": f"{hub.url}/{repo}/commit/{COMMIT}", "commitOid": COMMIT})
+
+    def _json(self, value: object) -> None:
+        data = json.dumps(value).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
 
     def _answer(self, body: bool) -> None:
         hub, wanted = self.hub, self.headers.get("Range", "")

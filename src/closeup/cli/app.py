@@ -28,7 +28,7 @@ VERBS = {
     "predict": ("predict", "Classify photos with a model."),
     "review": ("review", "Look through the close-ups in a browser and fix what is wrong."),
     "serve": ("serve", "Serve a model over HTTP, with a web page to try it."),
-    "export": ("export", "Write a project's photos, boxes and labels in another tool's format."),
+    "export": ("export", "Write a project's photos, or its model, in another tool's format."),
     "demo": ("demo", "Run the whole job on sample photos, offline."),
     "doctor": ("doctor", "Show processors, engines, libraries and networks."),
     "models": ("models", "List, fetch, add and remove networks: detectors, backbones."),

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from closeup.core.errors import ProjectError, UsageError
-from closeup.core.lock import work_folder
+from closeup.core.errors import UsageError
 from closeup.core.progress import Progress, silent, track
 from closeup.core.project import Project
 from closeup.export import Format
+from closeup.export.folder import new_folder
 from closeup.export.formats import FORMATS
 from closeup.export.items import read_items
 
@@ -55,37 +54,27 @@ def export_project(
     """
     if to not in FORMATS:
         raise UsageError(f"format {to!r}: expected one of {', '.join(FORMATS)}")
-    if out.is_dir() and any(out.iterdir()):
-        raise UsageError(f"{out} is not empty; name a new folder for the export")
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"{out} is a file; name a new folder for the export")
     known = read_items(Project(project))
     writer, placed = FORMATS[to]
     left_out = Counter(known.left_out)
-    try:
-        with work_folder(out.absolute().parent, ".making-") as work:
-            folder, written = work / "export", []
-            for item in track(known.items, "export", len(known.items), progress):
-                if not item.photo.file.is_file():
-                    left_out["no longer where they were"] += 1
-                    continue
-                written.append(item)
-                place = folder / placed(item)
-                place.parent.mkdir(parents=True, exist_ok=True)
-                if link:
-                    place.symlink_to(item.photo.file.absolute())
-                else:
-                    shutil.copyfile(item.photo.file, place)
-            known = replace(known, items=tuple(written))
-            for name, text in writer(known):
-                file = folder / name
-                file.parent.mkdir(parents=True, exist_ok=True)
-                file.write_text(text, encoding="utf8", newline="")
-            if out.is_dir():
-                out.rmdir()
-            os.replace(folder, out)  # noqa: PTH105 (a folder)
-    except OSError as err:
-        raise ProjectError(f"the export to {out} failed: {err}; nothing was written") from err
+    with new_folder(out) as folder:
+        written = []
+        for item in track(known.items, "export", len(known.items), progress):
+            if not item.photo.file.is_file():
+                left_out["no longer where they were"] += 1
+                continue
+            written.append(item)
+            place = folder / placed(item)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            if link:
+                place.symlink_to(item.photo.file.absolute())
+            else:
+                shutil.copyfile(item.photo.file, place)
+        known = replace(known, items=tuple(written))
+        for name, text in writer(known):
+            file = folder / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text, encoding="utf8", newline="")
     return Exported(
         out, to, len(known.items),
         sum(one.box is not None for item in known.items for one in item.objects),

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -303,23 +304,39 @@ def load_model(
         Whether it is for many photos at once or for a few soon: how its networks are opened. The
         answers are the same but for the last digits.
     """
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
     folder = Path(folder)
     card = read_card(folder)
     check_files(folder, card)
-    try:
-        place = folder.absolute()  # graphs are opened later, perhaps in another working folder
-        detector = _network(place, "detector") if card.detector else None
-        backbone = _network(place, "backbone")
+    place = folder.absolute()  # graphs are opened later, perhaps in another working folder
+    parts = read_parts(place, card)
+    with _loading(folder):
+        return Model(card, parts, engine or EngineConfig(), place, many=many)
+
+
+def read_parts(folder: Path, card: ModelCard) -> Parts:
+    """What the model in a folder consists of, once its files are checked; see :func:`load_model`.
+
+    Raises ModelError where they do not fit the card.
+    """
+    from safetensors.numpy import load_file
+
+    with _loading(folder):
+        detector = _network(folder, "detector") if card.detector else None
+        backbone = _network(folder, "backbone")
         head = restore(card.head, card.labels, load_file(folder / HEAD_FILE), card.head_settings)
         rule = (None if card.unknown is None
                 else restore_rule(load_file(folder / UNKNOWN_FILE), card.unknown))  # fmt: skip
         known = (Known.from_bytes((folder / KNOWN_FILE).read_bytes(), len(rule.references))
                  if rule is not None and KNOWN_FILE in card.files else None)  # fmt: skip
-        parts = Parts(detector, backbone, head, rule, known)
-        return Model(card, parts, engine or EngineConfig(), place, many=many)
+        return Parts(detector, backbone, head, rule, known)
+
+
+@contextmanager
+def _loading(folder: Path) -> Iterator[None]:
+    from safetensors import SafetensorError
+
+    try:
+        yield
     except (NetworkError, SafetensorError, OSError, LookupError, TypeError, ValueError) as err:
         raise ModelError(f"{folder} cannot be loaded: {err}; train the model again") from err
 

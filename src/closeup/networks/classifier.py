@@ -99,10 +99,10 @@ def _fixed(graph: GraphProto) -> set[str]:
     return fixed
 
 
-def prune(model: ModelProto, tensor: str) -> None:
-    """Remove the nodes and weights that the tensor does not need."""
+def prune(model: ModelProto, *tensors: str) -> None:
+    """Remove the nodes and weights that none of the tensors needs."""
     graph = model.graph
-    needed = {tensor}
+    needed = set(tensors)
     kept: list[NodeProto] = []
     for node in reversed(graph.node):  # in the order in which they run
         if needed.intersection(node.output):

@@ -14,7 +14,7 @@ from closeup.networks.engine.files import cache_folder, file_hash
 from closeup.networks.engine.graph import Feeds, Graph, Results
 from closeup.networks.engine.onnx_file import Signature, read_signature
 from closeup.networks.engine.onnxruntime_backend import OnnxruntimeGraph, has_cuda
-from closeup.networks.engine.openvino_backend import OpenvinoGraph, import_openvino
+from closeup.networks.engine.openvino_backend import OpenvinoGraph, import_openvino, write_ir
 from closeup.networks.preprocess import InputSpec
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "open_graph",
     "precision_for",
     "read_signature",
+    "write_ir",
 ]
 
 _log = logging.getLogger(__name__)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from closeup.core.errors import ProjectError
+from closeup.core.errors import NetworkError, ProjectError
 from closeup.core.lock import HALF_FOLDERS, work_folder
 from closeup.core.project import write_atomically
 from closeup.networks.engine.files import cache_folder
@@ -168,6 +168,22 @@ class OpenvinoGraph(Graph):
                 return compiling.result()
         except RuntimeError as err:
             raise self._failed("cannot be compiled", _last_line(err)) from err
+
+
+def write_ir(graph: Path, file: Path, facts: Mapping[str, str]) -> None:
+    """Write an ONNX file as OpenVINO's own: `file`, ending in ``.xml``, and its ``.bin`` beside it.
+
+    `facts` become the model's information (``rt_info``, ``model_info``). Raises NetworkError where
+    OpenVINO cannot take the graph.
+    """
+    openvino = import_openvino()
+    try:
+        model = openvino.convert_model(str(graph))
+        for name, value in facts.items():
+            model.set_rt_info(value, ["model_info", name])
+        openvino.save_model(model, str(file), compress_to_fp16=False)
+    except RuntimeError as err:
+        raise NetworkError(f"OpenVINO cannot take {graph.name}: {_last_line(err)}") from err
 
 
 def _stop(requests: Sequence[InferRequest]) -> None:
