@@ -85,7 +85,7 @@ def test_a_pickled_model_is_its_folder(
     monkeypatch.chdir(base)
     again = unpickled(data)
     assert again.predict(photos[0]) == model.predict(photos[0])
-    assert pickle.dumps(again) == data  # engine and all
+    assert again.__reduce__() == model.__reduce__()  # engine and all
 
     card = folder / "model.json"
     text = card.read_text().replace(model.card.key, "0" * len(model.card.key))
