@@ -21,6 +21,7 @@ DOORS = {"cli", "api", "demo", "__main__", "__init__"}
 NOT_ROOMS = {"bench", "corpus", "fixtures", "fuzz", "tools", "torture", "untrusted"}
 """Folders of tests that go through the whole package, or test what lies beside it."""
 AT_HOME = {
+    "av": ("model/video.py",),
     "fastapi": ("web/",),
     "starlette": ("web/",),
     "uvicorn": ("web/",),

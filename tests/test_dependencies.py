@@ -17,6 +17,7 @@ NAMED_OTHERWISE = {"PIL": "pillow", "sklearn": "scikit-learn", "yaml": "pyyaml"}
 ROOMS_OF_EXTRAS = {
     "heif": ("photos/reading.py",),
     "serve": ("web/",),
+    "video": ("model/video.py",),
     "torch": ("learn/finetune/", "networks/convert/", "networks/variants.py"),
 }
 """Where the packages of an extra may be imported."""

@@ -15,7 +15,17 @@ import pytest
 
 import closeup
 from closeup.core.project import Project
-from closeup.core.types import Crop, CropState, Detection, Example, Photo, PhotoState, Result
+from closeup.core.types import (
+    Answer,
+    Box,
+    Crop,
+    CropState,
+    Detection,
+    Example,
+    Photo,
+    PhotoState,
+    Result,
+)
 from closeup.dataset.duplicates import Pair
 from closeup.dataset.kept import Place
 from closeup.decisions.kinds import Decision, Kind
@@ -23,8 +33,10 @@ from closeup.decisions.log import DECISIONS_FILE, Decisions
 from closeup.detect.scouting import Scouted
 from closeup.evaluate.against import Answered
 from closeup.evaluate.checks import CheckState
-from closeup.model.answers import COLUMNS
+from closeup.model.prediction import COLUMNS
+from closeup.model.tracks import TRACK_COLUMNS, Sighting, Track
 from closeup.networks.card import Card
+from closeup.photos.films import FRAMES_COLUMNS
 from tests import commands, tiny
 
 PAGE = Path(__file__).parent.parent.joinpath("docs", "formats.md").read_text(encoding="utf8")
@@ -169,6 +181,18 @@ def test_keys_of_the_other_commands(made: Path) -> None:
         assert scout[key][0].keys() == shown[key][0].keys()
     listed = re.findall(r"`([a-z_0-9]+)`", section("`predict --csv`"))
     assert tuple(listed) == COLUMNS
+
+
+def test_keys_of_the_objects_in_a_film() -> None:
+    one = Answer(Box(0, 0, 9, 9), "clock", 0.5, "omega", 0.9, (("omega", 0.9),))
+    track = Track("clip.mp4", 1, [Sighting(0.0, one)])
+    assert keys_of(track.to_dict() | {"counts": None}) == keys_of(
+        sample("`predict FILM --json`") | {"counts": None}
+    )
+    listed = re.findall(r"`([a-z_0-9]+)`", section("`predict FILM --csv`").split("The box")[0])
+    assert tuple(listed) == TRACK_COLUMNS
+    written = re.findall(r"`([a-z]+)`", section("`frames`").split("with the columns")[1])
+    assert tuple(written[:5]) == FRAMES_COLUMNS
 
 
 def test_keys_of_the_scores(made: Path) -> None:

@@ -25,7 +25,6 @@ from closeup.core.project import Project
 from closeup.core.types import Crop, Photo
 from closeup.decisions.kinds import Decision, Kind
 from closeup.decisions.log import Decisions
-from closeup.model.answers import to_json
 from tests import tiny
 from tools.render.photos import write_photos
 
@@ -60,7 +59,7 @@ def lines(target: Path) -> list[str]:
     model = closeup.load(target / "project" / "model")
     files = sorted((target / "photos").rglob("*.jpg"))
     answers = [
-        json.dumps({**to_json(answer), "photo": file.relative_to(target).as_posix()})
+        json.dumps({**answer.to_dict(), "photo": file.relative_to(target).as_posix()})
         for file, answer in zip(files, model.predict_many(files, always=True), strict=True)
     ]
     return [f" {answer}," for answer in answers[:-1]] + [f" {answers[-1]}"]

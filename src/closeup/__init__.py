@@ -36,14 +36,14 @@ __all__ = [
 if TYPE_CHECKING:
     from closeup.api import crop, history, load, run, scout, train
     from closeup.core.errors import CloseupError
-    from closeup.core.types import Prediction
     from closeup.model.model import Model
+    from closeup.model.prediction import Prediction
     from closeup.report.result import RunResult
 
 _HOMES = {
     "CloseupError": "closeup.core.errors",
     "Model": "closeup.model.model",
-    "Prediction": "closeup.core.types",
+    "Prediction": "closeup.model.prediction",
     "RunResult": "closeup.report.result",
     **dict.fromkeys(("crop", "history", "load", "run", "scout", "train"), "closeup.api"),
 }

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from closeup.cli.predict import _print_table
-from closeup.core.types import Answer, Box, Prediction
+from closeup.core.types import Answer, Box
+from closeup.model.prediction import Prediction
 
 
 def prediction(photo: str, *labels: str) -> Prediction:

@@ -24,7 +24,6 @@ from closeup.export.model import export_model
 from closeup.export.run import opened
 from closeup.learn.embed import Embedder
 from closeup.learn.heads.head import Dense, Head
-from closeup.model.answers import to_json
 from closeup.model.card import read_card
 from closeup.model.model import read_parts
 from closeup.networks import load
@@ -163,7 +162,7 @@ def test_the_program_answers_as_the_model_does(
     photos = [*photos, *sorted((base / "photos").rglob("*.png"))[::5]]
     found = run_alone(tmp_path / "out", photos, BLOCKED | {OTHER[to]})
     answers = closeup.load(model).predict_many(photos)
-    same(found, [to_json(answer) for answer in answers])
+    same(found, [answer.to_dict() for answer in answers])
     labels = {one["label"] for row in found for one in row["objects"]}
     assert len(labels) > 1
 

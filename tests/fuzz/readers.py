@@ -9,9 +9,11 @@ import hashlib
 import io
 import json
 import shutil
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache, partial
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -31,9 +33,11 @@ from closeup.evaluate.scores import Difference
 from closeup.learn.embed import Embeddings
 from closeup.model.history import Changes, Named, Training, read_history
 from closeup.model.model import load_model
+from closeup.model.video import Film
 from closeup.networks import load, ready
 from closeup.networks.catalogue import catalogue
 from closeup.networks.engine import read_signature
+from closeup.photos.films import recordings
 from closeup.photos.reading import read_photo
 from closeup.photos.tables import listed_photos
 from closeup.photos.tables import read_table as read_list
@@ -150,6 +154,23 @@ def _drawn(folder: Path, data: bytes) -> object:
     return read_boxes_file(Project(folder).read_json(BOXES_FILE))
 
 
+def _film(folder: Path, data: bytes) -> object:
+    """A film from elsewhere, as far as it goes."""
+    (folder / "a.mkv").write_bytes(data)
+    with Film(str(folder / "a.mkv")) as film:
+        return [still.picture.size for still in film.stills(5)]
+
+
+def _films() -> tuple[bytes, ...]:
+    """A film to start from, none where PyAV is not installed."""
+    if find_spec("av") is None:
+        return ()
+    from tests.model.films import write_film
+
+    with tempfile.TemporaryDirectory() as folder:
+        return (write_film(Path(folder, "a.mkv"), [smooth()], 0.5).read_bytes(),)
+
+
 def _history(folder: Path, data: bytes) -> object:
     """An entry from elsewhere: read, printed, and its options taken."""
     shutil.copy(FIXTURE / "project" / "closeup.toml", folder)
@@ -239,6 +260,9 @@ def readers() -> tuple[Reader, ...]:
                partial(_listed, "a.csv")),
         Reader("list-parquet", (lists.getvalue(),),
                partial(_file, "a.parquet", partial(read_list, required=("path", "label")))),
+        Reader("frames", (b"path,label,group,film,seconds\nx/a.jpg,x,a,a.mp4,0\n",),
+               partial(_file, "frames.csv", lambda file: recordings(file.parent))),
+        *(Reader("film", (film,), _film) for film in _films()),
         Reader("boxes-coco", (json.dumps(_COCO).encode(),), partial(_file, "a.json", boxes)),
         Reader("boxes-drawn", (json.dumps(_DRAWN).encode(),), _drawn),
         Reader("boxes-csv", (b"path,x1,y1,x2,y2,category,score\nx/a.jpg,1,2,9,9,clock,0.5\n",),

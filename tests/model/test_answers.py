@@ -7,8 +7,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from closeup.core.types import Answer, Box, Prediction
-from closeup.model.answers import COLUMNS, annotate, to_json, write_csv, write_parquet
+from closeup.core.types import Answer, Box
+from closeup.model.answers import COLUMNS, annotate, write_csv, write_parquet
+from closeup.model.prediction import Prediction
 
 ONE = Answer(Box(1, 2, 30, 40), "clock", 0.5, "omega", 0.75, (("omega", 0.75), ("rolex", 0.25)))
 GOOD = Prediction("a.jpg", True, (ONE,))
@@ -17,7 +18,7 @@ BROKEN = Prediction("c\udcff.jpg", False, (), "truncated", "its end is missing")
 
 
 def test_json_has_the_promised_shape() -> None:
-    assert to_json(GOOD) == {
+    assert GOOD.to_dict() == {
         "photo": "a.jpg",
         "found": True,
         "objects": [
@@ -27,7 +28,7 @@ def test_json_has_the_promised_shape() -> None:
         ],
         "error": None,
     }  # fmt: skip
-    assert to_json(BROKEN)["error"] == {"code": "truncated", "message": "its end is missing"}
+    assert BROKEN.to_dict()["error"] == {"code": "truncated", "message": "its end is missing"}
 
 
 @pytest.mark.parametrize("answers", [[], [BROKEN], [GOOD, NOTHING, BROKEN]])

@@ -16,9 +16,10 @@ from PIL import Image
 
 from closeup.core.errors import UsageError
 from closeup.core.project import write_atomically
-from closeup.core.types import Answer, Box, Prediction
+from closeup.core.types import Answer, Box
 from closeup.model import answers
 from closeup.model.outputs import descriptor, require_free, write_output
+from closeup.model.prediction import Prediction
 from tests import tiny
 from tests.commands import closeup
 

@@ -281,7 +281,6 @@ def test_arrays() -> None:
 @pytest.mark.parametrize(
     "array",
     [
-        np.zeros((2, 2, 3)),
         np.zeros((2, 2, 3), np.uint16),
         np.zeros((2, 2, 2), np.uint8),
         np.zeros((2, 2, 5), np.uint8),

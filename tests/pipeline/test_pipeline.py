@@ -78,6 +78,13 @@ def test_every_photo_is_accounted_for(tmp_path: Path, cache: Path, photos: Path)
     assert result.scores.macro_f1.value > 0.6
 
 
+def test_a_result_is_a_dict_and_a_table_for_notebooks(plain: closeup.RunResult) -> None:
+    assert plain.to_dict() == plain.to_json()
+    page = plain._repr_html_()
+    assert f"on {plain.to_dict()['test']['n']} test close-ups" in page
+    assert str(plain.report) in page
+
+
 def test_the_saved_crops_are_what_the_tables_say(plain: closeup.RunResult) -> None:
     out = plain.report.parent
     table = Project(out).read("crops", Crop)

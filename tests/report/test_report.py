@@ -19,6 +19,7 @@ from closeup.core.types import Box, Crop, CropState, Result
 from closeup.evaluate.findings import Findings
 from closeup.evaluate.scores import MAX_MISTAKES, Scores, evaluate, worst_mistakes
 from closeup.networks import Card, Network
+from closeup.photos.thumbnail import thumbnail
 from closeup.report.charts import Line, line_chart
 from closeup.report.data import MAX_SAMPLES, Mistake, ReportData, Sample, Skipped, pick_samples
 from closeup.report.page import (
@@ -30,7 +31,6 @@ from closeup.report.page import (
     render_report,
 )
 from closeup.report.result import Counts, RunResult
-from closeup.report.thumbnail import thumbnail
 
 VOID = {"meta", "img", "br", "link", "hr", "input"}
 LOGISTIC: dict[str, Any] = {

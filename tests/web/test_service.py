@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from closeup.core.types import Prediction
 from closeup.model.model import CHUNK, Model
+from closeup.model.prediction import Prediction
 from closeup.web.serve.service import _RUNS, MOST_NEAREST, Limits, QueueFull, Service
 from tests.web.conftest import until
 

@@ -26,6 +26,7 @@ VERBS = {
     "report": ("project", "Bring a project up to date and rewrite its report."),
     "history": ("history", "List a project's trainings and their scores."),
     "predict": ("predict", "Classify photos with a model."),
+    "frames": ("films", "Write frames of films as photos to train on."),
     "review": ("review", "Look through the close-ups in a browser and fix what is wrong."),
     "serve": ("serve", "Serve a model over HTTP, with a web page to try it."),
     "export": ("export", "Write a project's photos, or its model, in another tool's format."),

@@ -31,7 +31,7 @@ def demo(
     """Run the whole job on sample photos, offline."""
     from closeup import api
     from closeup.core.lock import only_writer, sweep
-    from closeup.model.answers import draw_prediction, is_drawn, to_json
+    from closeup.model.answers import draw_prediction, is_drawn
     from closeup.model.outputs import require_free
 
     if (
@@ -64,7 +64,7 @@ def demo(
         draw_prediction(answer, answered)
     seconds = round(time.perf_counter() - start, 1)
     if json:
-        print_json(result.to_json() | {"fresh": to_json(answer) | {"truth": maker},
+        print_json(result.to_json() | {"fresh": answer.to_dict() | {"truth": maker},
                                        "total_seconds": seconds})  # fmt: skip
         return
     from closeup.cli.result import print_result

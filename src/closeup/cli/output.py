@@ -34,6 +34,8 @@ _DOING = {
     "compare": "cross-validating",
     "explain": "explaining mistakes",
     "predict": "predicting",
+    "film": "seconds of film",
+    "frames": "reading films",
 }
 
 

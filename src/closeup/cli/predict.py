@@ -15,7 +15,7 @@ from closeup.core.errors import UsageError
 from closeup.core.text import visible
 
 if TYPE_CHECKING:
-    from closeup.core.types import Prediction
+    from closeup.model.prediction import Prediction
 
 FEW = 4
 """Up to so many photos, the networks are opened for a quick first answer, not for throughput."""
@@ -25,7 +25,10 @@ STDOUT = 1
 @opt.takes("engine")
 def predict(
     model: opt.ModelFolder,
-    paths: Annotated[list[str], typer.Argument(metavar="PATH…", help="Photos, folders or globs.")],
+    paths: Annotated[
+        list[str],
+        typer.Argument(metavar="PATH…", help="Photos, folders, globs; or films, cameras."),
+    ],
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object per photo.")] = False,
     csv: Annotated[Path | None, typer.Option(help="Write the answers to this CSV file.")] = None,
     parquet: Annotated[
@@ -39,19 +42,38 @@ def predict(
     always: Annotated[
         bool, typer.Option("--always", help="Always give the best guess, never 'unknown'.")
     ] = False,
+    fps: Annotated[
+        float, typer.Option(min=0, help="Frames a second to look at in a film; 0: every frame.")
+    ] = 5.0,
+    seconds: Annotated[
+        float, typer.Option(min=0, help="Stop after so many seconds of a film or camera; 0: never.")
+    ] = 0.0,
     **options: object,
 ) -> None:
-    """Find the object in each photo and classify it; exit with code 1 if none can be answered."""
+    """Find the object in each photo and classify it; exit with code 1 if none can be answered.
+
+    In films (clip.mp4) and cameras (rtsp://…, /dev/video0), an object gets one answer by a vote of
+    the frames in which it is seen.
+    """
+    from closeup.cli.films import Wanted, check_targets, predict_films
     from closeup.core.config import EngineConfig, validated
     from closeup.core.progress import track
     from closeup.model import answers as out
     from closeup.model.card import read_card
     from closeup.model.model import load_model
     from closeup.model.outputs import all_free, descriptor
+    from closeup.photos.films import is_film
     from closeup.photos.listing import list_paths
 
     config = validated(EngineConfig, options)
     read_card(model)  # a wrong folder is reported before the photos are listed
+    if films := [path for path in paths if is_film(path)]:
+        if len(films) < len(paths):
+            raise UsageError("films and photos have answers of different kinds; name them apart")
+        wanted = Wanted(fps, seconds, json, csv, parquet, draw, overwrite, always)
+        drawn = check_targets(films, wanted)
+        predict_films(load_model(model, config), films, wanted, drawn)
+        return
     files = list_paths(paths)
     for target, is_ours in ((csv, out.is_csv), (parquet, out.is_parquet)):
         if target is not None:
@@ -68,7 +90,7 @@ def predict(
         for place, answer in enumerate(track(stream, "predict", len(files), progress)):
             answers.append(answer)
             if json:
-                print_json(out.to_json(answer))
+                print_json(answer.to_dict())
             if drawn and not answer.error_code:
                 out.draw_prediction(answer, drawn[place])
     if csv is not None:

@@ -270,23 +270,3 @@ class Answer:
     reason: str = ""
     likely: tuple[str, ...] = ()
     alike: tuple[Neighbour, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """A model's answer for one photo, or the error that says why there is none.
-
-    `found` is False where the whole photo stood in for an object that was not found, or where
-    there is no answer at all.
-    """
-
-    photo: str
-    found: bool
-    objects: tuple[Answer, ...]
-    error_code: str = ""
-    error_message: str = ""
-
-    @property
-    def label(self) -> str:
-        """The first object's label, ``""`` where there is none."""
-        return self.objects[0].label if self.objects else ""

@@ -5,57 +5,25 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
-from closeup.core.types import Answer, Pixels, Prediction
+from closeup.core.types import Answer, Pixels
 from closeup.model.outputs import write_output
+from closeup.model.prediction import COLUMNS, Prediction, to_rows
+from closeup.model.tracks import TRACK_COLUMNS, Track
 from closeup.photos.reading import read_photo
 
-COLUMNS = ("photo", "found", "x1", "y1", "x2", "y2", "parent", "parent_score", "label",
-           "confidence", "reason", "error_code", "error_message")  # fmt: skip
 _FIRST = COLUMNS[:6]
 """By these a table is known as one of answers, whatever version wrote it."""
+_FIRST_OF_TRACKS = TRACK_COLUMNS[:6]
+_WHOLE = ("track", "frames", "votes")
+_NUMBERS = ("x1", "y1", "x2", "y2", "parent_score", "confidence", "start", "end")
 _MARK = b"closeup: answer"
-
-
-def to_json(prediction: Prediction) -> dict[str, Any]:
-    """The stable object of ``predict --json`` (docs/formats.md)."""
-    error = None
-    if prediction.error_code:
-        error = {"code": prediction.error_code, "message": prediction.error_message}
-    return {
-        "photo": prediction.photo,
-        "found": prediction.found,
-        "objects": [
-            {
-                "box": [round(v, 2) for v in one.box],
-                "parent": one.parent,
-                "parent_score": round(one.parent_score, 6),
-                "label": one.label,
-                "confidence": round(one.confidence, 6),
-                "reason": one.reason,
-                "top": [[label, round(p, 6)] for label, p in one.top],
-                "likely": list(one.likely),
-            }
-            for one in prediction.objects
-        ],
-        "error": error,
-    }
-
-
-def to_rows(predictions: Sequence[Prediction]) -> Iterator[tuple[Any, ...]]:
-    """Rows of :data:`COLUMNS`: one per object, and one for a photo without any."""
-    for p in predictions:
-        for one in p.objects:
-            yield (p.photo, p.found, *(round(v, 2) for v in one.box), one.parent,
-                   one.parent_score, one.label, one.confidence, one.reason, "", "")  # fmt: skip
-        if not p.objects:
-            yield (p.photo, False, None, None, None, None, "", None, "", None, "", p.error_code,
-                   p.error_message)  # fmt: skip
 
 
 def write_csv(predictions: Sequence[Prediction], file: Path) -> None:
@@ -63,11 +31,7 @@ def write_csv(predictions: Sequence[Prediction], file: Path) -> None:
 
     Raises ProjectError where the file cannot be written.
     """
-    text = io.StringIO(newline="")
-    writer = csv.writer(text)
-    writer.writerow(COLUMNS)
-    writer.writerows(to_rows(predictions))
-    write_output(file, text.getvalue().encode("utf8", "surrogateescape"))
+    _write_csv(COLUMNS, to_rows(predictions), file)
 
 
 def write_parquet(predictions: Sequence[Prediction], file: Path) -> None:
@@ -75,34 +39,66 @@ def write_parquet(predictions: Sequence[Prediction], file: Path) -> None:
 
     Raises ProjectError where the file cannot be written.
     """
+    _write_parquet(COLUMNS, to_rows(predictions), file)
+
+
+def write_csv_of_tracks(tracks: Sequence[Track], errors: Mapping[str, str], file: Path) -> None:
+    """As :func:`write_csv`: a row per object of a film, and one for a film that cannot be read."""
+    _write_csv(TRACK_COLUMNS, _rows_of(tracks, errors), file)
+
+
+def write_parquet_of_tracks(tracks: Sequence[Track], errors: Mapping[str, str], file: Path) -> None:
+    """As :func:`write_parquet`, of the same rows."""
+    _write_parquet(TRACK_COLUMNS, _rows_of(tracks, errors), file)
+
+
+def _rows_of(tracks: Sequence[Track], errors: Mapping[str, str]) -> Iterator[tuple[Any, ...]]:
+    yield from (track.row() for track in tracks)
+    for film, error in errors.items():
+        yield (film, None, None, None, 0, "", 0, None, "", None, None, None, None, "", error)
+
+
+def _write_csv(columns: Sequence[str], rows: Iterable[tuple[Any, ...]], file: Path) -> None:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(columns)
+    writer.writerows(rows)
+    write_output(file, text.getvalue().encode("utf8", "surrogateescape"))
+
+
+def _write_parquet(columns: Sequence[str], rows: Iterable[tuple[Any, ...]], file: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    kinds = [pa.string(), pa.bool_(), *[pa.float64()] * 4, pa.string(), pa.float64(), pa.string(),
-             pa.float64(), *[pa.string()] * 3]  # fmt: skip
-    rows = [tuple(_text(v) for v in row) for row in to_rows(predictions)]
-    columns = zip(*rows, strict=True) if rows else ([] for _ in COLUMNS)
-    arrays = [pa.array(list(c), kind) for c, kind in zip(columns, kinds, strict=True)]
+    kinds = {"found": pa.bool_(), **dict.fromkeys(_WHOLE, pa.int64()),
+             **dict.fromkeys(_NUMBERS, pa.float64())}  # fmt: skip
+    cells = list(zip(*(map(_text, row) for row in rows), strict=True)) or [()] * len(columns)
+    arrays = [pa.array(list(column), kinds.get(name, pa.string()))
+              for name, column in zip(columns, cells, strict=True)]  # fmt: skip
     sink = pa.BufferOutputStream()
-    pq.write_table(pa.table(dict(zip(COLUMNS, arrays, strict=True))), sink)
+    pq.write_table(pa.table(dict(zip(columns, arrays, strict=True))), sink)
     write_output(file, bytes(sink.getvalue()))
 
 
-def is_csv(file: Path) -> bool:
+def is_csv(file: Path, columns: Sequence[str] = _FIRST) -> bool:
     """Whether an existing file is what :func:`write_csv` writes."""
     with file.open("rb") as stream:
-        return stream.readline(1000).startswith(",".join(_FIRST).encode())
+        return stream.readline(1000).startswith(",".join(columns).encode())
 
 
-def is_parquet(file: Path) -> bool:
+def is_parquet(file: Path, columns: Sequence[str] = _FIRST) -> bool:
     """Whether an existing file is what :func:`write_parquet` writes."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        return tuple(pq.read_schema(file).names[: len(_FIRST)]) == _FIRST
+        return tuple(pq.read_schema(file).names[: len(columns)]) == tuple(columns)
     except pa.ArrowException:
         return False
+
+
+is_csv_of_tracks = partial(is_csv, columns=_FIRST_OF_TRACKS)
+is_parquet_of_tracks = partial(is_parquet, columns=_FIRST_OF_TRACKS)
 
 
 def is_drawn(file: Path) -> bool:

@@ -16,6 +16,7 @@ of box, the same cut, the same preparation, the same graphs.
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,14 +24,13 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal
+from typing import Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from closeup.core.config import EngineConfig
-from closeup.core.errors import ModelError, NetworkError, PhotoError
+from closeup.core.errors import ModelError, NetworkError, PhotoError, UsageError
 from closeup.core.parallel import one_blas_thread, ordered_map
 from closeup.core.project import write_together
 from closeup.core.serialization import from_json
@@ -43,7 +43,6 @@ from closeup.core.types import (
     Floats,
     Neighbour,
     Pixels,
-    Prediction,
 )
 from closeup.crops.cut import closeups_of
 from closeup.crops.view import View, views_of
@@ -63,15 +62,14 @@ from closeup.model.card import (
     check_inside,
     read_card,
 )
+from closeup.model.prediction import Prediction, PredictionList
 from closeup.networks import Network, load
 from closeup.photos.picture import Picture
-from closeup.photos.reading import read_photo, read_picture
+from closeup.photos.sources import Source, Sources, is_one_photo, is_path, open_source
 
 GRAPH_FILE = "graph.onnx"
 KNOWN_FILE = "references.json"
 CHUNK = 16  # photos held in memory at once while predicting on many
-
-Source = Path | str | bytes | Image.Image | NDArray[np.uint8] | Picture
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +125,9 @@ def save_model(
 class Model:
     """A trained model, ready to answer.
 
-    Use :func:`load` to get one. `predict` takes a path, the bytes of a file, a PIL image, or an
-    array (``(h, w, 3)`` uint8 RGB, upright).
+    Use :func:`load` to get one. `predict` takes a path, the bytes of a file, an open or uploaded
+    file, a PIL image, or an array or tensor (RGB, uint8 or floats between 0 and 1); see
+    :func:`closeup.photos.sources.open_source`.
 
     It can be pickled and used in forked processes: what is pickled is the folder's path, and the
     networks are opened again in each process.
@@ -167,10 +166,18 @@ class Model:
         """The classes, in the order of the probabilities."""
         return self.card.labels
 
+    @overload
     def predict(
         self, photo: Source, *, top_k: int = 5, always: bool = False, nearest: int = 0
-    ) -> Prediction:
-        """The answer for one photo; a broken one gives a Prediction with an error, no exception.
+    ) -> Prediction: ...
+    @overload
+    def predict(
+        self, photo: Sources, *, top_k: int = 5, always: bool = False, nearest: int = 0
+    ) -> PredictionList: ...
+    def predict(
+        self, photo: Source | Sources, *, top_k: int = 5, always: bool = False, nearest: int = 0
+    ) -> Prediction | PredictionList:
+        """The answer for one photo, or those for a list of photos, as :meth:`predict_many` gives.
 
         Parameters
         ----------
@@ -180,13 +187,40 @@ class Model:
             Give the most probable label also where the rule for unknown photos withholds it.
         nearest
             How many training close-ups :attr:`Answer.alike` names at most.
+
+        Raises
+        ------
+        PhotoError
+            Where one photo is given and cannot be read. In a list it has a Prediction with an
+            :attr:`~Prediction.error`.
         """
-        return next(self.predict_many([photo], top_k=top_k, always=always, nearest=nearest))
+        given = photo if isinstance(photo, list | tuple) else [photo]
+        answers = PredictionList(self._predict_all(given, top_k, always, nearest))
+        if given is photo:
+            return answers
+        (answer,) = answers
+        if answer.error is not None:
+            raise answer.error
+        return answer
 
     def predict_many(
         self, photos: Iterable[Source], *, top_k: int = 5, always: bool = False, nearest: int = 0
     ) -> Iterator[Prediction]:
-        """One answer per photo, in order; memory does not grow with their number."""
+        """One answer per photo, in order; memory does not grow with their number.
+
+        A photo that cannot be read gives a Prediction with an :attr:`~Prediction.error`. Parameters
+        as for :meth:`predict`. Raises UsageError where `photos` is a single photo.
+        """
+        if is_one_photo(photos):
+            raise UsageError(
+                f"predict_many takes a list of photos, got one ({type(photos).__name__}); use "
+                "predict for one photo, and sorted(Path(FOLDER).rglob('*.jpg')) for a folder"
+            )
+        return self._predict_all(photos, top_k, always, nearest)
+
+    def _predict_all(
+        self, photos: Iterable[Source], top_k: int, always: bool, nearest: int
+    ) -> Iterator[Prediction]:
         sources = iter(photos)
         while chunk := list(islice(sources, CHUNK)):
             with one_blas_thread():
@@ -205,7 +239,10 @@ class Model:
         answers = {n: tuple(self._answer(crop, next(vectors), *asked) for crop in mine)
                    for n, mine in crops.items()}  # fmt: skip
         for place, source in enumerate(chunk):
-            name, item = str(source) if isinstance(source, str | Path) else "", read[place]
+            name, item = (
+                os.fspath(source) if is_path(source) else "",
+                read[place],
+            )
             if isinstance(item, PhotoError):
                 yield Prediction(name, False, (), item.code, item.message)
             else:
@@ -280,12 +317,8 @@ class Model:
 
 
 def _read(source: Source) -> Picture | PhotoError:
-    if isinstance(source, Picture):
-        return source
     try:
-        if isinstance(source, np.ndarray):
-            return Picture.of(read_photo(source))
-        return read_picture(Path(source) if isinstance(source, str) else source)
+        return open_source(source)
     except PhotoError as err:
         return err
 

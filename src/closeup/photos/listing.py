@@ -18,6 +18,7 @@ from closeup.core.errors import PhotoError, PhotosError
 from closeup.core.parallel import ordered_map
 from closeup.core.progress import Progress, silent, track
 from closeup.core.types import Photo, PhotoState
+from closeup.photos.films import recordings
 from closeup.photos.kinds import photo_suffixes
 from closeup.photos.labels import notes_on_spelling, one_spelling
 from closeup.photos.layout import TEST, Layout, tree, understand
@@ -230,21 +231,25 @@ def _from_folder(
         needed=not labels_elsewhere, hint=hint,
     )  # fmt: skip
     labels = {layout.label(names) for names in folders}
+    films = recordings(root)
 
     def entry(file: Path, code: str = "", reason: str = "") -> Entry:
         path = file.relative_to(root).as_posix()
         names = _folders_of(file, root)
         label = layout.label(names)
-        return Entry("", str(root), path, label if label in labels else "", "",
-                     layout.split(names), code, reason)  # fmt: skip
+        return Entry("", str(root), path, label if label in labels else "",
+                     films.get(file.name, ""), layout.split(names), code, reason)  # fmt: skip
 
     entries = [entry(file) for file in (*found.photos, *found.odd)] + [
         entry(folder, "no_permission", f"the folder cannot be listed: {why}; check its permissions")
         for folder, why in found.closed
     ]
     lines = tree(folders, where, lambda names: _meaning(names, layout), _depth(layout))
-    return Collection(entries, (*layout.notes, *_beside(found, folders, layout, root)),
-                      tuple(lines))  # fmt: skip
+    notes = [*layout.notes, *_beside(found, folders, layout, root)]
+    if grouped := [entry.group for entry in entries if entry.group]:
+        notes.append(f"{len(grouped)} photos are frames of {len(set(grouped))} films; those of one "
+                     "film are never on both sides of a split")  # fmt: skip
+    return Collection(entries, tuple(notes), tuple(lines))
 
 
 def _folders_of(file: Path, root: Path) -> tuple[str, ...]:

@@ -25,6 +25,7 @@ from PIL import ExifTags, Image
 from closeup.core.errors import PhotoError, ProjectError, how_to_install
 from closeup.core.project import file_hash
 from closeup.core.types import Photo, Pixels
+from closeup.photos.arrays import check_size, from_array
 from closeup.photos.kinds import NOT_PHOTOS, is_heif, what_it_is
 from closeup.photos.picture import Picture
 from closeup.photos.raw import is_tiff, open_preview
@@ -47,6 +48,9 @@ CODES: Mapping[str, str] = {
 
 Source = Path | str | bytes | Image.Image | NDArray[Any]
 """What :func:`read_photo` takes: a path, a file's content, a PIL image or an array."""
+
+MAX_PIXELS = 200_000_000
+"""The most pixels (width x height) of a photo, unless told otherwise."""
 
 AT_ONCE = 64 << 20
 """Most bytes of a file that are held in memory at once while it is decoded."""
@@ -77,15 +81,15 @@ _TURNS = {
 }
 
 
-def read_photo(source: Source, *, max_pixels: int = 200_000_000) -> Pixels:
+def read_photo(source: Source, *, max_pixels: int = MAX_PIXELS) -> Pixels:
     """One photo as upright RGB pixels.
 
     Parameters
     ----------
     source
-        A path, the bytes of a picture file, a PIL image, or a uint8 array of shape ``(h, w)``,
-        ``(h, w, 1)``, ``(h, w, 3)`` RGB or ``(h, w, 4)`` RGBA. EXIF orientation is applied once
-        to files, bytes and PIL images; an array is taken to be upright. Of an animation the first
+        A path, the bytes of a picture file, a PIL image, or an array as
+        :func:`closeup.photos.arrays.from_array` takes it. EXIF orientation is applied once to
+        files, bytes and PIL images; an array is taken to be upright. Of an animation the first
         frame is read.
     max_pixels
         The most pixels (width x height) to decode; checked from the header before decoding.
@@ -104,12 +108,12 @@ def read_photo(source: Source, *, max_pixels: int = 200_000_000) -> Pixels:
         With one of :data:`CODES`; the message does not repeat the path.
     """
     if isinstance(source, np.ndarray):
-        return _from_array(source, max_pixels)
+        return from_array(source, max_pixels)
     return read_picture(source, max_pixels=max_pixels).pixels()
 
 
 def read_picture(
-    source: Path | str | bytes | Image.Image, *, max_pixels: int = 200_000_000
+    source: Path | str | bytes | Image.Image, *, max_pixels: int = MAX_PIXELS
 ) -> Picture:
     """Like :func:`read_photo`, but parts and a smaller copy are quicker to get than all of it."""
     with _quiet():
@@ -291,7 +295,7 @@ def _open_heif(stream: IO[bytes]) -> Image.Image:
 
 
 def _decode(image: Image.Image, max_pixels: int, *, own: bool = True) -> Picture:
-    _check_size(*image.size, max_pixels)
+    check_size(*image.size, max_pixels)
     try:
         image.load()
         # TIFF turns itself while loading and then no longer has the tag, so check afterwards.
@@ -305,17 +309,6 @@ def _decode(image: Image.Image, max_pixels: int, *, own: bool = True) -> Picture
         raise PhotoError("too_large", f"too many pixels for its format: {err}") from err
     except _BROKEN as err:
         raise _broken(err) from err
-
-
-def _check_size(width: int, height: int, max_pixels: int) -> None:
-    if width < 1 or height < 1:
-        raise PhotoError("empty", f"the picture has no pixels ({width} x {height})")
-    if width * height > max_pixels:
-        raise PhotoError(
-            "too_large",
-            f"the picture is {width} x {height} = {width * height:,} pixels, more than the "
-            f"{max_pixels:,} allowed; shrink it, or raise max_pixels (serve: --max-megapixels)",
-        )
 
 
 def _broken(err: BaseException) -> PhotoError:
@@ -337,22 +330,6 @@ def _turn_of(image: Image.Image) -> Image.Transpose | None:
     except _BROKEN:
         return None
     return _TURNS.get(orientation) if isinstance(orientation, int) else None
-
-
-def _from_array(array: NDArray[Any], max_pixels: int) -> Pixels:
-    shape = array.shape
-    channels = shape[2] if len(shape) == 3 else 1
-    if array.dtype != np.uint8 or len(shape) not in (2, 3) or channels not in (1, 3, 4):
-        raise PhotoError(
-            "unsupported",
-            f"an array must be uint8 of shape (h, w), (h, w, 3) or (h, w, 4), not {array.dtype} "
-            f"{array.shape}; scale it to 0-255 and convert it first, because its range is unknown",
-        )
-    _check_size(shape[1], shape[0], max_pixels)
-    if channels == 1:
-        return np.repeat(array.reshape(*shape[:2], 1), 3, axis=2)
-    array = np.ascontiguousarray(array)
-    return array if channels == 3 else np.asarray(to_rgb(Image.fromarray(array)))
 
 
 _quiet_lock = threading.Lock()

@@ -25,6 +25,7 @@ from closeup.evaluate.scores import worst_mistakes
 from closeup.model.history import Training, read_history
 from closeup.model.model import load_model
 from closeup.photos.reading import read_picture_again
+from closeup.photos.thumbnail import thumbnail
 from closeup.pipeline.stages import Job
 from closeup.report.data import (
     MAX_COPIES,
@@ -39,7 +40,6 @@ from closeup.report.data import (
 )
 from closeup.report.page import render_report
 from closeup.report.result import RunResult
-from closeup.report.thumbnail import thumbnail
 
 VERSION = 10
 REPORT_FILE = "report.html"

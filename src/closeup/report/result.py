@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from html import escape
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field
 
 from closeup.core.serialization import to_json
+from closeup.core.text import visible
 from closeup.core.types import NONE, Crop, CropState, Photo, PhotoState, Result
 from closeup.decisions.kinds import Kind
 from closeup.detect.scouting import Scouted
@@ -215,6 +217,26 @@ class RunResult(Trained):
             "model": str(self.model),
             "report": str(self.report),
         }
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as :meth:`to_json`, by the name that predictions have it under."""
+        return self.to_json()
+
+    def _repr_html_(self) -> str:
+        """For a notebook: what came of the photos, the score, and where model and report are."""
+        c = self.counts
+        rows = {"photos": f"{c.photos}, of which {c.cropped} cropped, {c.not_found} not found, "
+                          f"{c.unreadable} unreadable, {c.rejected} rejected"}  # fmt: skip
+        if self.scores is not None:
+            f1 = self.scores.macro_f1
+            rows["macro-F1"] = (f"{f1.value:.3f} ({f1.low:.3f} to {f1.high:.3f}) "
+                                f"on {self.scores.n} test close-ups")  # fmt: skip
+        if self.usefulness:
+            rows["use"] = self.usefulness
+        rows |= {"model": str(self.model), "report": str(self.report)}
+        cells = "".join(f"<tr><th>{name}</th><td>{escape(visible(what))}</td></tr>"
+                        for name, what in rows.items())  # fmt: skip
+        return f"<table><tbody>{cells}</tbody></table>"
 
 
 def _test_part(s: Scores, result: RunResult) -> dict[str, Any]:

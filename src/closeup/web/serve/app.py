@@ -16,9 +16,8 @@ from fastapi import APIRouter, Depends, FastAPI, Query
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from closeup.core.types import Prediction
-from closeup.model.answers import to_json
 from closeup.model.model import Model
+from closeup.model.prediction import Prediction
 from closeup.web.base import Site, make_app, render
 from closeup.web.guard import AccessPolicy
 from closeup.web.refusal import Refusal, refuse, wants_page
@@ -166,7 +165,7 @@ async def page(request: Request, served: Shared) -> Response:
 
 def _to_json(answer: Prediction, nearest: int, examples: Examples) -> dict[str, Any]:
     """The answer as JSON, each object with the training close-ups most similar to it."""
-    body = to_json(answer)
+    body = answer.to_dict()
     for one, described in zip(answer.objects, body["objects"], strict=True):
         if nearest:
             described["nearest"] = [

@@ -9,7 +9,7 @@ from functools import partial
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, exposition
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from closeup.core.types import Prediction
+from closeup.model.prediction import Prediction
 
 METRICS_TYPE = exposition.CONTENT_TYPE_LATEST
 _BATCHES = (1, 2, 4, 8, 16)

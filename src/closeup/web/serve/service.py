@@ -20,9 +20,9 @@ from functools import partial
 
 from closeup.core.errors import CloseupError, PhotoError
 from closeup.core.parallel import available_cpus
-from closeup.core.types import Prediction
 from closeup.model.answers import annotate
 from closeup.model.model import CHUNK, Model
+from closeup.model.prediction import Prediction
 from closeup.photos.picture import Picture
 from closeup.photos.reading import read_picture
 

@@ -1,0 +1,191 @@
+"""Films and cameras on the command line: ``closeup frames``, and ``closeup predict`` of a film."""
+
+from __future__ import annotations
+
+import math
+import re
+import shlex
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from closeup.cli import options as opt
+from closeup.cli.output import print_json, progress_on_stderr, say, show
+from closeup.core.errors import PhotosError, UsageError
+from closeup.core.progress import silent
+from closeup.core.text import visible
+
+if TYPE_CHECKING:
+    from closeup.core.types import Answer
+    from closeup.model.model import Model
+    from closeup.model.tracks import Track
+    from closeup.model.video import Still
+
+_PERIOD = re.compile(r"(\d+\.?\d*|\.\d+)\s*(ms|s|min)?")
+_UNITS = {"ms": 0.001, "s": 1.0, "min": 60.0, None: 1.0}
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What ``closeup predict`` was asked for: at which rate to look, and where answers go."""
+
+    fps: float
+    seconds: float
+    json: bool
+    csv: Path | None
+    parquet: Path | None
+    draw: Path | None
+    overwrite: bool
+    always: bool
+
+
+def check_targets(films: Sequence[str], wanted: Wanted) -> list[Path]:
+    """The annotated films, one for each of `films`; raises UsageError as `require_free` does."""
+    from closeup.model import answers as out
+    from closeup.model.outputs import all_free
+    from closeup.model.video import is_drawn_film
+
+    for target, is_ours in (
+        (wanted.csv, out.is_csv_of_tracks),
+        (wanted.parquet, out.is_parquet_of_tracks),
+    ):
+        if target is not None:
+            all_free([target], is_ours, overwrite=wanted.overwrite)
+    if wanted.draw is None:
+        return []
+    drawn: list[Path] = []
+    for place, film in enumerate(films):
+        stem = re.sub(r"[^\w.-]+", "-", film if "://" in film else Path(film).stem).strip("-")
+        names = {file.name for file in drawn}
+        name = f"{stem}.mp4" if f"{stem}.mp4" not in names else f"{stem}-{place + 1}.mp4"
+        drawn.append(wanted.draw / name)
+    originals = {Path(film).resolve() for film in films}
+    if taken := next((file for file in drawn if file.resolve() in originals), None):
+        raise UsageError(f"{taken} is one of the films to look at; name another folder for --draw")
+    all_free(drawn, is_drawn_film, overwrite=wanted.overwrite)
+    return drawn
+
+
+def predict_films(model: Model, films: Sequence[str], wanted: Wanted, drawn: list[Path]) -> None:
+    """Print or write one answer for each object of each film; exit with 1 if no film can be read.
+
+    `drawn` is what :func:`check_targets` gave.
+    """
+    from closeup.model import answers as out
+    from closeup.model.outputs import descriptor
+
+    tracks: list[Track] = []
+    errors: dict[str, str] = {}
+    for place, name in enumerate(films):
+        try:
+            for track in _tracks(model, name, wanted, drawn[place] if drawn else None):
+                tracks.append(track)
+                if wanted.json:
+                    print_json(track.to_dict())
+        except PhotosError as err:
+            errors[name] = str(err)
+            say(f"closeup: {err}")
+            if wanted.json:
+                print_json({"film": name, "error": str(err)})
+    if wanted.csv is not None:
+        out.write_csv_of_tracks(tracks, errors, wanted.csv)
+    if wanted.parquet is not None:
+        out.write_parquet_of_tracks(tracks, errors, wanted.parquet)
+    written = [file for file in (wanted.csv, wanted.parquet) if file is not None]
+    if not wanted.json and 1 not in map(descriptor, written):
+        _print_tracks(sorted(tracks, key=lambda one: (films.index(one.film), one.number)))
+    for file in [*written, *(file for file in drawn if file.exists())]:
+        say(f"written: {file}")
+    if len(errors) == len(films):
+        raise typer.Exit(1)
+
+
+def _tracks(model: Model, name: str, wanted: Wanted, drawn: Path | None) -> Iterator[Track]:
+    """The tracks of one film, each as soon as it has ended; the film is drawn beside."""
+    from closeup.model.video import Film, drawing, follow
+
+    with ExitStack() as stack:
+        film = stack.enter_context(Film(name))
+        made = None if drawn is None else stack.enter_context(drawing(drawn, wanted.fps))
+        length = min(film.seconds, wanted.seconds) if wanted.seconds else film.seconds
+        if film.live:
+            say(f"looking at {name}; Ctrl-C ends it")
+        progress = silent if film.live else stack.enter_context(progress_on_stderr())
+
+        def seen(still: Still, objects: list[tuple[Track, Answer]]) -> None:
+            progress("film", min(math.ceil(still.time), math.floor(length)), math.ceil(length))
+            if made is not None:
+                made.add(still, objects)
+
+        yield from follow(model, film, fps=wanted.fps, seconds=wanted.seconds,
+                          always=wanted.always, seen=seen)  # fmt: skip
+        if length:
+            progress("film", math.ceil(length), math.ceil(length))
+        if film.damaged:
+            say(f"{name}: damaged in {film.damaged} places, which were left out")
+
+
+def _print_tracks(tracks: Iterable[Track]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    headings = ("film", "object", "from", "to", "label", "frames", "confidence")
+    table = Table(*headings, box=None, pad_edge=False)
+    for one in tracks:
+        label = f"{one.label} ({one.reason})" if one.reason else one.label
+        style = "yellow" if one.reason else ""
+        table.add_row(
+            Text(visible(one.film), overflow="fold"), str(one.number), clock(one.start),
+            clock(one.end), Text(visible(label), style=style, overflow="fold"),
+            f"{one.votes} of {len(one.sightings)}", f"{one.confidence:.2f}",
+        )  # fmt: skip
+    Console(soft_wrap=False).print(table if table.row_count else "no object found")
+
+
+def clock(seconds: float) -> str:
+    """Seconds as on a player's clock.
+
+    >>> clock(3.25), clock(75), clock(3723)
+    ('0:03.2', '1:15.0', '1:02:03.0')
+    """
+    minutes, rest = divmod(math.floor(seconds * 10) / 10, 60)
+    hours, minutes = divmod(int(minutes), 60)
+    return f"{hours}:{minutes:02}:{rest:04.1f}" if hours else f"{minutes}:{rest:04.1f}"
+
+
+def frames(
+    films: Annotated[
+        list[Path], typer.Argument(metavar="FILM…", help="Films, or folders of films per label.")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="A new folder for the frames.")],
+    every: Annotated[
+        str, typer.Option(help="How far frames are apart, such as 2s, 500ms or 1min.")
+    ] = "2s",
+    label: Annotated[
+        str, typer.Option(help="Label of every film; otherwise its folder's name.")
+    ] = "",
+    json: opt.Json = False,
+) -> None:
+    """Write frames of films as photos to train on, each film a group that no split divides."""
+    from closeup.model.stills import films_below, write_frames
+
+    found = _PERIOD.fullmatch(every.strip())
+    period = float(found[1]) * _UNITS[found[2]] if found else 0.0
+    if period <= 0:
+        raise UsageError(f"--every {every}: expected a time such as 2s, 500ms or 1min")
+    with progress_on_stderr() as progress:
+        done = write_frames(films_below(films, label), out, every=period, progress=progress)
+    for film, why in done.failed.items():
+        say(f"left out: {film}: {why}")
+    if json:
+        print_json({"folder": str(done.folder), "labels": done.labels, "films": done.films,
+                    "failed": done.failed})  # fmt: skip
+        return
+    labels = ", ".join(f"{name} {n}" for name, n in done.labels.items())
+    show(f"{sum(done.labels.values())} frames of {done.films} films ({labels}): {done.folder}")
+    say(f"next: closeup run {shlex.quote(str(out))} --out PROJECT")
