@@ -37,11 +37,12 @@ from closeup.model.prediction import COLUMNS
 from closeup.model.tracks import TRACK_COLUMNS, Sighting, Track
 from closeup.networks.card import Card
 from closeup.photos.films import FRAMES_COLUMNS
+from closeup.pipeline.suggested import Suggested
 from tests import commands, tiny
 
 PAGE = Path(__file__).parent.parent.joinpath("docs", "formats.md").read_text(encoding="utf8")
 ROWS = {"photos": Photo, "detections": Detection, "crops": Crop, "duplicates": Pair,
-        "split": Place, "dataset": Example, "results": Result,
+        "split": Place, "dataset": Example, "results": Result, "suggested": Suggested,
         "answers": Answered}  # fmt: skip
 
 
@@ -96,6 +97,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (base / "run.json").write_text(done.stdout)
         (base / "people.txt").write_text(commands.closeup("report", out).stdout)
         (base / "crop.json").write_text(commands.closeup("crop", "--out", out, "--json").stdout)
+        said = commands.closeup("suggest", out, photos, "--count", "2", "--json").stdout
+        (base / "suggest.json").write_text(said)
         model, photo = out / "model", photos / "birch" / "1.png"
         said = commands.closeup("predict", model, photo, "gone.jpg", "--json").stdout
         (base / "predict.json").write_text(said)
@@ -193,6 +196,17 @@ def test_keys_of_the_objects_in_a_film() -> None:
     assert tuple(listed) == TRACK_COLUMNS
     written = re.findall(r"`([a-z]+)`", section("`frames`").split("with the columns")[1])
     assert tuple(written[:5]) == FRAMES_COLUMNS
+
+
+def test_keys_of_suggestions(made: Path) -> None:
+    found = json.loads((made / "suggest.json").read_text())
+    assert table("`suggest --json`").keys() == found.keys()
+    assert found["photos"] == sum(found[name] for name in ("found", "not_found", "unreadable",
+                                                           "known"))  # fmt: skip
+    assert "`pool/`" in section("The project folder")
+    assert {path.name for path in (made / "out" / "pool").iterdir()} <= {
+        "closeup.toml", "photos.parquet", "detections.parquet", "embeddings", ".closeup-lock"
+    }  # fmt: skip
 
 
 def test_keys_of_the_scores(made: Path) -> None:

@@ -30,11 +30,12 @@ __all__ = [
     "load",
     "run",
     "scout",
+    "suggest",
     "train",
 ]
 
 if TYPE_CHECKING:
-    from closeup.api import crop, history, load, run, scout, train
+    from closeup.api import crop, history, load, run, scout, suggest, train
     from closeup.core.errors import CloseupError
     from closeup.model.model import Model
     from closeup.model.prediction import Prediction
@@ -45,7 +46,7 @@ _HOMES = {
     "Model": "closeup.model.model",
     "Prediction": "closeup.model.prediction",
     "RunResult": "closeup.report.result",
-    **dict.fromkeys(("crop", "history", "load", "run", "scout", "train"), "closeup.api"),
+    **dict.fromkeys(("crop", "history", "load", "run", "scout", "suggest", "train"), "closeup.api"),
 }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from closeup.model.history import History
     from closeup.model.model import Model
     from closeup.photos.frames import Frame
+    from closeup.pipeline.suggesting import SuggestResult
     from closeup.pipeline.verbs import CropResult
     from closeup.report.result import RunResult
 
@@ -189,6 +190,35 @@ def run(
 
     config = settings(Path(out), options, _place(photos, Path(out)))
     return verb(config, Path(out), new_split=new_split, progress=progress)
+
+
+def suggest(
+    out: Path | str,
+    pool: Path | str | Iterable[Path | str],
+    *,
+    count: int = 100,
+    progress: Progress = silent,
+) -> SuggestResult:
+    """Which photos of a pool to label next; see ``closeup suggest --help``.
+
+    Parameters
+    ----------
+    pool
+        A folder, photo or pattern, or several.
+    count
+        How many photos to name at most.
+
+    Raises
+    ------
+    UsageError
+        Where `count` is less than 1, or the project uses boxes of its own or every object.
+    ProjectError
+        Where `out` is no project, or has not been trained.
+    """
+    from closeup.pipeline import suggest as verb
+
+    several = [pool] if isinstance(pool, str | Path) else pool
+    return verb(Path(out), several, count=count, progress=progress)
 
 
 def _place(photos: Photos | None, out: Path) -> Path | str | None:

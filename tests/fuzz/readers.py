@@ -43,6 +43,7 @@ from closeup.photos.tables import listed_photos
 from closeup.photos.tables import read_table as read_list
 from closeup.pipeline import restored_config
 from closeup.pipeline.scouting import read_scouted
+from closeup.pipeline.suggested import Suggested, read_suggested
 from closeup.pipeline.written_boxes import BOXES_FILE, read_boxes_file
 from tests.corpus.encode import encode, exif, plain, smooth, with_exif
 from tests.detect.reading import read_boxes
@@ -128,6 +129,18 @@ def _split_seed() -> bytes:
     return encode_table(
         Place, places, "k", {"draw": {"seed": 0, "own_test": False}, "notes": {"k": ["moved"]}}
     )
+
+
+def _suggested(folder: Path, data: bytes) -> object:
+    (folder / "closeup.toml").touch()
+    (folder / "suggested.parquet").write_bytes(data)
+    return read_suggested(Project(folder))
+
+
+def _suggested_seed() -> bytes:
+    row = Suggested("a-0b", "/pool/a.jpg", 64, 48, 9, 1, "0b", True, "clock", 0.5, Box(1, 2, 9, 8),
+                    "rolex", 0.4, "not confident", 0.01, 0)  # fmt: skip
+    return encode_table(Suggested, [row], "k", {})
 
 
 def _scouted(folder: Path, data: bytes) -> object:
@@ -283,6 +296,7 @@ def readers() -> tuple[Reader, ...]:
                  partial(_file, "a.parquet", partial(read_table, row=row)))
           for row, rows in _TABLES.items()),
         Reader("split", (_split_seed(),), _split),
+        Reader("suggested", (_suggested_seed(),), _suggested),
         Reader("decisions", ((project / "decisions.sqlite").read_bytes(),), _decisions),
         Reader("embeddings", (_embeddings(),), partial(_file, "e", Embeddings.read)),
         Reader("signatures", (_embeddings(),), partial(_file, "s", Signatures.read)),

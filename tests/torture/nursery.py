@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 LIGHT = (
-    "closeup.cli.app", "closeup.cli.project", "closeup.pipeline", "closeup.report.page",
-    "closeup.report.charts", "pyarrow.parquet", "sklearn.linear_model",
+    "closeup.cli.app", "closeup.cli.project", "closeup.cli.suggest", "closeup.pipeline",
+    "closeup.report.page", "closeup.report.charts", "pyarrow.parquet", "sklearn.linear_model",
     "scipy.ndimage", "threadpoolctl", "safetensors.numpy", "jinja2",
 )  # fmt: skip
 HEAVY = ("torch", "timm", "onnx", "onnxscript", "torch.onnx", "huggingface_hub",

@@ -28,6 +28,7 @@ VERBS = {
     "predict": ("predict", "Classify photos with a model."),
     "frames": ("films", "Write frames of films as photos to train on."),
     "review": ("review", "Look through the close-ups in a browser and fix what is wrong."),
+    "suggest": ("suggest", "Name the unlabelled photos that are best labelled next."),
     "serve": ("serve", "Serve a model over HTTP, with a web page to try it."),
     "export": ("export", "Write a project's photos, or its model, in another tool's format."),
     "demo": ("demo", "Run the whole job on sample photos, offline."),

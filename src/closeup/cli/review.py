@@ -50,6 +50,7 @@ def review(
     """
     from closeup.core.project import Project
     from closeup.core.types import Photo
+    from closeup.pipeline.suggested import read_suggested
 
     if from_crops:
         _relabel_moved(Project(folder), who or login_name())
@@ -59,8 +60,10 @@ def review(
         from closeup.web.review.data import photo_folders
         from closeup.web.run import Address, make_access_policy, serve_app
     access = make_access_policy("review", host, token, tuple(allow_host or ()))
-    photos = Project(folder).read("photos", Photo)
-    places = photo_folders(photos.rows if photos else ())[:MOST_PLACES]
+    project = Project(folder)
+    photos = project.read("photos", Photo)
+    waiting = [row.photo for row in read_suggested(project)]
+    places = photo_folders([*(photos.rows if photos else ()), *waiting])[:MOST_PLACES]
     app = make_review_app(ReviewConfig(folder, access, who or login_name()))
 
     def announce(url: str) -> None:

@@ -111,7 +111,8 @@ class Photo:
     group
         Photos of one non-empty group stay on one side of every split.
     split
-        ``""``, or ``"test"`` for photos of the user's own test folder.
+        ``""``, ``"test"`` for photos of the user's own test folder, or ``"train"`` for photos that
+        were suggested for labelling: being no random sample, they are never tested.
     state, code, reason
         `code` and `reason` say why a file is ``unreadable``; empty otherwise.
     width, height

@@ -50,13 +50,15 @@ def make_dataset(
 
     What has a place in `kept` stays there, and new photos of a group go where its others are. A
     group with photos of both sides goes to training whole; so does one of a label that would
-    otherwise have nothing to train on.
+    otherwise have nothing to train on. Photos with ``split="train"`` are trained on; the test part
+    does not change for them.
 
     Left out (``split=""``, with a reason) are: unreadable photos, photos without a label,
     identical photos under different labels, rejected crops, training photos of a group that
-    reaches into the user's test folder, and test photos of a label that training lacks. A photo
-    without pixels because misses are dropped is left out of training, but stays in the test part
-    with its reason, so that the end-to-end score can count it as wrong.
+    reaches into the user's test folder, photos with ``split="train"`` of a group of the test part,
+    and test photos of a label that training lacks. A photo without pixels because misses are
+    dropped is left out of training, but stays in the test part with its reason, so that the
+    end-to-end score can count it as wrong.
 
     - `photos`, `crops`: all of them; a crop's photo must be among `photos`
     - `groups`: ``{photo_id: group_id}`` for every photo; see
@@ -80,13 +82,14 @@ def make_dataset(
         rows = _own_test(rows, by_id)
     else:
         sides = _sides_kept(placed)
+        rows = _only_trained(rows, by_id, sides)
         rows = _held_out(rows, config, sides)
         notes = _notes_on_moved(rows, by_id, kept, sides)
     rows = _folded(rows, by_id, config, kept, placed)
     places = {
         photo.sha256: Place(photo.sha256, row.split, row.fold)
         for row in rows
-        if row.split and not (photo := by_id[row.photo_id]).split
+        if row.split and (photo := by_id[row.photo_id]).split != "test"
     }
     rows = [
         replace(row, group=groups[row.photo_id])
@@ -237,6 +240,24 @@ def _sides_kept(placed: Iterable[tuple[str, Place]]) -> dict[str, str]:
     for group, place in placed:
         sides[group] = "train" if sides.get(group) == "train" else place.side
     return sides
+
+
+def _only_trained(
+    rows: Sequence[Example], photos: Mapping[str, Photo], sides: dict[str, str]
+) -> list[Example]:
+    """`rows` without those that are only to be trained on but belong to the test part.
+
+    The groups of the others get the side ``"train"`` in `sides`, where they have none.
+    """
+    mine = {row.group for row in rows if row.split and photos[row.photo_id].split == "train"}
+    for group in mine:
+        sides.setdefault(group, "train")
+    return [
+        replace(row, split="", reason="in one group with a test photo, and not a random sample")
+        if row.split and photos[row.photo_id].split == "train" and sides[row.group] == "test"
+        else row
+        for row in rows
+    ]
 
 
 def _held_out(

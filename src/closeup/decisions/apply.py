@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from closeup.core.config import CropConfig, DetectConfig
@@ -93,11 +93,16 @@ def without_gone(current: Current, photos: Iterable[Photo]) -> Current:
     )
 
 
-def notes_on(current: Current, photos: Sequence[Photo], crops: Sequence[Crop]) -> list[str]:
-    """A sentence on each group of decisions that could not be used."""
+def notes_on(
+    current: Current, photos: Sequence[Photo], crops: Sequence[Crop], left: Collection[str] = ()
+) -> list[str]:
+    """A sentence on each group of decisions that could not be used.
+
+    - `left`: ids of photos that are rightly not among `photos`
+    """
     notes = []
     there = {photo.id for photo in photos}
-    if gone := sorted(current.photos - there):
+    if gone := sorted(current.photos - there - set(left)):
         notes.append(_sentence(gone, "photo", "no longer in the collection"))
     held = {crop.id for crop in crops}
     lost = sorted(name for photo, mine in current.verdicts.items() if photo in there

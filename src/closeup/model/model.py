@@ -136,6 +136,8 @@ class Model:
     ----------
     card
         What the folder says of itself.
+    parts
+        What it is made of.
     """
 
     def __init__(
@@ -147,7 +149,7 @@ class Model:
         *,
         many: bool = True,
     ) -> None:
-        self.card = card
+        self.card, self.parts = card, parts
         self._origin = folder, engine, many
         self._head = parts.head
         self._rule, self._known = parts.rule, parts.known

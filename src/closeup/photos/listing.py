@@ -177,6 +177,17 @@ def list_paths(paths: Iterable[str | Path]) -> list[Path]:
     return list(found)
 
 
+def pool_entries(paths: Iterable[str | Path]) -> list[Entry]:
+    """The photos without labels that `paths` refer to, see :func:`list_paths`.
+
+    Their paths are absolute and their ids are long, so they can join any collection; they are only
+    ever trained on (``split="train"``). Raises PhotosError as :func:`list_paths`.
+    """
+    files = dict.fromkeys(_absolute(str(path)).as_posix() for path in list_paths(paths))
+    bare = [Entry("", "", path, "", "", "train") for path in files]
+    return [replace(entry, id=_id_of(entry, 16)) for entry in bare]
+
+
 def _photos_below(folder: Path) -> list[Path]:
     return sorted(walk(folder).photos, key=lambda file: file.as_posix())
 

@@ -56,7 +56,8 @@ class Steps:
 
     - `boxes`: the user's own boxes of a photo; they take the place of `detector`
     - `crops_of`: the close-ups with pixels of a photo, from its detections
-    - `is_there`, `save`: whether a close-up's file exists; write its JPEG, of the given quality
+    - `is_there`, `save`: whether a close-up's file exists; write its JPEG, of the given quality.
+      Where `saves` is False no close-up is
     - `embedder`, `views`: the backbone, and for each of its views the name of the embeddings file
     """
 
@@ -67,6 +68,7 @@ class Steps:
     crops_of: Callable[[Photo, Sequence[Detection]], list[Crop]] = lambda *_: []
     is_there: Callable[[str], bool] = lambda _: False
     save: Callable[[str, bytes], object] = lambda *_: None
+    saves: bool = True
     quality: int = 95
     embedder: Embedder | None = None
     views: Mapping[str, View] = field(default_factory=dict)
@@ -155,6 +157,8 @@ def is_work_left(item: Item, known: Known, steps: Steps) -> bool:
 
 
 def _is_saved(photo: Photo, crop: Crop, known: Known, steps: Steps) -> bool:
+    if not steps.saves:
+        return True
     what = saved_as(photo, crop, steps.quality)
     return known.files.get(crop.file) == what and steps.is_there(crop.file)
 
@@ -176,7 +180,8 @@ def _cut(item: Item, known: Known, steps: Steps) -> Item:
             assert picture is not None
             closeup = cut_out(picture, crop.window, crop.side)
             steps.save(crop.file, encode_crop(closeup, steps.quality))
-        item.files[crop.file] = saved_as(photo, crop, steps.quality)
+        if steps.saves:
+            item.files[crop.file] = saved_as(photo, crop, steps.quality)
         for name, view in steps.views.items():
             key = view.key(photo, crop)
             if key in known.vectors[name] or key in inputs[name]:

@@ -32,6 +32,7 @@ from closeup.pipeline.stages import (
     embeddings_file,
     known_of,
 )
+from closeup.pipeline.suggested import with_suggested
 from closeup.pipeline.verbs import require_classes
 
 
@@ -80,9 +81,9 @@ def plan(config: RunConfig, out: Path) -> Plan:
 
     Raises CloseupError where it would refuse the photos, the boxes or the project.
     """
-    collection = collected(config)
-    entries = collection.entries
     job = Job(Project(out), config, decisions=read_decisions(out))
+    collection = with_suggested(collected(config), job.project, job.decisions)
+    entries = collection.entries
     require_classes(job, collection)
     here = {network.card.name: network for network in installed()}
     detect, train = config.detect, config.train

@@ -30,6 +30,7 @@ from closeup.networks.engine import precision_for
 from closeup.photos.listing import Entry, known_photos
 from closeup.pipeline.one_pass import Known, Once, Steps, look_at
 from closeup.pipeline.resume import Observed, Unfinished
+from closeup.pipeline.suggested import read_suggested
 
 VERSIONS = {"photos": 1, "detect": 4, "crop": 1, "dataset": 3, "duplicates": 3}
 SIGNATURES_FILE = "signatures.safetensors"
@@ -69,7 +70,7 @@ class Wanted:
     """What the pass computes of each photo: its row always, the rest as asked for.
 
     The object is found by `detector`, or given by the user's own `boxes`. `views` are what
-    `backbone` is shown.
+    `backbone` is shown. `saves`: whether close-ups are written to the project.
     """
 
     detector: Network | None = None
@@ -77,6 +78,7 @@ class Wanted:
     backbone: Network | None = None
     views: tuple[View, ...] = ()
     signatures: bool = False
+    saves: bool = True
 
 
 def look(job: Job, entries: Sequence[Entry], wanted: Wanted) -> None:
@@ -112,6 +114,7 @@ def look(job: Job, entries: Sequence[Entry], wanted: Wanted) -> None:
             # What a person has moved is not put back.
             is_there=lambda name: name in moved.files or (job.project.folder / name).is_file(),
             save=partial(_save, job, mark),
+            saves=wanted.saves,
             quality=job.config.crop.quality,
             embedder=embedder,
             views=views,
@@ -317,7 +320,8 @@ def dataset_stage(
         together = decided_pairs([(pair.a, pair.b) for pair in pairs.rows], decided)
         grouping = group_photos(labelled(photos.rows, crops.rows), pairs=together)
         job.notes.extend(map(str, grouping.conflicts))
-        job.notes.extend(notes_on(job.decisions, photos.rows, crops.rows))
+        left = [row.photo_id for row in read_suggested(job.project)]
+        job.notes.extend(notes_on(job.decisions, photos.rows, crops.rows, left))
         facts = [(p.id, p.label, p.split, grouping.group_of[p.id]) for p in photos.rows]
         owners = {(crop.id, crop.photo_id) for crop in crops.rows}
         present = sorted({p.sha256 for p in photos.rows})

@@ -37,6 +37,7 @@ from closeup.pipeline.stages import (
     look,
     photos_stage,
 )
+from closeup.pipeline.suggested import with_suggested
 from closeup.pipeline.train import train_stage
 from closeup.pipeline.tune import check_tuning
 from closeup.pipeline.written_boxes import BoxesWriter, find_detector
@@ -67,7 +68,8 @@ class CropResult:
 def crop(config: RunConfig, out: Path, *, progress: Progress = silent) -> CropResult:
     """Photos -> close-ups in ``out/crops/LABEL/``, with their provenance in the tables."""
     with _job(config, out, progress) as job:
-        photos, crops, _ = _crop(job, collected(config), lambda _: Wanted())
+        collection = with_suggested(collected(config), job.project, job.decisions)
+        photos, crops, _ = _crop(job, collection, lambda _: Wanted())
     counts = count(photos.rows, crops.rows)
     return CropResult(counts, out / "crops", job.seconds, tuple(job.notes),
                           job.config.detect.parent)  # fmt: skip
@@ -172,7 +174,7 @@ def run(
     with _job(config, out, progress) as job:
         job.new_split = new_split
         restored = put_back(job, restore) if restore else None
-        collection = collected(config)
+        collection = with_suggested(collected(config), job.project, job.decisions)
         require_classes(job, collection)
         photos, crops, detector = _crop(job, collection, _frozen)
         pairs = duplicates_stage(job, photos)

@@ -88,6 +88,7 @@ class Review:
             "who": self.who(request), "counts": self.counts(), "size": GROUPS,
             "train": f"closeup train {shlex.quote(str(self.config.folder))}",
             "decided": len(live(self.session.snapshot().rows)),
+            "waiting": bool(self.session.snapshot().data.waiting),
         }  # fmt: skip
         return render(request, template, **known, **values)
 
@@ -193,6 +194,17 @@ def duplicates(
     return review.render(
         request, "duplicates.html", groups=groups[start : start + GROUPS], start=start,
         total=len(groups), seen=now.seen, here="groups",
+    )  # fmt: skip
+
+
+@pages.get("/label")
+def label(request: Request, review: Shared, start: Annotated[int, Query(ge=0)] = 0) -> Response:
+    """Suggested photos to give labels to, group by group of look-alikes."""
+    groups, now = review.session.batches(), review.session.snapshot()
+    return review.render(
+        request, "label.html", batches=groups[start : start + GROUPS], start=start,
+        total=len(groups), rows=now.data.waiting, photos=now.data.photos,
+        labels=review.session.labels(), here="suggested",
     )  # fmt: skip
 
 

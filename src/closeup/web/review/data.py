@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from closeup.core.config import RunConfig
@@ -14,8 +14,9 @@ from closeup.crops.cut import find_crops
 from closeup.dataset.duplicates import Pair
 from closeup.evaluate.findings import Evaluation, read_evaluation
 from closeup.evaluate.label_issues import LabelIssue
+from closeup.pipeline.suggested import Suggested, read_suggested
 
-TABLES = ("photos", "detections", "crops", "dataset", "results", "duplicates")
+TABLES = ("photos", "detections", "crops", "dataset", "results", "duplicates", "suggested")
 MOST_CANDIDATES = 9
 LEAST_SCORE = 0.05
 
@@ -47,7 +48,8 @@ class ProjectData:
 
     `found` has the close-ups that Closeup finds by itself, and `files`, by file name, what each
     saved one shows (``crops.cut.saved_as``). `stamp` changes whenever a table does. `no_issues`
-    says why label issues are withheld, ``""`` where they are not.
+    says why label issues are withheld, ``""`` where they are not. `waiting` has the photos that
+    were suggested for labelling and are no photos of the project yet.
     """
 
     folder: Path
@@ -60,6 +62,7 @@ class ProjectData:
     pairs: tuple[Pair, ...]
     stamp: tuple[int, ...]
     no_issues: str = ""
+    waiting: Mapping[str, Suggested] = field(default_factory=dict)
 
     def candidates(self, photo_id: str) -> list[Detection]:
         """The detector's best boxes of a photo, to choose from."""
@@ -102,12 +105,15 @@ def read_data(folder: Path) -> ProjectData:
             f"{folder} has no close-ups yet; make them with `closeup crop --out {folder}`"
         )
     by_id = {photo.id: photo for photo in photos.rows}
+    waiting = {r.photo_id: r for r in read_suggested(project) if r.photo_id not in by_id}
+    by_id |= {name: row.photo for name, row in waiting.items()}
     detections: dict[str, list[Detection]] = {}
     table = project.read("detections", Detection)
     for row in table.rows if table else ():
         detections.setdefault(row.photo_id, []).append(row)
+    detections |= {name: [row.detection] for name, row in waiting.items()}
     found: dict[str, list[Crop]] = {}
-    for crop in find_crops(photos.rows, detections, config.crop, config.detect):
+    for crop in find_crops(by_id.values(), detections, config.crop, config.detect):
         found.setdefault(crop.photo_id, []).append(crop)
     pairs = project.read("duplicates", Pair)
     known = tuple(p for p in (pairs.rows if pairs else ()) if p.a in by_id and p.b in by_id)
@@ -115,7 +121,7 @@ def read_data(folder: Path) -> ProjectData:
     return ProjectData(
         folder, config, by_id, detections, found, _training(project, evaluation),
         crops.meta.get("files", {}), known, stamp,
-        evaluation.findings.no_issues if evaluation else "",
+        evaluation.findings.no_issues if evaluation else "", waiting,
     )  # fmt: skip
 
 

@@ -30,7 +30,8 @@ class Item:
     `own_label` is the label from before any decision; `boxes_decided` whether a person drew or
     chose the photo's boxes; `seen` the number of the last decision about the photo, 0 for none;
     `order` the photo's position in the project. `score` and `side` are as Closeup found them by
-    itself: a decision must not change the order of the tiles.
+    itself: a decision must not change the order of the tiles. `waiting`: whether its photo was
+    suggested for labelling and is no photo of the project yet.
     """
 
     crop: Crop
@@ -43,6 +44,7 @@ class Item:
     score: float
     side: int
     order: int
+    waiting: bool = False
 
     @property
     def decided(self) -> bool:
@@ -90,7 +92,7 @@ STATES: Mapping[str, str] = {
 ONLY: Mapping[str, str] = {
     "": "all", "doubted": "label issues", "mistakes": "test-set mistakes",
     "unsure": "low-score boxes", "open": "undecided", "decided": "decided",
-    "left": "not used",
+    "left": "not used", "suggested": "suggested photos",
 }  # fmt: skip
 
 
@@ -114,6 +116,8 @@ class Filter(BaseModel):
     def admits(self, item: Item) -> bool:
         """Whether the item is to be shown."""
         crop, training = item.crop, item.training
+        if item.waiting != (self.only == "suggested"):
+            return False
         state = "found" if crop.state is CropState.CROPPED else str(crop.state)
         if self.state in STATES and self.state and state != self.state:
             return False
@@ -236,6 +240,15 @@ class ReviewSession:
                 return item
         raise Refusal(404, "gone", f"close-up {crop_id} no longer exists; reload the page")
 
+    def batches(self) -> list[tuple[Item, ...]]:
+        """The suggested photos that wait for a label, in groups of look-alikes."""
+        now = self.snapshot()
+        found: dict[int, list[Item]] = {}
+        for name, row in now.data.waiting.items():
+            found.setdefault(row.group, []).extend(now.items[name][:1])
+        groups = [tuple(found[number]) for number in sorted(found)]
+        return [group for group in groups if not all(item.decided for item in group)]
+
     def labels(self) -> list[str]:
         """All labels, from folders and from people, sorted."""
         now = self.snapshot()
@@ -281,15 +294,17 @@ def _items(now: Snapshot, name: str, order: int) -> tuple[Item, ...]:
         items.append(Item(
             crop, photo.path, photo.label or base.label, data.training.get(crop.id, NOT_TRAINED),
             decisions.verdict(name, crop.id), name in decisions.boxes,
-            now.seen.get(name, 0), base.score, base.side, order,
+            now.seen.get(name, 0), base.score, base.side, order, name in data.waiting,
         ))  # fmt: skip
     return tuple(items)
 
 
 def counts_of(items: Iterable[Item]) -> dict[str, int]:
     """How many close-ups each page has for review; the keys are those of :data:`ONLY`."""
-    every = list(items)
+    together = list(items)
+    every = [item for item in together if not item.waiting]
     return {
+        "suggested": sum(item.waiting and not item.decided for item in together),
         "all": len(every),
         "not_found": sum(i.crop.state is CropState.NOT_FOUND and not i.decided for i in every),
         "doubted": sum(i.has_label_issue for i in every),

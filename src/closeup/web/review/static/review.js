@@ -3,6 +3,7 @@ import * as grid from "./grid.js";
 import { ask } from "./labels.js";
 import * as panel from "./panel.js";
 import { decide, overtaken, say, undo } from "./send.js";
+import "./label.js";
 import "./pairs.js";
 
 const WORDS = { accept: "Accepted", reject: "Rejected", relabel: "Relabelled", not_found: "Marked as no object",
