@@ -385,9 +385,7 @@ def _load_again(folder: Path, engine: EngineConfig, many: bool, card: ModelCard)
         )
     model = load_model(folder, engine, many=many)
     if model.card != card:
-        raise ModelError(
-            f"{folder} holds another model than the one that was pickled; load it anew"
-        )
+        raise ModelError(f"{folder} holds another model than the one pickled; load it anew")
     return model
 
 
