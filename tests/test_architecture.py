@@ -31,6 +31,7 @@ AT_HOME = {
     "transformers": ("learn/finetune/", "networks/convert/"),
     "openvino": ("networks/engine/", "export/run.py"),
     "onnxruntime": ("networks/engine/", "export/run.py"),
+    "ray": ("batch/",),
 }
 """Where a library may be imported."""
 
@@ -103,7 +104,7 @@ def rooms_in_order() -> list[str]:
 
 ROOMS = (
     "core", "photos", "networks", "crops", "dataset", "detect", "decisions", "learn", "evaluate",
-    "model", "report", "pipeline", "export", "web",
+    "model", "report", "pipeline", "export", "batch", "web",
 )  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from tests.test_architecture import FILES, PACKAGE, ROOT, imports_of
 NAMED_OTHERWISE = {"PIL": "pillow", "sklearn": "scikit-learn", "yaml": "pyyaml"}
 ROOMS_OF_EXTRAS = {
     "heif": ("photos/reading.py",),
+    "ray": ("batch/",),
     "serve": ("web/",),
     "video": ("model/video.py",),
     "torch": ("learn/finetune/", "networks/convert/", "networks/variants.py"),

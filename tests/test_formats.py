@@ -129,6 +129,16 @@ def test_keys_of_an_object_of_a_run(printed: dict[str, Any], key: str) -> None:
     assert table(f"`{key}`").keys() == printed[key].keys()
 
 
+def test_the_summary_of_many_photos() -> None:
+    from closeup.batch import Summary
+
+    assert {"answers/RUN-HASH.parquet", "manifest.parquet", "batch.json"} <= set(
+        table("`predict --ray`")
+    )
+    names = set(table("`predict --ray`"))
+    assert {field.name for field in fields(Summary)} <= names
+
+
 def test_keys_of_what_was_scouted(made: Path) -> None:
     kept = json.loads((made / "scouted" / "scouted.json").read_text())
     assert table("`scouted`").keys() == kept.keys() == {f.name for f in fields(Scouted)}

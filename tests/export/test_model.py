@@ -25,7 +25,7 @@ from closeup.export.run import opened
 from closeup.learn.embed import Embedder
 from closeup.learn.heads.head import Dense, Head
 from closeup.model.card import read_card
-from closeup.model.model import read_parts
+from closeup.model.parts import read_parts
 from closeup.networks import load
 from tests import test_formats, tiny
 from tests.commands import closeup as command

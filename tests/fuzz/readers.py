@@ -15,14 +15,31 @@ from dataclasses import dataclass, field
 from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from closeup.batch import Summary
+from closeup.batch.files import Store
+from closeup.batch.parts import read_parts, settle
+from closeup.batch.run import read_about
+from closeup.batch.source import list_source
+from closeup.batch.worker import PARTS, encode_part
 from closeup.cli.history import table
 from closeup.core.config import resolve
 from closeup.core.project import Project, encode_table, read_table
 from closeup.core.serialization import to_json
-from closeup.core.types import Box, Crop, CropState, Detection, Example, Photo, PhotoState, Result
+from closeup.core.types import (
+    Box,
+    Crop,
+    CropState,
+    Detection,
+    Example,
+    Photo,
+    PhotoState,
+    Prediction,
+    Result,
+)
 from closeup.dataset.duplicates import Signatures
 from closeup.dataset.kept import Place, read_split
 from closeup.decisions.log import Decisions
@@ -220,6 +237,35 @@ def _embeddings() -> bytes:
     return Embeddings(("h:0,0,9,9:9",), np.ones((1, 4), np.float32)).to_bytes()
 
 
+def _parts(folder: Path) -> object:
+    parts = read_parts(Store(str(folder)))
+    return parts.done(), parts.counts()
+
+
+def _part() -> bytes:
+    return encode_part([Prediction("a", False, (), "io_error", "why")], [b"/a"], [b"0" * 16])
+
+
+def _manifest() -> bytes:
+    with TemporaryDirectory() as folder:
+        store = Store(folder)
+        store.write(f"{PARTS}/00001-ab.parquet", _part())
+        settle(store, read_parts(store))
+        return store.read("manifest.parquet") or b""
+
+
+_ABOUT = {"format": 1, "model": "k", "always": False}
+
+
+def _about() -> bytes:
+    last = to_json(Summary(1, 9, 9, 0, 0, 9, {"x": 9}))
+    return json.dumps({**_ABOUT, "last": last}).encode()
+
+
+def _read_about(folder: Path) -> object:
+    return read_about(Store(str(folder)), _ABOUT)
+
+
 _SCOUTED = Scouted(("clock",), "d-fine-n", 200, 1951, 0.9, ("a warning",))
 _COCO = {
     "images": [{"id": 1, "file_name": "x/a.jpg", "width": 64, "height": 48}],
@@ -297,6 +343,11 @@ def readers() -> tuple[Reader, ...]:
           for row, rows in _TABLES.items()),
         Reader("split", (_split_seed(),), _split),
         Reader("suggested", (_suggested_seed(),), _suggested),
+        Reader("batch-part", (_part(),), partial(_folder, f"{PARTS}/00001-ab.parquet", _parts)),
+        Reader("batch-manifest", (_manifest(),), partial(_folder, "manifest.parquet", _parts)),
+        Reader("batch-about", (_about(),), partial(_folder, "batch.json", _read_about)),
+        Reader("batch-list", (lists.getvalue(),),
+               partial(_file, "a.parquet", lambda file: list(list_source(str(file))))),
         Reader("decisions", ((project / "decisions.sqlite").read_bytes(),), _decisions),
         Reader("embeddings", (_embeddings(),), partial(_file, "e", Embeddings.read)),
         Reader("signatures", (_embeddings(),), partial(_file, "s", Signatures.read)),

@@ -35,6 +35,31 @@ def predict(
         Path | None, typer.Option(help="Write the answers to this Parquet file.")
     ] = None,
     draw: Annotated[Path | None, typer.Option(help="Save annotated photos to this folder.")] = None,
+    ray: Annotated[
+        bool,
+        typer.Option(
+            "--ray",
+            help="Answer for very many photos by Ray, into --out: PATH is one folder, pattern or "
+            "list (CSV, Parquet), on a disk or a URL such as s3://bucket/photos.",
+        ),
+    ] = False,
+    out: Annotated[
+        str | None,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="DIR",
+            help="With --ray: folder or URL for the answers; the same command again resumes.",
+        ),
+    ] = None,
+    address: Annotated[
+        str,
+        typer.Option(
+            envvar="RAY_ADDRESS",
+            help="With --ray: a cluster's address, 'auto' for the one this machine belongs to, "
+            "'local' for this machine's processors.",
+        ),
+    ] = "local",
     overwrite: Annotated[
         bool,
         typer.Option("--overwrite", help="Replace existing files that are not earlier answers."),
@@ -58,7 +83,7 @@ def predict(
     from closeup.cli.films import Wanted, check_targets, predict_films
     from closeup.core.config import EngineConfig, validated
     from closeup.core.progress import track
-    from closeup.model import answers as out
+    from closeup.model import answers as tables
     from closeup.model.card import read_card
     from closeup.model.model import load_model
     from closeup.model.outputs import all_free, descriptor
@@ -66,6 +91,13 @@ def predict(
     from closeup.photos.listing import list_paths
 
     config = validated(EngineConfig, options)
+    if ray or out is not None:
+        from closeup.cli.batch import predict_by_ray
+
+        if csv or parquet or draw or not ray:
+            raise UsageError("--ray and --out go together, without --csv, --parquet and --draw")
+        predict_by_ray(model, paths, out, address, json=json, always=always, engine=config)
+        return
     read_card(model)  # a wrong folder is reported before the photos are listed
     if films := [path for path in paths if is_film(path)]:
         if len(films) < len(paths):
@@ -75,12 +107,12 @@ def predict(
         predict_films(load_model(model, config), films, wanted, drawn)
         return
     files = list_paths(paths)
-    for target, is_ours in ((csv, out.is_csv), (parquet, out.is_parquet)):
+    for target, is_ours in ((csv, tables.is_csv), (parquet, tables.is_parquet)):
         if target is not None:
             _check_target(target, files)
             all_free([target], is_ours, overwrite=overwrite)
     drawn = [draw / name for name in _names(files, draw)] if draw is not None else []
-    all_free(drawn, out.is_drawn, overwrite=overwrite)
+    all_free(drawn, tables.is_drawn, overwrite=overwrite)
     loaded = load_model(model, config, many=len(files) > FEW)
     if not loaded.card.detector:
         say("this model has no detector; it treats every photo as a close-up")
@@ -92,11 +124,11 @@ def predict(
             if json:
                 print_json(answer.to_dict())
             if drawn and not answer.error_code:
-                out.draw_prediction(answer, drawn[place])
+                tables.draw_prediction(answer, drawn[place])
     if csv is not None:
-        out.write_csv(answers, csv)
+        tables.write_csv(answers, csv)
     if parquet is not None:
-        out.write_parquet(answers, parquet)
+        tables.write_parquet(answers, parquet)
     if not json and STDOUT not in (descriptor(file) for file in (csv, parquet) if file):
         _print_table(answers)
     for written in (csv, parquet, draw):

@@ -137,10 +137,14 @@ def read_parquet(file: Path) -> Any:
     has more than eight rows for each byte of its file, or unpacks to a thousand times its size.
     Raises ValueError where it does, OSError or ``pyarrow.ArrowException`` where it is not readable.
     """
+    return decode_parquet(file.read_bytes())
+
+
+def decode_parquet(data: bytes, columns: Sequence[str] | None = None) -> Any:
+    """As :func:`read_parquet`, of a file's bytes; only some `columns` where they are given."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    data = file.read_bytes()
     parquet = pq.ParquetFile(pa.BufferReader(data), pre_buffer=False)
     if parquet.metadata.num_rows > _ROWS_PER_BYTE * len(data):
         raise ValueError(f"it claims {parquet.metadata.num_rows:,} rows, too many for its size")
@@ -149,12 +153,16 @@ def read_parquet(file: Path) -> Any:
     too_much = ValueError("it unpacks to more than a table of its size can contain")
     if sum(group.total_byte_size for group in groups) > room:
         raise too_much
-    for batch in parquet.iter_batches(_BATCH, use_threads=False):
+    for batch in parquet.iter_batches(_BATCH, columns=columns, use_threads=False):
         room -= batch.nbytes
         if room < 0:
             raise too_much
         batches.append(batch)
-    return pa.Table.from_batches(batches, parquet.schema_arrow)
+    schema = parquet.schema_arrow
+    if columns is not None:
+        kept = [schema.field(name) for name in schema.names if name in columns]
+        schema = pa.schema(kept, schema.metadata)
+    return pa.Table.from_batches(batches, schema)
 
 
 def _decode(columns: dict[str, list[Any]], name: str, kind: type) -> list[Any]:

@@ -15,7 +15,7 @@ from closeup.evaluate.bootstrap import Interval
 from closeup.evaluate.scores import Scores
 from closeup.export.folder import files_in
 from closeup.model.card import CARD_FILE, ModelCard, check_files, read_card
-from closeup.model.model import read_parts
+from closeup.model.parts import read_parts
 from closeup.networks.card import Card
 from closeup.networks.layouts import HUB
 

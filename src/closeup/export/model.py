@@ -22,7 +22,7 @@ from closeup.export.graphs import classifier
 from closeup.export.hub import is_hub_folder, write_hub_folder
 from closeup.model.card import CARD_FILE, ModelCard, check_files, read_card
 from closeup.model.history import MODEL
-from closeup.model.model import Parts, read_parts
+from closeup.model.parts import Parts, read_parts
 from closeup.networks import Network
 from closeup.networks.engine import write_ir
 from closeup.networks.preprocess import InputSpec

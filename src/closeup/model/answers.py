@@ -70,14 +70,25 @@ def _write_parquet(columns: Sequence[str], rows: Iterable[tuple[Any, ...]], file
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    sink = pa.BufferOutputStream()
+    pq.write_table(_table(columns, rows), sink)
+    write_output(file, bytes(sink.getvalue()))
+
+
+def to_table(predictions: Sequence[Prediction]) -> Any:
+    """The rows of :func:`to_rows` as an Arrow table."""
+    return _table(COLUMNS, to_rows(predictions))
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Any:
+    import pyarrow as pa
+
     kinds = {"found": pa.bool_(), **dict.fromkeys(_WHOLE, pa.int64()),
              **dict.fromkeys(_NUMBERS, pa.float64())}  # fmt: skip
     cells = list(zip(*(map(_text, row) for row in rows), strict=True)) or [()] * len(columns)
     arrays = [pa.array(list(column), kinds.get(name, pa.string()))
               for name, column in zip(columns, cells, strict=True)]  # fmt: skip
-    sink = pa.BufferOutputStream()
-    pq.write_table(pa.table(dict(zip(columns, arrays, strict=True))), sink)
-    write_output(file, bytes(sink.getvalue()))
+    return pa.table(dict(zip(columns, arrays, strict=True)))
 
 
 def is_csv(file: Path, columns: Sequence[str] = _FIRST) -> bool:

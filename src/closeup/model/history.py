@@ -30,7 +30,7 @@ from closeup.evaluate.against import Answered, Comparison
 from closeup.evaluate.bootstrap import Interval
 from closeup.evaluate.findings import Evaluation
 from closeup.model.card import CARD_FILE, ModelCard, check_named, read_card
-from closeup.model.model import save_model
+from closeup.model.parts import save_model
 
 FOLDER = "history"
 STORE = f"{FOLDER}/files"

@@ -17,22 +17,17 @@ of box, the same cut, the same preparation, the same graphs.
 from __future__ import annotations
 
 import os
-import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from types import MappingProxyType
-from typing import Literal, overload
+from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from closeup.core.config import EngineConfig
-from closeup.core.errors import ModelError, NetworkError, PhotoError, UsageError
+from closeup.core.errors import ModelError, PhotoError, UsageError
 from closeup.core.parallel import one_blas_thread, ordered_map
-from closeup.core.project import write_together
 from closeup.core.serialization import from_json
 from closeup.core.types import (
     UNKNOWN,
@@ -49,77 +44,18 @@ from closeup.crops.view import View, views_of
 from closeup.detect import Detector
 from closeup.detect.detector import FLOOR, as_rows
 from closeup.evaluate.conformal import Conformal, prediction_sets
-from closeup.evaluate.neighbours import Known, neighbours
-from closeup.evaluate.unknown import NONE_OF_THEM, UnknownRule, restore_rule
+from closeup.evaluate.neighbours import neighbours
+from closeup.evaluate.unknown import NONE_OF_THEM
 from closeup.learn.embed import Embedder
-from closeup.learn.heads import Head, restore
-from closeup.model.card import (
-    CARD_FILE,
-    HEAD_FILE,
-    UNKNOWN_FILE,
-    ModelCard,
-    check_files,
-    check_inside,
-    read_card,
-)
+from closeup.model.card import ModelCard, check_files, read_card
+from closeup.model.parts import Parts, loading, read_parts
 from closeup.model.prediction import Prediction, PredictionList
-from closeup.networks import Network, load
 from closeup.photos.picture import Picture
 from closeup.photos.sources import Source, Sources, is_one_photo, is_path, open_source
 
-GRAPH_FILE = "graph.onnx"
-KNOWN_FILE = "references.json"
 CHUNK = 16  # photos held in memory at once while predicting on many
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What a model consists of."""
-
-    detector: Network | None
-    backbone: Network
-    head: Head
-    rule: UnknownRule | None = None
-    known: Known | None = None
-
-    def files(self) -> dict[str, bytes]:
-        """The contents of every file of the model folder but the card, by relative name."""
-        from safetensors.numpy import save
-
-        contents = {HEAD_FILE: save(self.head.arrays())}
-        if self.rule is not None:
-            contents[UNKNOWN_FILE] = save(self.rule.arrays())
-        if self.known is not None:
-            contents[KNOWN_FILE] = self.known.to_bytes()
-        for name, network in (("detector", self.detector), ("backbone", self.backbone)):
-            if network is not None:
-                card = network.card.model_copy(update={"graph": GRAPH_FILE})
-                contents[f"{name}/card.json"] = card.model_dump_json(indent=1).encode()
-                contents[f"{name}/{GRAPH_FILE}"] = network.file.read_bytes()
-        return contents
-
-
-def save_model(
-    folder: Path,
-    card: ModelCard,
-    contents: Mapping[str, bytes | Path],
-    beside: Mapping[Path, bytes] = MappingProxyType({}),
-) -> Path:
-    """Write a model folder; all of it is replaced together.
-
-    - `contents`: what :meth:`Parts.files` gave, or paths of files with these contents;
-      ``card.files`` holds their hashes
-    - `beside`: further files, by path, that are replaced with it
-
-    Raises ProjectError where the folder cannot be written, ModelError where a name leads out of it.
-    """
-    for name in ("detector", "backbone", *contents):
-        check_inside(folder, name)
-    files = {folder / name: data for name, data in contents.items()}
-    write_together({**files, **beside}, folder / CARD_FILE, card.to_bytes())
-    if not card.detector:
-        shutil.rmtree(folder / "detector", ignore_errors=True)
-    return folder
+Given = Source | PhotoError
+"""A photo, or why the caller could not read it, which becomes the error of its answer."""
 
 
 class Model:
@@ -206,7 +142,12 @@ class Model:
         return answer
 
     def predict_many(
-        self, photos: Iterable[Source], *, top_k: int = 5, always: bool = False, nearest: int = 0
+        self,
+        photos: Iterable[Given],
+        *,
+        top_k: int = 5,
+        always: bool = False,
+        nearest: int = 0,
     ) -> Iterator[Prediction]:
         """One answer per photo, in order; memory does not grow with their number.
 
@@ -221,7 +162,7 @@ class Model:
         return self._predict_all(photos, top_k, always, nearest)
 
     def _predict_all(
-        self, photos: Iterable[Source], top_k: int, always: bool, nearest: int
+        self, photos: Iterable[Given], top_k: int, always: bool, nearest: int
     ) -> Iterator[Prediction]:
         sources = iter(photos)
         while chunk := list(islice(sources, CHUNK)):
@@ -230,7 +171,7 @@ class Model:
             yield from answers
 
     def _predict_chunk(
-        self, chunk: Sequence[Source], top_k: int, always: bool, nearest: int
+        self, chunk: Sequence[Given], top_k: int, always: bool, nearest: int
     ) -> Iterator[Prediction]:
         read = dict(enumerate(ordered_map(_read, chunk)))
         pictures = {n: item for n, item in read.items() if isinstance(item, Picture)}
@@ -318,9 +259,9 @@ class Model:
                       reason, likely, alike)  # fmt: skip
 
 
-def _read(source: Source) -> Picture | PhotoError:
+def _read(source: Given) -> Picture | PhotoError:
     try:
-        return open_source(source)
+        return source if isinstance(source, PhotoError) else open_source(source)
     except PhotoError as err:
         return err
 
@@ -344,36 +285,8 @@ def load_model(
     check_files(folder, card)
     place = folder.absolute()  # graphs are opened later, perhaps in another working folder
     parts = read_parts(place, card)
-    with _loading(folder):
+    with loading(folder):
         return Model(card, parts, engine or EngineConfig(), place, many=many)
-
-
-def read_parts(folder: Path, card: ModelCard) -> Parts:
-    """What the model in a folder consists of, once its files are checked; see :func:`load_model`.
-
-    Raises ModelError where they do not fit the card.
-    """
-    from safetensors.numpy import load_file
-
-    with _loading(folder):
-        detector = _network(folder, "detector") if card.detector else None
-        backbone = _network(folder, "backbone")
-        head = restore(card.head, card.labels, load_file(folder / HEAD_FILE), card.head_settings)
-        rule = (None if card.unknown is None
-                else restore_rule(load_file(folder / UNKNOWN_FILE), card.unknown))  # fmt: skip
-        known = (Known.from_bytes((folder / KNOWN_FILE).read_bytes(), len(rule.references))
-                 if rule is not None and KNOWN_FILE in card.files else None)  # fmt: skip
-        return Parts(detector, backbone, head, rule, known)
-
-
-@contextmanager
-def _loading(folder: Path) -> Iterator[None]:
-    from safetensors import SafetensorError
-
-    try:
-        yield
-    except (NetworkError, SafetensorError, OSError, LookupError, TypeError, ValueError) as err:
-        raise ModelError(f"{folder} cannot be loaded: {err}; train the model again") from err
 
 
 def _load_again(folder: Path, engine: EngineConfig, many: bool, card: ModelCard) -> Model:
@@ -387,14 +300,3 @@ def _load_again(folder: Path, engine: EngineConfig, many: bool, card: ModelCard)
     if model.card != card:
         raise ModelError(f"{folder} holds another model than the one pickled; load it anew")
     return model
-
-
-def _network(folder: Path, kind: Literal["detector", "backbone"]) -> Network:
-    """A network of the model; its graph is the file whose hash has been checked."""
-    network = load(folder / kind, verify=False)
-    if network.card.kind != kind or network.card.graph != GRAPH_FILE:
-        raise ModelError(
-            f"{folder / kind} holds a {network.card.kind} in {network.card.graph}, expected a "
-            f"{kind} in {GRAPH_FILE}; train the model again"
-        )
-    return network

@@ -27,7 +27,7 @@ from closeup.evaluate.trust import UncertaintyRule, fit_uncertainty, measure_tru
 from closeup.learn import heads
 from closeup.model.card import ModelCard, read_card
 from closeup.model.history import MODEL, Outcome, Training
-from closeup.model.model import Parts
+from closeup.model.parts import Parts
 from closeup.networks import Network, find
 from closeup.pipeline.features import Part, TrainingSet, features_stage
 from closeup.pipeline.fit import Fit, fit_candidate

@@ -1,0 +1,10 @@
+"""Answers for very many photos: a model over a cluster, by Ray Data.
+
+A list is cut into shards; a worker answers a shard and writes it as one Parquet part, in one step.
+The parts are the truth: whatever is killed, the next run does what they lack.
+"""
+
+from closeup.batch.run import predict
+from closeup.batch.summary import Summary
+
+__all__ = ["Summary", "predict"]
