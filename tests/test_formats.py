@@ -78,6 +78,16 @@ def keys_of(value: object) -> object:
     return None
 
 
+def labelled(photos: Path) -> Path:
+    """The photos of a folder as a table, with an attribute."""
+    files = sorted(path.relative_to(photos) for path in photos.rglob("*.*"))
+    rows = [f"{file},{file.parent},{'steel' if n % 2 else 'leather'}"
+            for n, file in enumerate(files)]  # fmt: skip
+    table = photos / "photos.csv"
+    table.write_text("\n".join(["path,label,strap", *rows]))
+    return table
+
+
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project with a rejected close-up, and what ``run --json`` printed of it."""
@@ -87,7 +97,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         photos = tiny.make_photos(base / "photos", per_label=30, dark=2)
         (photos / "ash" / "broken.jpg").write_bytes(b"no picture")
         out = base / "out"
-        closeup.run(photos, out=out, compare_photo=True, **tiny.TINY)
+        closeup.run(labelled(photos), out=out, compare_photo=True, attributes="strap", **tiny.TINY)
         closeup.crop(photos, out=base / "scouted", detector="tiny-box")
         first = next(c for c in crops_of(out) if c.state is CropState.CROPPED)
         with closing(Decisions(out)) as log:
@@ -137,6 +147,11 @@ def test_the_summary_of_many_photos() -> None:
     )
     names = set(table("`predict --ray`"))
     assert {field.name for field in fields(Summary)} <= names
+
+
+def test_keys_of_an_attribute(printed: dict[str, Any]) -> None:
+    (row,) = printed["attributes"]
+    assert table("`attributes`").keys() == row.keys()
 
 
 def test_keys_of_what_was_scouted(made: Path) -> None:

@@ -70,7 +70,9 @@ OPTIONS: dict[str, tuple[Any, set[str]]] = {
 # How a graph runs changes the last digits: its precision and engine are part of the keys of what
 # it makes, where they differ. Fine-tuning and boxes by another detector need PyTorch,
 # and have tests of their own.
-ELSEWHERE = {"engine.engine", "engine.precision", "train.finetune", "detect.boxes_by"}
+# `attributes` names columns of a table, see test_attributes.py.
+ELSEWHERE = {"engine.engine", "engine.precision", "train.finetune", "detect.boxes_by",
+             "photos.attributes"}  # fmt: skip
 
 
 def fields() -> set[str]:

@@ -168,11 +168,15 @@ def _print_table(answers: Sequence[Prediction]) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from closeup.model.prediction import attributes_in
+
     def text(words: str, style: str = "") -> Text:
         return Text(visible(words), style=style, overflow="fold")
 
     headings = ("photo", "label", "confidence", "other guesses", "found as")
     table = Table(*headings, box=None, pad_edge=False)
+    for attribute in attributes_in(answers):
+        table.add_column(text(attribute))
     for answer in answers:
         name = text(answer.photo)
         if answer.error_code:
@@ -184,7 +188,8 @@ def _print_table(answers: Sequence[Prediction]) -> None:
             guesses = one.top[:1] if one.reason else one.top[1:2]
             others = ", ".join(f"{label} {p:.2f}" for label, p in guesses)
             found = f"{one.parent} {one.parent_score:.2f}" if answer.found else "(whole photo)"
-            table.add_row(name, label, f"{one.confidence:.2f}", text(others), text(found))
+            values = [text(f"{value} {p:.2f}") for _, value, p in one.attributes]
+            table.add_row(name, label, f"{one.confidence:.2f}", text(others), text(found), *values)
     Console(soft_wrap=False).print(table)
     objects = Counter(one.label for answer in answers for one in answer.objects)
     if objects.total() > sum(bool(answer.objects) for answer in answers):

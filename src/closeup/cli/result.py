@@ -75,6 +75,11 @@ def _print_scores(result: RunResult) -> None:
             f"  none        {none.recall:.0%} of {none.support} left alone   (objects that are "
             f"none of the classes; {none.precision:.0%} of all that were left alone)"
         )
+    for row in result.attributes:
+        tested = f"{row.macro_f1}" if row.macro_f1 else "not tested"
+        what = "attribute, macro-F1; " if row.macro_f1 else "attribute; "
+        show(f"  {row.name:<11} {tested}   ({what}{len(row.values)} values, "
+             f"{row.n} test close-ups)")  # fmt: skip
     if trust is not None:
         print(
             f"  answered    {trust.answered.value:.0%}, with an accuracy of "

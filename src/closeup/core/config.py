@@ -73,8 +73,7 @@ class PhotosConfig(_Section):
         "", "Your own test photos, laid out like PHOTOS; '' holds out part of PHOTOS again."
     )
     ignore_split: bool = _option(
-        False,
-        "Draw the split anew where folders called train, val and test, or a column, give one.",
+        False, "Draw a new split where folders called train, val and test, or a column, give one."
     )
     label_level: int = _option(
         0,
@@ -82,6 +81,9 @@ class PhotosConfig(_Section):
         "0: find out.",
         ge=0,
         le=20,
+    )
+    attributes: Annotated[tuple[str, ...], LIST] = _option(
+        (), "Columns of PHOTOS, a table, with further things to tell apart (strap,dial)."
     )
     max_pixels: int = _option(200_000_000, "Photos with more pixels are not read.", flag="", ge=1)
 
@@ -210,9 +212,7 @@ class TrainConfig(_Section):
         "Classifier to train on the embeddings: ridge, logistic, mlp or prototype. Several, "
         "separated by commas, are compared. By default ridge.",
     )
-    compare_photo: bool = _option(
-        False, "Also train on whole photos, to measure how much cropping helps."
-    )
+    compare_photo: bool = _option(False, "Also train on whole photos, to measure what crops gain.")
     pads: Annotated[tuple[Pad, ...], LIST] = _option(
         (),
         "Paddings to compare by cross-validation, separated by commas (0,0.25,0.5).",
@@ -225,9 +225,7 @@ class TrainConfig(_Section):
     flip: bool = _option(
         True, "Mirror close-ups while fine-tuning; turn it off if text or left and right matter."
     )
-    augment: int = _option(
-        0, "Augmented copies of each training close-up to train on as well.", ge=0, le=50
-    )
+    augment: int = _option(0, "Augmented copies of each training close-up to use.", ge=0, le=50)
     coverage: float = _option(
         0.95,
         "Fraction of photos, of the kind trained on, that get an answer rather than 'unknown'.",
@@ -294,6 +292,7 @@ class Options(TypedDict, total=False):
     test: str | Path
     ignore_split: bool
     label_level: int
+    attributes: str | Sequence[str]
     max_pixels: int
     detector: str
     parent: str | Sequence[str]

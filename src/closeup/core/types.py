@@ -119,6 +119,8 @@ class Photo:
         Size in pixels of the upright photo; 0 where it could not be read.
     bytes, mtime_ns, sha256
         The file's size, modification time and content hash (``""`` where it could not be read).
+    attributes
+        Further things to tell apart, as :mod:`closeup.photos.attributes` keeps them.
     """
 
     id: str
@@ -135,6 +137,7 @@ class Photo:
     bytes: int
     mtime_ns: int
     sha256: str
+    attributes: str = ""
 
     @property
     def file(self) -> Path:
@@ -243,6 +246,14 @@ class Neighbour:
     similarity: float
 
 
+class Attribute(NamedTuple):
+    """What a model says of one attribute of an object: its most probable value."""
+
+    name: str
+    value: str
+    confidence: float
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What a model says of one object in a photo.
@@ -260,6 +271,9 @@ class Answer:
         where the model was made from too few photos to know.
     alike
         The most similar training close-ups, the nearest first; empty unless requested.
+    attributes
+        One for each attribute that the model knows, by name; given also where the label is
+        withheld.
     """
 
     box: Box
@@ -271,3 +285,4 @@ class Answer:
     reason: str = ""
     likely: tuple[str, ...] = ()
     alike: tuple[Neighbour, ...] = ()
+    attributes: tuple[Attribute, ...] = ()

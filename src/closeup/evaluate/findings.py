@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -20,7 +20,7 @@ from closeup.evaluate.compare import Compared
 from closeup.evaluate.label_issues import LabelIssues
 from closeup.evaluate.learning_curve import LearningCurve
 from closeup.evaluate.limits import Limits, check_chance
-from closeup.evaluate.scores import Difference, Scores
+from closeup.evaluate.scores import AttributeScore, Difference, Scores
 from closeup.evaluate.trust import Trust
 
 
@@ -97,6 +97,8 @@ class Evaluation:
         Label issues, the learning curve, and whether the object is needed at all.
     crop_gain
         By how much close-ups beat whole photos; None where that was not asked for.
+    attributes
+        A row for each attribute that was learned beside the label.
     """
 
     key: str
@@ -106,6 +108,7 @@ class Evaluation:
     trust: Trust | None
     findings: Findings
     crop_gain: Difference | None
+    attributes: tuple[AttributeScore, ...] = field(default=(), kw_only=True)
 
 
 def read_evaluation(project: Project, name: str = SCORES_FILE) -> Evaluation | None:

@@ -76,6 +76,28 @@ class Scores:
 
 
 @dataclass(frozen=True, slots=True)
+class AttributeScore:
+    """An attribute of the photos, which is learned beside the label.
+
+    Attributes
+    ----------
+    name, values
+        How it is called, and what it can be.
+    train, n
+        Close-ups with a value in the training part and in the test part.
+    macro_f1, accuracy
+        On the test part; None where nothing of it was tested.
+    """
+
+    name: str
+    values: tuple[str, ...]
+    train: int
+    n: int
+    macro_f1: Interval | None
+    accuracy: Interval | None
+
+
+@dataclass(frozen=True, slots=True)
 class Difference:
     """By how much `b` beats `a` in macro-F1 on the same examples; negative where it does not."""
 

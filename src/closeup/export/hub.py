@@ -115,7 +115,8 @@ def _example(repo: str) -> str:
     get = "" if repo else "# the name of this folder, or hf:OWNER/NAME where it is on the hub\n"
     place = f"{HUB}{repo}" if repo else "."
     return (
-        "## Use\n\n```\npip install closeup\n```\n\n```python\nimport closeup\n\n"
+        "## Use\n\nInstall Closeup from a clone of its repository (`pip install -e .`), then:\n\n"
+        "```python\nimport closeup\n\n"
         f'{get}model = closeup.load("{place}")\n'
         'for one in model.predict("photo.jpg").objects:\n'
         "    print(one.label, one.confidence, one.box)\n```"

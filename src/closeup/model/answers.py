@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from closeup.core.types import Answer, Pixels
 from closeup.model.outputs import write_output
-from closeup.model.prediction import COLUMNS, Prediction, to_rows
+from closeup.model.prediction import COLUMNS, Prediction, columns_of, to_rows
 from closeup.model.tracks import TRACK_COLUMNS, Track
 from closeup.photos.reading import read_photo
 
@@ -31,7 +31,7 @@ def write_csv(predictions: Sequence[Prediction], file: Path) -> None:
 
     Raises ProjectError where the file cannot be written.
     """
-    _write_csv(COLUMNS, to_rows(predictions), file)
+    _write_csv(columns_of(predictions), to_rows(predictions), file)
 
 
 def write_parquet(predictions: Sequence[Prediction], file: Path) -> None:
@@ -39,7 +39,7 @@ def write_parquet(predictions: Sequence[Prediction], file: Path) -> None:
 
     Raises ProjectError where the file cannot be written.
     """
-    _write_parquet(COLUMNS, to_rows(predictions), file)
+    _write_parquet(columns_of(predictions), to_rows(predictions), file)
 
 
 def write_csv_of_tracks(tracks: Sequence[Track], errors: Mapping[str, str], file: Path) -> None:
@@ -85,6 +85,7 @@ def _table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Any:
 
     kinds = {"found": pa.bool_(), **dict.fromkeys(_WHOLE, pa.int64()),
              **dict.fromkeys(_NUMBERS, pa.float64())}  # fmt: skip
+    kinds |= {name: pa.float64() for name in columns if name.endswith("_confidence")}
     cells = list(zip(*(map(_text, row) for row in rows), strict=True)) or [()] * len(columns)
     arrays = [pa.array(list(column), kinds.get(name, pa.string()))
               for name, column in zip(columns, cells, strict=True)]  # fmt: skip

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -17,12 +17,31 @@ from closeup.core.config import CropConfig, DetectConfig, ViewName
 from closeup.core.errors import ModelError
 from closeup.core.project import file_hash
 
+if TYPE_CHECKING:
+    from closeup.learn.heads import Head
+
 FORMAT = 2
 OLDEST = 1  # the earliest format that is still read
 CARD_FILE = "model.json"
 HEAD_FILE = "head.safetensors"
 UNKNOWN_FILE = "unknown.safetensors"
+ATTRIBUTES_FILE = "attributes.safetensors"
 LARGEST = 64_000_000  # bytes of a card, at most: a million labels need a third of it
+
+
+class AttributeHead(BaseModel):
+    """The head of an attribute: its kind, its settings that are not arrays, and the values."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    head: str
+    head_settings: dict[str, Any]
+    values: tuple[str, ...]
+
+    @classmethod
+    def of(cls, head: Head) -> AttributeHead:
+        """Of a head whose labels are the values."""
+        return cls(head=head.kind, head_settings=dict(head.settings()), values=head.labels)
 
 
 class ModelCard(BaseModel):
@@ -46,6 +65,8 @@ class ModelCard(BaseModel):
         The rule for sets of labels, a ``Conformal`` as JSON; None likewise.
     none
         The label among `labels` that is answered as unknown; ``""`` where there is none.
+    attributes
+        The heads of further things to tell apart, by name; written only where there are any.
     scores, counts
         The scores on the test part when the model was trained, and the number of close-ups.
     files
@@ -68,13 +89,15 @@ class ModelCard(BaseModel):
     unknown: dict[str, float] | None = None
     likely: dict[str, int | float] | None = None
     none: str = ""
+    attributes: dict[str, AttributeHead] = {}
     scores: dict[str, Any]
     counts: dict[str, int]
     files: dict[str, str]
 
     def to_bytes(self) -> bytes:
         """The contents of ``model.json``."""
-        return (self.model_dump_json(indent=1) + "\n").encode()
+        none = None if self.attributes else {"attributes"}
+        return (self.model_dump_json(indent=1, exclude=none) + "\n").encode()
 
 
 def read_card(folder: Path) -> ModelCard:
@@ -126,6 +149,8 @@ def check_named(folder: Path, card: ModelCard) -> None:
         needed += ["detector/card.json", "detector/graph.onnx"]
     if card.unknown is not None:
         needed.append(UNKNOWN_FILE)
+    if card.attributes:
+        needed.append(ATTRIBUTES_FILE)
     for name in needed:
         if name not in card.files:
             raise ModelError(

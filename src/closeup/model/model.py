@@ -6,6 +6,7 @@
       model.json           the card: labels, crop recipe, head, measured scores, file hashes
       head.safetensors     the head's arrays
       unknown.safetensors  what the rule for unknown photos compares with (absent without one)
+      attributes.safetensors  the arrays of the attributes' heads (absent without any)
       references.json      which training close-ups these are
       detector/            card.json and graph.onnx (absent where boxes were the user's own)
       backbone/            card.json and graph.onnx
@@ -48,7 +49,7 @@ from closeup.evaluate.neighbours import neighbours
 from closeup.evaluate.unknown import NONE_OF_THEM
 from closeup.learn.embed import Embedder
 from closeup.model.card import ModelCard, check_files, read_card
-from closeup.model.parts import Parts, loading, read_parts
+from closeup.model.parts import Parts, attribute, loading, read_parts
 from closeup.model.prediction import Prediction, PredictionList
 from closeup.photos.picture import Picture
 from closeup.photos.sources import Source, Sources, is_one_photo, is_path, open_source
@@ -89,6 +90,7 @@ class Model:
         self._origin = folder, engine, many
         self._head = parts.head
         self._rule, self._known = parts.rule, parts.known
+        self._attributes = sorted(parts.attributes.items())
         self._likely = None if card.likely is None else from_json(Conformal, card.likely)
         self._embedder = Embedder(parts.backbone, engine, many=many)
         self._spec, self._views = parts.backbone.card.input, views_of(card.view)
@@ -255,8 +257,9 @@ class Model:
             reason = NONE_OF_THEM
         reason = "" if always else reason
         label = UNKNOWN if reason else top[0][0]
+        attributes = tuple(attribute(name, head, vector) for name, head in self._attributes)
         return Answer(crop.box, crop.category, crop.score, label, float(row[order[0]]), top,
-                      reason, likely, alike)  # fmt: skip
+                      reason, likely, alike, attributes)  # fmt: skip
 
 
 def _read(source: Given) -> Picture | PhotoError:

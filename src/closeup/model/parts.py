@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
+
+from numpy.typing import NDArray
 
 from closeup.core.errors import ModelError, NetworkError
 from closeup.core.project import write_together
+from closeup.core.types import Attribute, Floats
 from closeup.evaluate.neighbours import Known
 from closeup.evaluate.unknown import UnknownRule, restore_rule
 from closeup.learn.heads import Head, restore
-from closeup.model.card import CARD_FILE, HEAD_FILE, UNKNOWN_FILE, ModelCard, check_inside
+from closeup.model.card import (
+    ATTRIBUTES_FILE,
+    CARD_FILE,
+    HEAD_FILE,
+    UNKNOWN_FILE,
+    ModelCard,
+    check_inside,
+)
 from closeup.networks import Network, load
 
 GRAPH_FILE = "graph.onnx"
@@ -31,6 +41,7 @@ class Parts:
     head: Head
     rule: UnknownRule | None = None
     known: Known | None = None
+    attributes: Mapping[str, Head] = field(default_factory=dict)
 
     def files(self) -> dict[str, bytes]:
         """The contents of every file of the model folder but the card, by relative name."""
@@ -41,6 +52,8 @@ class Parts:
             contents[UNKNOWN_FILE] = save(self.rule.arrays())
         if self.known is not None:
             contents[KNOWN_FILE] = self.known.to_bytes()
+        if self.attributes:
+            contents[ATTRIBUTES_FILE] = save(arrays_of(self.attributes))
         for name, network in (("detector", self.detector), ("backbone", self.backbone)):
             if network is not None:
                 card = network.card.model_copy(update={"graph": GRAPH_FILE})
@@ -69,6 +82,9 @@ def save_model(
     write_together({**files, **beside}, folder / CARD_FILE, card.to_bytes())
     if not card.detector:
         shutil.rmtree(folder / "detector", ignore_errors=True)
+    if not card.attributes:
+        with suppress(OSError):
+            (folder / ATTRIBUTES_FILE).unlink()
     return folder
 
 
@@ -87,7 +103,7 @@ def read_parts(folder: Path, card: ModelCard) -> Parts:
                 else restore_rule(load_file(folder / UNKNOWN_FILE), card.unknown))  # fmt: skip
         known = (Known.from_bytes((folder / KNOWN_FILE).read_bytes(), len(rule.references))
                  if rule is not None and KNOWN_FILE in card.files else None)  # fmt: skip
-        return Parts(detector, backbone, head, rule, known)
+        return Parts(detector, backbone, head, rule, known, read_heads(folder, card))
 
 
 @contextmanager
@@ -110,3 +126,31 @@ def _network(folder: Path, kind: Literal["detector", "backbone"]) -> Network:
             f"{kind} in {GRAPH_FILE}; train the model again"
         )
     return network
+
+
+def arrays_of(heads: Mapping[str, Head]) -> dict[str, NDArray[Any]]:
+    """The arrays of all heads, each after ``NAME/``."""
+    return {f"{name}/{key}": array
+            for name, head in heads.items() for key, array in head.arrays().items()}  # fmt: skip
+
+
+def read_heads(folder: Path, card: ModelCard) -> dict[str, Head]:
+    """The heads of a model folder whose files are checked, by the attribute's name.
+
+    Raises LookupError and ModelError where the arrays are not those of the card.
+    """
+    from safetensors.numpy import load_file
+
+    arrays: dict[str, dict[str, NDArray[Any]]] = {name: {} for name in card.attributes}
+    for key, array in (load_file(folder / ATTRIBUTES_FILE) if arrays else {}).items():
+        name, _, layer = key.rpartition("/")
+        arrays[name][layer] = array
+    return {name: restore(one.head, one.values, arrays[name], one.head_settings)
+            for name, one in card.attributes.items()}  # fmt: skip
+
+
+def attribute(name: str, head: Head, vector: Floats) -> Attribute:
+    """The answer of one head for a close-up with the ``(d,)`` features."""
+    (row,) = head.probabilities(vector[None])
+    best = int(row.argmax())
+    return Attribute(name, head.labels[best], float(row[best]))

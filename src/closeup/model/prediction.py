@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from html import escape
 from importlib import import_module
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,7 @@ class Prediction:
                     "reason": one.reason,
                     "top": [[label, round(p, 6)] for label, p in one.top],
                     "likely": list(one.likely),
+                    **_attributes(one),
                 }
                 for one in self.objects
             ],
@@ -95,21 +97,41 @@ class PredictionList(list[Prediction]):
             pandas = import_module("pandas")
         except ModuleNotFoundError as err:
             raise UsageError("to_pandas needs pandas: pip install pandas") from err
-        return pandas.DataFrame(to_rows(self), columns=list(COLUMNS))
+        return pandas.DataFrame(to_rows(self), columns=list(columns_of(self)))
 
     def _repr_html_(self) -> str:
         return _table(self, 96)
 
 
-def to_rows(predictions: Iterable[Prediction]) -> Iterator[tuple[Any, ...]]:
-    """Rows of :data:`COLUMNS`: one per object, and one for a photo without any."""
+def _attributes(one: Answer) -> dict[str, Any]:
+    """The attributes of an object; no key where the model knows none."""
+    found = {name: [value, round(p, 6)] for name, value, p in one.attributes}
+    return {"attributes": found} if found else {}
+
+
+def attributes_in(predictions: Sequence[Prediction]) -> tuple[str, ...]:
+    """The names of the attributes that were answered."""
+    return tuple(sorted({a.name for p in predictions for one in p.objects for a in one.attributes}))
+
+
+def columns_of(predictions: Sequence[Prediction]) -> tuple[str, ...]:
+    """:data:`COLUMNS`, and behind them the value and the confidence of each attribute."""
+    names = attributes_in(predictions)
+    return (*COLUMNS, *chain(*((name, f"{name}_confidence") for name in names)))
+
+
+def to_rows(predictions: Sequence[Prediction]) -> Iterator[tuple[Any, ...]]:
+    """Rows of :func:`columns_of`: one per object, and one for a photo without any."""
+    names = attributes_in(predictions)
     for p in predictions:
         for one in p.objects:
+            known = {name: (value, share) for name, value, share in one.attributes}
             yield (p.photo, p.found, *(round(v, 2) for v in one.box), one.parent,
-                   one.parent_score, one.label, one.confidence, one.reason, "", "")  # fmt: skip
+                   one.parent_score, one.label, one.confidence, one.reason, "", "",
+                   *chain(*(known[name] for name in names)))  # fmt: skip
         if not p.objects:
             yield (p.photo, False, None, None, None, None, "", None, "", None, "", p.error_code,
-                   p.error_message)  # fmt: skip
+                   p.error_message, *("", None) * len(names))  # fmt: skip
 
 
 def _table(predictions: list[Prediction], size: int) -> str:

@@ -18,6 +18,7 @@ from closeup.core.errors import PhotoError, PhotosError
 from closeup.core.parallel import ordered_map
 from closeup.core.progress import Progress, silent, track
 from closeup.core.types import Photo, PhotoState
+from closeup.photos.attributes import settled
 from closeup.photos.films import recordings
 from closeup.photos.kinds import photo_suffixes
 from closeup.photos.labels import notes_on_spelling, one_spelling
@@ -38,12 +39,7 @@ def list_photos(
     The files are those of :func:`collect`. A file that cannot be read has the ``state`` unreadable,
     with a `code` and a `reason`. Of `previous`, the rows of an earlier call, those are kept whose
     file has the same size and modification time, without reading it again. `progress` is called
-    for the stage ``"photos"``.
-
-    Raises
-    ------
-    PhotosError
-        As :func:`collect`.
+    for the stage ``"photos"``. Raises PhotosError as :func:`collect`.
     """
     entries = list_entries(config)
     known = known_photos(previous)
@@ -69,6 +65,7 @@ class Entry:
     split: str
     code: str = ""
     reason: str = ""
+    attributes: str = ""
 
     @property
     def file(self) -> Path:
@@ -134,6 +131,7 @@ def collect(config: PhotosConfig, *, labels_elsewhere: bool = False) -> Collecti
         lines = (*lines, *own.tree)
     spelling = one_spelling(entry.label for entry in entries)
     entries = [replace(entry, label=spelling.get(entry.label, "")) for entry in entries]
+    entries = settled(entries, config.attributes, str(source))
     entries.sort(key=lambda entry: (entry.split, entry.path))
     return Collection(_with_ids(entries), (*notes, *notes_on_spelling(spelling)), lines)
 
@@ -294,7 +292,7 @@ def _beside(
 
 
 def _from_table(file: Path, config: PhotosConfig) -> Collection:
-    rows, notes = listed_photos(file)
+    rows, notes = listed_photos(file, config.attributes)
     sides = Counter(row.part for row in rows if row.label)
     used = not config.ignore_split and bool(sides[TEST] and sides.total() > sides[TEST])
     if used:
@@ -304,7 +302,7 @@ def _from_table(file: Path, config: PhotosConfig) -> Collection:
         ]  # fmt: skip
     entries = [
         Entry("", str(file.parent), row.path, row.label, row.group,
-              TEST if used and row.part == TEST else "", row.code, row.reason)
+              TEST if used and row.part == TEST else "", row.code, row.reason, row.attributes)
         for row in rows
     ]  # fmt: skip
     counts = Counter(((TEST if e.split else "training",) if used else ()) + (e.label or "no label",)
@@ -334,15 +332,16 @@ def look(
     photo = Photo(
         id=entry.id, root=entry.root, path=entry.path, label=entry.label, group=entry.group,
         split=entry.split, state=PhotoState.UNREADABLE, code=entry.code, reason=entry.reason,
-        width=0, height=0, bytes=0, mtime_ns=0, sha256="",
+        width=0, height=0, bytes=0, mtime_ns=0, sha256="", attributes=entry.attributes,
     )  # fmt: skip
     try:
-        entry.path.encode(), entry.label.encode()
+        entry.path.encode(), entry.label.encode(), entry.attributes.encode()
     except UnicodeEncodeError:
         return replace(
             photo,
             path=_printable(entry.path),
             label=_printable(entry.label),
+            attributes="",
             code="bad_name",
             reason="the file's or folder's name is not valid UTF-8; rename it",
         ), None
@@ -354,7 +353,7 @@ def look(
             photo = replace(photo, bytes=status.st_size, mtime_ns=status.st_mtime_ns)
             old = known.get(_key(photo))
             if old is not None and old.width * old.height <= max_pixels:
-                return replace(old, id=entry.id), None
+                return replace(old, id=entry.id, attributes=entry.attributes), None
             picture, sha256 = read_and_hash(photo.file, stream, max_pixels)
     except PhotoError as err:
         return replace(photo, code=err.code, reason=err.message), None
@@ -371,7 +370,8 @@ def unchanged(entry: Entry, known: Mapping[_Key, Photo]) -> Photo | None:
         return None
     key = (entry.root, entry.path, entry.label, entry.group, entry.split,
            status.st_size, status.st_mtime_ns)  # fmt: skip
-    return known.get(key)
+    found = known.get(key)
+    return replace(found, attributes=entry.attributes) if found else None
 
 
 def _printable(name: str) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 from closeup.core.errors import PhotosError
 from closeup.core.tables import read_parquet
 from closeup.core.text import first_of
+from closeup.photos.attributes import COLUMN, attributes_of
 from closeup.photos.layout import NO_PART, part_of
 
 ALIASES: Mapping[str, tuple[str, ...]] = {
@@ -171,14 +172,16 @@ class Listed:
     part: str
     code: str = ""
     reason: str = ""
+    attributes: str = ""
 
 
-def listed_photos(file: Path) -> tuple[list[Listed], list[str]]:
+def listed_photos(file: Path, attributes: Sequence[str] = ()) -> tuple[list[Listed], list[str]]:
     """The photos of a table ``path,label[,group][,split]``, each once, and notes on them.
 
     `part` is ``train``, ``val``, ``test``, ``none`` (not labelled) or ``""``, as the column
     ``split`` says. The table that ``closeup predict --csv`` writes can be read as well: answers
-    that were withheld, and photos whose objects got different labels, have no label.
+    that were withheld, and photos whose objects got different labels, have no label. `attributes`
+    are as for :func:`closeup.photos.attributes.attributes_of`.
 
     Raises
     ------
@@ -186,24 +189,26 @@ def listed_photos(file: Path) -> tuple[list[Listed], list[str]]:
         As :func:`read_table`, and where a path is missing, a part is no known word, or a photo is
         listed twice with different cells; the message names the lines.
     """
-    rows = read_table(file, ("path", "label"), ("group", "split"))
+    names = [name.lower() for name in attributes]
+    rows = read_table(file, ("path", "label"), ("group", "split", COLUMN, *names))
+    kept, more_notes = attributes_of(file, [row.cells for row in rows], names)
     if not rows:
         raise PhotosError(f"{file} has a header but no rows; list one photo per line")
     answers = rows[0].cells.keys() >= _ANSWERS
     found: dict[str, Listed] = {}
     several: set[str] = set()
-    for row in rows:
-        one = _listed(file, row, answers)
+    for row, mine in zip(rows, kept, strict=True):
+        one = replace(_listed(file, row, answers), attributes=mine)
         first = found.setdefault(one.path, one)
         if replace(one, line=first.line) == first:
             continue
         if not answers:
             raise PhotosError(
                 f"{file}, lines {first.line} and {row.line} give {one.path} different labels, "
-                "groups or parts of the split; keep one of them"
+                "groups or parts of the split, or different attributes; keep one of them"
             )
         several.add(one.path)
-        first.label = ""
+        first.label = first.attributes = ""
     notes = [f"{len(several)} photos with objects of different labels have no label: "
              f"{first_of(several)}"] if several else []  # fmt: skip
     if not any(one.code or os.path.lexists(file.parent / one.path) for one in found.values()):
@@ -212,7 +217,7 @@ def listed_photos(file: Path) -> tuple[list[Listed], list[str]]:
             f"{next(iter(found))}, would be {file.parent / next(iter(found))}: write paths "
             "relative to the table's folder, or absolute"
         )
-    return list(found.values()), notes
+    return list(found.values()), [*notes, *more_notes]
 
 
 _ANSWERS = frozenset({"found", "parent", "confidence", "reason", "error_code"})

@@ -25,10 +25,11 @@ from closeup.evaluate.predictions import Predictions
 from closeup.evaluate.scores import Difference, paired_difference
 from closeup.evaluate.trust import UncertaintyRule, fit_uncertainty, measure_trust
 from closeup.learn import heads
-from closeup.model.card import ModelCard, read_card
+from closeup.model.card import AttributeHead, ModelCard, read_card
 from closeup.model.history import MODEL, Outcome, Training
 from closeup.model.parts import Parts
 from closeup.networks import Network, find
+from closeup.pipeline.attributes import facts, fit_attributes
 from closeup.pipeline.features import Part, TrainingSet, features_stage
 from closeup.pipeline.fit import Fit, fit_candidate
 from closeup.pipeline.history import answers_of, finish, keep
@@ -58,7 +59,7 @@ def train_stage(
     hashes = [(n.card.sha256, n.card.input.model_dump()) for n in named]
     key = key_of("train", VERSION, examples.key, hashes, config.model_dump(),
                  job.config.engine.precision, detector.card.sha256 if detector else "",
-                 __version__)  # fmt: skip
+                 __version__, *facts(tables[0].rows))  # fmt: skip
     trained = read_back(job, key, examples.rows)
     if trained is None and restored is not None:
         trained = as_it_was(job, restored, examples.rows)
@@ -97,13 +98,16 @@ def _measured(
         if uncertainty is not None and results:
             answers = Predictions(probabilities, head.labels, fit.test.labels, fit.test.groups)
             trust = measure_trust(uncertainty, fit.test.vectors, answers, seed)
+        attributes, attribute_scores, notes = fit_attributes(fit, seed)
+        job.notes += notes
     findings = _findings(job, fit, head, results)
     gain = _crop_gain(job, fit, results)
-    evaluation = Evaluation(key, scores, fit.fitted.log, tuple(compared), trust, findings, gain)
+    evaluation = Evaluation(key, scores, fit.fitted.log, tuple(compared), trust, findings, gain,
+                            attributes=attribute_scores)  # fmt: skip
     with job.timed("save"):
         rule = uncertainty.rule if uncertainty else None
         known = known_of([fit.train.examples[row] for row in fit.rows]) if uncertainty else None
-        parts = Parts(detector, fit.backbone, head, rule, known)
+        parts = Parts(detector, fit.backbone, head, rule, known, attributes)
         likely = to_json(uncertainty.conformal) if uncertainty else None
         files = parts.files()
         card = _card(job, fit, evaluation, parts, files, likely)
@@ -240,6 +244,7 @@ def _card(
         unknown=parts.rule.settings() if parts.rule else None,
         likely=likely,
         none=NONE if NONE in parts.head.labels else "",
+        attributes={name: AttributeHead.of(mine) for name, mine in parts.attributes.items()},
         scores=to_json(evaluation.scores) if evaluation.scores else {},
         counts={"train": len(fit.train.examples), "test": len(fit.test.examples)},
         files={name: hashlib.sha256(data).hexdigest() for name, data in files.items()},

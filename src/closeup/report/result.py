@@ -202,6 +202,7 @@ class RunResult(Trained):
             "parent": list(self.parent),
             "scouted": None if self.scouted is None else to_json(self.scouted),
             "test": None if self.scores is None else _test_part(self.scores, self),
+            "attributes": [to_json(row) for row in self.attributes],
             "compared": [to_json(row) for row in self.compared],
             "trust": None if self.trust is None else _trust(self.trust),
             "usefulness": self.usefulness or None,

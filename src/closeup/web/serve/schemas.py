@@ -38,6 +38,10 @@ class ObjectAnswer(BaseModel):
         list[str], Field(description="labels that include the true one in 9 of 10 cases")
     ]
     nearest: Annotated[list[NearestAnswer], Field(description="only with nearest=N")] = []
+    attributes: Annotated[
+        dict[str, tuple[str, Probability]],
+        Field(description="value and confidence by name; only of a model that knows attributes"),
+    ] = {}
 
 
 class PhotoAnswer(BaseModel):
