@@ -29,17 +29,7 @@ from closeup.cli.history import table
 from closeup.core.config import resolve
 from closeup.core.project import Project, encode_table, read_table
 from closeup.core.serialization import to_json
-from closeup.core.types import (
-    Box,
-    Crop,
-    CropState,
-    Detection,
-    Example,
-    Photo,
-    PhotoState,
-    Prediction,
-    Result,
-)
+from closeup.core.types import Box, Crop, CropState, Detection, Example, Photo, PhotoState, Result
 from closeup.dataset.duplicates import Signatures
 from closeup.dataset.kept import Place, read_split
 from closeup.decisions.log import Decisions
@@ -50,6 +40,7 @@ from closeup.evaluate.scores import Difference
 from closeup.learn.embed import Embeddings
 from closeup.model.history import Changes, Named, Training, read_history
 from closeup.model.model import load_model
+from closeup.model.prediction import Prediction
 from closeup.model.video import Film
 from closeup.networks import load, ready
 from closeup.networks.catalogue import catalogue

@@ -51,7 +51,7 @@ def test_any_number_of_threads_gives_the_same(
     first = open_tables(projects[0])
     for other in projects[1:]:
         tables = open_tables(other)
-        for name in set(TABLES) - {"results"}:
+        for name in TABLES.keys() - {"results", "suggested"}:
             assert tables[name].rows == first[name].rows, name
         for mine, their in zip(first["results"].rows, tables["results"].rows, strict=True):
             assert (mine.crop_id, mine.answer) == (their.crop_id, their.answer)
