@@ -15,7 +15,8 @@ import pytest
 from PIL import Image
 
 import closeup
-from closeup.core.config import PhotosConfig
+from closeup.batch.worker import PARTS, Job, answer_shard
+from closeup.core.config import EngineConfig, PhotosConfig
 from closeup.core.errors import ModelError, PhotosError
 from closeup.core.project import Project
 from closeup.core.types import Example, Photo
@@ -160,6 +161,18 @@ def test_predictions_give_the_attributes(
     assert table.column("strap_confidence").to_pylist()[2] is None
 
 
+@pytest.mark.parametrize("photo", ["2.png", "gone.png"])
+def test_every_part_of_many_answers_has_their_columns(
+    base: Path, ran: closeup.RunResult, tmp_path: Path, photo: str
+) -> None:
+    model = load_model(ran.model)
+    path, job = str(base / photo).encode(), Job(str(tmp_path), 1, False, EngineConfig())
+    report = answer_shard(model, job, [path], [path], [b"0" * 16])
+    table = pq.read_table(tmp_path / PARTS / report.part, use_threads=False)
+    assert table.column_names == [*COLUMNS, "strap", "strap_confidence", "source", "id"]
+    assert table.column("strap").to_pylist() == ["steel" if photo == "2.png" else ""]
+
+
 def test_the_command_line_tells_of_them(base: Path, ran: closeup.RunResult) -> None:
     done = commands.closeup("report", base / "out")
     assert "  strap       1.000" in done.stdout
@@ -287,7 +300,7 @@ def test_a_model_whose_arrays_are_not_those_of_the_card_is_refused(
 
 
 def test_no_attribute_is_called_like_a_column_of_answers() -> None:
-    assert set(COLUMNS) < TAKEN
+    assert {*COLUMNS, "source", "id"} < TAKEN
 
 
 def test_the_head_kinds_are_those_of_the_label(ran: closeup.RunResult) -> None:

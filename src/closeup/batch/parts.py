@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +20,7 @@ from closeup.batch.source import PLACE_BYTES
 from closeup.batch.worker import PARTS
 from closeup.core.errors import ProjectError
 from closeup.core.parallel import ordered_map
-from closeup.core.tables import decode_parquet
+from closeup.core.tables import decode_parquet, encode_parquet
 from closeup.core.types import UNKNOWN
 
 MANIFEST = "manifest.parquet"
@@ -80,14 +80,14 @@ def missing_from(done: Ids, ids: Ids) -> NDArray[np.bool_]:
     return np.asarray(done[places] != ids, bool)
 
 
-def read_parts(store: Store) -> Parts:
-    """The finished parts of a folder: from the manifest, and from those that it does not know.
+def read_parts(store: Store, known: Mapping[str, Part] | None = None) -> Parts:
+    """The finished parts of a folder: those `known`, by default to the manifest, and the others.
 
     Raises ProjectError where a part is damaged.
     """
     names = [name for name in store.names(PARTS)
              if name.endswith(".parquet") and name[:5].isdigit()]  # fmt: skip
-    known = _read_manifest(store)
+    known = _read_manifest(store) if known is None else known
     new = [name for name in names if name not in known]
     read = dict(zip(new, ordered_map(lambda name: _read_part(store, name), new), strict=True))
     held = {name: known.get(name) or read[name] for name in names}
@@ -106,7 +106,7 @@ def settle(store: Store, parts: Parts) -> None:
         keep = ~np.isin(_ids_of(table), drop)
         if keep.any():
             left = table.filter(keep)
-            store.write(f"{PARTS}/{name}", _encoded(left))
+            store.write(f"{PARTS}/{name}", encode_parquet(left))
             parts.held[name] = _part_of(left)
         else:
             store.remove(f"{PARTS}/{name}")
@@ -151,15 +151,6 @@ def _table_of(store: Store, name: str) -> Any:
     return decode_parquet(data)
 
 
-def _encoded(table: Any) -> bytes:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd")
-    return bytes(sink.getvalue())
-
-
 def _ids_of(table: Any) -> Ids:
     """The id of each row."""
     return np.array([bytes.fromhex(text) for text in table.column("id").to_pylist()], _ID)
@@ -190,7 +181,7 @@ def _manifest(parts: Parts) -> bytes:
     column = pa.Array.from_buffers(pa.binary(16), len(ids), [None, buffer])
     schema = pa.schema([("id", pa.binary(16)), ("again", pa.bool_())],
                        metadata={"closeup": json.dumps(facts)})  # fmt: skip
-    return _encoded(pa.table([column, pa.array(again)], schema=schema))
+    return encode_parquet(pa.table([column, pa.array(again)], schema=schema))
 
 
 def _read_manifest(store: Store) -> dict[str, Part]:
@@ -205,7 +196,7 @@ def _read_manifest(store: Store) -> dict[str, Part]:
         facts = json.loads((table.schema.metadata or {})[b"closeup"])
         if facts["format"] != _FORMAT or table.schema.field("id").type != pa.binary(16):
             return {}
-        ids = _fixed(table.column("id").combine_chunks())
+        ids = _fixed(table.column("id"))
         again = np.asarray(table.column("again").to_numpy(), bool)
         sizes = [int(size) for _, size, _ in facts["parts"]]
         if sum(sizes) != len(ids):
@@ -222,6 +213,6 @@ def _read_manifest(store: Store) -> dict[str, Part]:
 
 def _fixed(column: Any) -> Ids:
     """A column of 16 bytes as an array, without a Python object for each."""
-    chunks: Iterable[Any] = column.chunks if hasattr(column, "chunks") else [column]
-    arrays = [np.frombuffer(one.buffers()[1], _ID, len(one), one.offset * 16) for one in chunks]
+    arrays = [np.frombuffer(one.buffers()[1], _ID, len(one), one.offset * 16)
+              for one in column.chunks]  # fmt: skip
     return np.concatenate(arrays) if arrays else np.zeros(0, _ID)

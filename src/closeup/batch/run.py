@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from closeup.batch.cluster import LOCAL, Cluster, connected
-from closeup.batch.files import Store, file_system, is_url
+from closeup.batch.files import Store, file_system
 from closeup.batch.parts import Ids, missing_from, read_parts, settle
 from closeup.batch.source import Listed, list_source
 from closeup.batch.summary import Summary
@@ -91,11 +91,11 @@ def predict(
     with _held(store):
         last = read_about(store, about)
         parts = read_parts(store)
-        job = Job(_everywhere(store.folder), parts.run, always, engine)
+        job = Job(str(store.local or store.folder), parts.run, always, engine)
         start = time.perf_counter()
         with _Run(model, key[:32], job, address, (progress, notice)) as run:
             run.answer(chain([first], photos), parts.done())
-        parts = read_parts(store)
+        parts = read_parts(store, parts.held)
         settle(store, parts)
         summary = Summary(
             run=job.run, listed=run.listed, answered=run.answered, known=run.known, left=run.left,
@@ -104,10 +104,6 @@ def predict(
         )  # fmt: skip
         store.write(ABOUT, (json.dumps({**about, "last": to_json(summary)}, indent=1)).encode())
     return summary
-
-
-def _everywhere(folder: str) -> str:
-    return folder if is_url(folder) else str(Path(folder).absolute())
 
 
 @contextlib.contextmanager

@@ -16,6 +16,7 @@ from closeup.core.config import EngineConfig
 from closeup.core.errors import PhotoError, ProjectError
 from closeup.core.parallel import ordered_map
 from closeup.core.serialization import to_json
+from closeup.core.tables import encode_parquet
 from closeup.model.answers import to_table
 from closeup.model.model import Model, load_model
 from closeup.model.prediction import Prediction
@@ -141,7 +142,7 @@ def answer_shard(
         for answer, photo in zip(model.predict_many(read, always=job.always), photos, strict=True)
     ]
     part, store, failed = part_name(job.run, ids), Store(job.out), ""
-    data = encode_part(answers, sources, ids)
+    data = encode_part(answers, sources, ids, sorted(model.card.attributes))
     try:
         patiently(lambda: store.write(f"{PARTS}/{part}", data), ProjectError)
     except ProjectError as err:
@@ -150,23 +151,26 @@ def answer_shard(
 
 
 def encode_part(
-    answers: Sequence[Prediction], sources: Sequence[bytes], ids: Sequence[bytes]
+    answers: Sequence[Prediction],
+    sources: Sequence[bytes],
+    ids: Sequence[bytes],
+    attributes: Sequence[str] = (),
 ) -> bytes:
-    """The columns of ``closeup predict --parquet``, then `source` and `id` (hexadecimal)."""
+    """The columns of ``closeup predict --parquet``, then `source` and `id` (hexadecimal).
+
+    Each part has the columns of all the model's `attributes`, so that all parts are one table.
+    """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     rows = [max(1, len(one.objects)) for one in answers]
-    table = to_table(answers)
+    table = to_table(answers, attributes)
     for name, values in (
         ("source", [source.decode("utf8", "replace") for source in sources]),
         ("id", [one.hex() for one in ids]),
     ):
         cells = [value for value, count in zip(values, rows, strict=True) for _ in range(count)]
         table = table.append_column(name, pa.array(cells, pa.string()))
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd")
-    return bytes(sink.getvalue())
+    return encode_parquet(table)
 
 
 class _NotNow(PhotoError):

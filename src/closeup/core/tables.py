@@ -38,7 +38,6 @@ class Table(Generic[R]):
 def encode_table(row: type[R], rows: Sequence[R], key: str, meta: Mapping[str, Any]) -> bytes:
     """`rows` as the bytes of a Parquet file; a Box becomes ``box_x1`` … ``box_y2`` columns."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     columns: dict[str, list[Any]] = {}
     for name, kind in get_type_hints(row).items():
@@ -50,8 +49,16 @@ def encode_table(row: type[R], rows: Sequence[R], key: str, meta: Mapping[str, A
             columns[name] = values
     facts = {"format": FORMAT, "row": row.__name__, "key": key, "meta": dict(meta)}
     schema = pa.schema(_columns(row), metadata={"closeup": json.dumps(facts)})
+    return encode_parquet(pa.table(columns, schema=schema))
+
+
+def encode_parquet(table: Any) -> bytes:
+    """An Arrow table as the bytes of a Parquet file."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     sink = pa.BufferOutputStream()
-    pq.write_table(pa.table(columns, schema=schema), sink, compression="zstd")
+    pq.write_table(table, sink, compression="zstd")
     return bytes(sink.getvalue())
 
 

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from closeup.core.types import Answer, Pixels
 from closeup.model.outputs import write_output
-from closeup.model.prediction import COLUMNS, Prediction, columns_of, to_rows
+from closeup.model.prediction import COLUMNS, Prediction, attributes_in, columns_of, to_rows
 from closeup.model.tracks import TRACK_COLUMNS, Track
 from closeup.photos.reading import read_photo
 
@@ -31,7 +31,8 @@ def write_csv(predictions: Sequence[Prediction], file: Path) -> None:
 
     Raises ProjectError where the file cannot be written.
     """
-    _write_csv(columns_of(predictions), to_rows(predictions), file)
+    names = attributes_in(predictions)
+    _write_csv(columns_of(names), to_rows(predictions, names), file)
 
 
 def write_parquet(predictions: Sequence[Prediction], file: Path) -> None:
@@ -39,7 +40,8 @@ def write_parquet(predictions: Sequence[Prediction], file: Path) -> None:
 
     Raises ProjectError where the file cannot be written.
     """
-    _write_parquet(columns_of(predictions), to_rows(predictions), file)
+    names = attributes_in(predictions)
+    _write_parquet(columns_of(names), to_rows(predictions, names), file)
 
 
 def write_csv_of_tracks(tracks: Sequence[Track], errors: Mapping[str, str], file: Path) -> None:
@@ -75,9 +77,9 @@ def _write_parquet(columns: Sequence[str], rows: Iterable[tuple[Any, ...]], file
     write_output(file, bytes(sink.getvalue()))
 
 
-def to_table(predictions: Sequence[Prediction]) -> Any:
-    """The rows of :func:`to_rows` as an Arrow table."""
-    return _table(COLUMNS, to_rows(predictions))
+def to_table(predictions: Sequence[Prediction], attributes: Sequence[str]) -> Any:
+    """The rows of :func:`to_rows` as an Arrow table, also where no answer has the attributes."""
+    return _table(columns_of(attributes), to_rows(predictions, attributes))
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from html import escape
@@ -97,7 +97,8 @@ class PredictionList(list[Prediction]):
             pandas = import_module("pandas")
         except ModuleNotFoundError as err:
             raise UsageError("to_pandas needs pandas: pip install pandas") from err
-        return pandas.DataFrame(to_rows(self), columns=list(columns_of(self)))
+        names = attributes_in(self)
+        return pandas.DataFrame(to_rows(self, names), columns=list(columns_of(names)))
 
     def _repr_html_(self) -> str:
         return _table(self, 96)
@@ -114,15 +115,13 @@ def attributes_in(predictions: Sequence[Prediction]) -> tuple[str, ...]:
     return tuple(sorted({a.name for p in predictions for one in p.objects for a in one.attributes}))
 
 
-def columns_of(predictions: Sequence[Prediction]) -> tuple[str, ...]:
+def columns_of(names: Iterable[str]) -> tuple[str, ...]:
     """:data:`COLUMNS`, and behind them the value and the confidence of each attribute."""
-    names = attributes_in(predictions)
     return (*COLUMNS, *chain(*((name, f"{name}_confidence") for name in names)))
 
 
-def to_rows(predictions: Sequence[Prediction]) -> Iterator[tuple[Any, ...]]:
+def to_rows(predictions: Iterable[Prediction], names: Sequence[str]) -> Iterator[tuple[Any, ...]]:
     """Rows of :func:`columns_of`: one per object, and one for a photo without any."""
-    names = attributes_in(predictions)
     for p in predictions:
         for one in p.objects:
             known = {name: (value, share) for name, value, share in one.attributes}

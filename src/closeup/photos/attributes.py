@@ -19,7 +19,7 @@ COLUMN = "attributes"
 
 TAKEN = frozenset(
     {"path", "group", "split", "photo", "found", "x1", "y1", "x2", "y2", "parent", "parent_score",
-     "label", "confidence", "reason", "error_code", "error_message", COLUMN}
+     "label", "confidence", "reason", "error_code", "error_message", "source", "id", COLUMN}
 )  # fmt: skip
 """What no attribute can be called: columns of Closeup's own tables have these names."""
 
