@@ -167,6 +167,18 @@ def test_the_program_answers_as_the_model_does(
     assert len(labels) > 1
 
 
+def test_objects_that_are_none_of_the_classes(base: Path, tmp_path: Path) -> None:
+    photos = sorted((base / "photos").rglob("*.png"))
+    model = Path(shutil.copytree(model_of(base, "closeup"), tmp_path / "model"))
+    card = json.loads((model / "model.json").read_text())
+    (model / "model.json").write_text(json.dumps({**card, "none": "ash"}))
+    export_model(model, "onnx", tmp_path / "out")
+    found = run_alone(tmp_path / "out", photos, BLOCKED)
+    same(found, [answer.to_dict() for answer in closeup.load(model).predict_many(photos)])
+    reasons = {one["reason"] for row in found for one in row["objects"]}
+    assert reasons > {"none of the classes"}
+
+
 def test_what_onnxruntime_finds_in_the_classifier(base: Path, tmp_path: Path) -> None:
     import onnx
     import onnxruntime

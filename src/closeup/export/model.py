@@ -149,6 +149,7 @@ def _about(card: ModelCard, parts: Parts, files: Mapping[str, str]) -> dict[str,
         "unknown": card.unknown and {name: card.unknown[name]
                                      for name in ("min_confidence", "max_distance")},
         "likely": card.likely and card.likely["threshold"],
+        "none": card.none,
         "detector": found,
         "detect": {"parent": parent, "threshold": max(card.detect.threshold, FLOOR),
                    "which": card.crop.which, "min_size": card.crop.min_size},

@@ -197,6 +197,8 @@ class Classifier:
             elif shares.max() < unknown["min_confidence"]:
                 reason = "not confident"
         top = [[labels[i], round(float(shares[i]), 6)] for i in order[:5]]
+        if top[0][0] == self.about["none"]:
+            reason = "none of the classes"
         likely = self.about["likely"]
         among = [] if likely is None else [labels[i] for n, i in enumerate(order)
                                            if not n or shares[i] >= likely]  # fmt: skip
