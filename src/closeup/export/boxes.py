@@ -15,13 +15,12 @@ from closeup.core.config import EngineConfig
 from closeup.detect import Detector
 from closeup.detect.candidates import MOST, Outputs, grid
 from closeup.detect.decoded import BOXES, COLUMNS
-from closeup.detect.detector import FAMILIES, FLOOR, constants
+from closeup.detect.detector import FAMILIES, FLOOR
 from closeup.detect.queries import BOXES as QUERY_BOXES
 from closeup.detect.queries import NAMES
 from closeup.export.graphs import Assembly
 from closeup.networks import Card, Network
 from closeup.networks.card import OutputSpec
-from closeup.networks.engine import read_signature
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -77,15 +76,14 @@ def detector(network: Network) -> ModelProto:
     """
     from onnx import TensorProto
 
-    card, signature = network.card, read_signature(network.file)
+    card = network.card
     reader = Detector(network, EngineConfig(engine="onnxruntime"), many=False)
     grey = np.full((card.input.height, card.input.width, 3), 114, np.uint8)
     fed, _ = reader.feed(grey)
     seen = reader.graph.run(fed)
-    beside = constants(signature, card.input)
-    (image,) = (name for name in signature.inputs if name not in beside)
+    image, *_ = fed
     build = Assembly(network)
-    given: dict[str, str | NDArray[np.generic]] = {image: build.picture("image", 1), **beside}
+    given: dict[str, str | NDArray[np.generic]] = {**fed, image: build.picture("image", 1)}
     names = build.run("", **given)
     found = _READERS[card.family](Reading(build, names, seen))
     for (name, shape), source in zip(_OUTPUTS.items(), found, strict=True):
@@ -99,14 +97,11 @@ _OUTPUTS: Mapping[str, Sequence[int | str]] = {
 }  # fmt: skip
 
 
-def _best(read: Reading, boxes: str, scores: str, count: int) -> Found:
-    """The best of a table of scores ``(n, classes)``, without the weaker of two that overlap.
-
-    `count` is how many scores there are.
-    """
+def _best(read: Reading, boxes: str, scores: str, rows: int) -> Found:
+    """The best of a table of scores ``(rows, classes)``, without the weaker of two that overlap."""
     build, classes = read.build, len(read.card.classes)
     flat = build.shaped(scores, -1)
-    best, places = build.ops("TopK", flat, np.array([min(MOST, count)]), outputs=2)
+    best, places = build.ops("TopK", flat, np.array([min(MOST, rows * classes)]), outputs=2)
     cells = build.op("Div", places, np.array(classes))
     labels = build.op("Sub", places, build.op("Mul", cells, np.array(classes)))
     boxes = build.op("Gather", boxes, cells, axis=0)
@@ -134,7 +129,7 @@ def _yolox(read: Reading) -> Found:
     centre = build.op("Mul", build.op("Add", build.columns(rows, 0, 2), place), stride)
     half = build.op("Mul", build.op("Exp", build.columns(rows, 2, 4)), stride / 2)
     boxes = build.op("Concat", build.op("Sub", centre, half), build.op("Add", centre, half), axis=1)
-    return _best(read, boxes, _weighted(build, rows, width), cells * (width - 5))
+    return _best(read, boxes, _weighted(build, rows, width), cells)
 
 
 def _weighted(build: Assembly, rows: str, width: int) -> str:
@@ -145,7 +140,7 @@ def _weighted(build: Assembly, rows: str, width: int) -> str:
 def _yolov5(read: Reading) -> Found:
     rows, (count, width) = read.table()
     boxes = read.corners(read.build.columns(rows, 0, 4), BOXES)
-    return _best(read, boxes, _weighted(read.build, rows, width), count * (width - 5))
+    return _best(read, boxes, _weighted(read.build, rows, width), count)
 
 
 def _yolov8(read: Reading) -> Found:
@@ -153,7 +148,7 @@ def _yolov8(read: Reading) -> Found:
     if a == 4 + len(read.card.classes):
         rows, a, b = read.build.op("Transpose", rows, perm=[1, 0]), b, a
     boxes = read.corners(read.build.columns(rows, 0, 4), BOXES)
-    return _best(read, boxes, read.build.columns(rows, 4, b), a * (b - 4))
+    return _best(read, boxes, read.build.columns(rows, 4, b), a)
 
 
 def _nms(read: Reading) -> Found:
@@ -182,7 +177,7 @@ def _picodet(read: Reading) -> Found:
     signed = np.array([-1, -1, 1, 1]) * where[:, 2:]
     centre = np.tile((where[:, :2] + 0.5) * where[:, 2:], 2)
     boxes = build.op("Add", build.op("Mul", away, signed), centre)
-    return _best(read, boxes, scores, len(where) * len(read.card.classes))
+    return _best(read, boxes, scores, len(where))
 
 
 def _finished(read: Reading) -> Found:
@@ -212,7 +207,7 @@ def _queries(read: Reading) -> Found:
         scores = build.columns(build.op("Softmax", logits, axis=1), 0, classes)
     else:
         scores = build.op("Sigmoid", logits)
-    return _best(read, read.corners(read.rows(boxes), QUERY_BOXES), scores, count * classes)
+    return _best(read, read.corners(read.rows(boxes), QUERY_BOXES), scores, count)
 
 
 _READERS: Mapping[str, Callable[[Reading], Found]] = {

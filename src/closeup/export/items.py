@@ -29,8 +29,8 @@ class Object:
     category: str
     score: float
     label: str
-    answer: str = ""
-    confidence: float = 0.0
+    answer: str
+    confidence: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +108,8 @@ def read_items(project: Project) -> Items:
 
 def _object(crop: Crop, result: Result | None) -> Object:
     box = None if crop.stand_in else crop.box
-    found = Object(crop.id, box, crop.category, crop.score, crop.label)
-    if result is None:
-        return found
-    return Object(crop.id, box, crop.category, crop.score, crop.label, result.answer,
-                  result.confidence)  # fmt: skip
+    answer = (result.answer, result.confidence) if result else ("", 0.0)
+    return Object(crop.id, box, crop.category, crop.score, crop.label, *answer)
 
 
 def _names(photos: Iterable[Photo]) -> list[str]:
