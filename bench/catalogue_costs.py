@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from closeup.core.config import EngineConfig
+from closeup.core.errors import CloseupError
 from closeup.networks.catalogue import Entry, catalogue
 from closeup.networks.engine import Graph, open_graph
 from closeup.networks.preprocess import InputOverrides
@@ -63,7 +64,7 @@ def main() -> None:
                 continue
             try:
                 own = graph_of(entry, Path(work) / entry.name)
-            except Exception as err:  # noqa: BLE001 (one that cannot be built is no reason to stop)
+            except (CloseupError, RuntimeError, ValueError, OSError) as err:  # others go on
                 print(f"{entry.name}: {type(err).__name__}: {str(err)[:200]}", flush=True)
                 continue
             times = [(seconds(*own), seconds(*base)) for _ in range(args.rounds)]
