@@ -21,7 +21,6 @@ from closeup.detect.given.box import (
     text,
 )
 
-_SHAPES = ("rectangle", "polygon", "ellipse")
 _IMAGE = ("image", "img", "photo", "picture", "url")
 
 

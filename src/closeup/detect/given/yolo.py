@@ -98,12 +98,8 @@ def read_names(folder: Path) -> tuple[dict[int, str], bool]:
         lists = [place / "classes.txt", place / "obj.names", *sorted(place.glob("*.names"))]
         if plain := next((file for file in lists if file.is_file()), None):
             return dict(enumerate(_lines(plain))), False
-        named = [
-            place / f"{name}.{kind}" for name in ("data", "dataset") for kind in ("yaml", "yml")
-        ]
-        for file in named:
-            if file.is_file():
-                return _yaml(file)
+        if described := next((place / n for n in _DESCRIBED if (place / n).is_file()), None):
+            return _yaml(described)
     return {}, False
 
 
