@@ -14,9 +14,7 @@ SMALL = 640
 detectors take. Larger networks use the photo itself."""
 
 _Turn = Image.Transpose
-# How to get from a pixel of the upright photo to the stored one: whether to swap x and y, then
-# whether to count x from the right and y from the bottom.
-_STEPS = {
+STEPS = {
     _Turn.FLIP_LEFT_RIGHT: (False, True, False),
     _Turn.ROTATE_180: (False, True, True),
     _Turn.FLIP_TOP_BOTTOM: (False, False, True),
@@ -25,6 +23,8 @@ _STEPS = {
     _Turn.TRANSVERSE: (True, True, True),
     _Turn.ROTATE_90: (True, True, False),
 }
+"""How to get from a pixel of the upright photo to the stored one: whether to swap x and y, then
+whether to count x from the right and y from the bottom."""
 
 
 class Picture:
@@ -47,7 +47,7 @@ class Picture:
     def size(self) -> tuple[int, int]:
         """Width and height of the upright photo, in pixels."""
         width, height = self._stored.size
-        across = self._turn is not None and _STEPS[self._turn][0]
+        across = self._turn is not None and STEPS[self._turn][0]
         return (height, width) if across else (width, height)
 
     @property
@@ -85,7 +85,7 @@ class Picture:
         if self._turn is None:
             return self._stored.crop((x1, y1, x2, y2))
         width, height = self._stored.size
-        across, from_right, from_bottom = _STEPS[self._turn]
+        across, from_right, from_bottom = STEPS[self._turn]
         if across:
             x1, y1, x2, y2 = y1, x1, y2, x2
         if from_right:

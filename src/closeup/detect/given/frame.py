@@ -15,8 +15,8 @@ from PIL import Image
 from closeup.core.config import BoxesFrame
 from closeup.core.types import Box, Photo
 from closeup.detect.given.box import Given
+from closeup.photos.picture import STEPS
 
-_Turn = Image.Transpose
 _ALMOST_ONE = 1.0 + 1e-3
 _SAME_ASPECT = 0.01
 
@@ -46,8 +46,9 @@ def laid_over(
     - `frame`: what the user says the boxes were drawn on
     """
     size = (photo.width, photo.height)
-    stored = None if frame == "upright" else turn()
-    across = stored in _ACROSS
+    known = frame == "upright" or (frame == "auto" and given.size == size)
+    stored = None if known else turn()
+    across = stored is not None and STEPS[stored][0]
     lying = size[::-1] if across else size
     drawn_on = given.size
     if frame == "stored" or drawn_on == (0, 0):
@@ -87,30 +88,15 @@ def _alike(one: tuple[int, int], other: tuple[int, int]) -> bool:
     return abs(one[0] * other[1] / (one[1] * other[0]) - 1) <= max(_SAME_ASPECT, rounding)
 
 
-_ACROSS = frozenset({_Turn.TRANSPOSE, _Turn.ROTATE_270, _Turn.TRANSVERSE, _Turn.ROTATE_90})
-
-
-# Whether x and y change places, then whether x and y count from the other end.
-_STEPS = {
-    _Turn.FLIP_LEFT_RIGHT: (False, True, False),
-    _Turn.ROTATE_180: (False, True, True),
-    _Turn.FLIP_TOP_BOTTOM: (False, False, True),
-    _Turn.TRANSPOSE: (True, False, False),
-    _Turn.ROTATE_270: (True, True, False),
-    _Turn.TRANSVERSE: (True, True, True),
-    _Turn.ROTATE_90: (True, False, True),
-}
-
-
 def _turned(box: Box, turn: Image.Transpose) -> Box:
     """In fractions: from the stored photo to the upright one."""
-    swap, from_right, from_bottom = _STEPS[turn]
-    x1, y1, x2, y2 = (box.y1, box.x1, box.y2, box.x2) if swap else box
+    swap, from_right, from_bottom = STEPS[turn]  # the other way, so in reverse
+    x1, y1, x2, y2 = box
     if from_right:
         x1, x2 = 1 - x2, 1 - x1
     if from_bottom:
         y1, y2 = 1 - y2, 1 - y1
-    return Box(x1, y1, x2, y2)
+    return Box(y1, x1, y2, x2) if swap else Box(x1, y1, x2, y2)
 
 
 def as_shares(given: Given) -> Given:
