@@ -12,6 +12,7 @@ import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import unquote
@@ -68,19 +69,19 @@ def match(
     """
     open_names = list(dict.fromkeys(names))
     found: dict[str, str] = {}
-    for whole in (True, False):
-        for form in FORMS:
-            for bare in (False, True):
-                index = _index(photos, form, whole, bare)
-                wanted: dict[str, set[str]] = defaultdict(set)
-                for name in open_names:
-                    if (hit := _photo(name, base, form, index, whole, bare)) is not None:
-                        wanted[hit].add(name)
-                taken = set(found.values())
-                for photo, mine in wanted.items():
-                    if photo not in taken and len(mine) == 1:
-                        found[mine.pop()] = photo
-                open_names = [name for name in open_names if name not in found]
+    for whole, form, bare in product((True, False), FORMS, (False, True)):
+        if not open_names:
+            break
+        index = _index(photos, form, whole, bare)
+        wanted: dict[str, set[str]] = defaultdict(set)
+        for name in open_names:
+            if (hit := _photo(name, base, form, index, whole, bare)) is not None:
+                wanted[hit].add(name)
+        taken = set(found.values())
+        for photo, mine in wanted.items():
+            if photo not in taken and len(mine) == 1:
+                found[mine.pop()] = photo
+        open_names = [name for name in open_names if name not in found]
     return found, open_names
 
 
