@@ -15,7 +15,7 @@ from closeup.core.errors import PhotoError, ProjectError
 from closeup.core.types import Box, Photo, PhotoState
 from closeup.photos import reading as images
 from closeup.photos.kinds import photo_suffixes
-from closeup.photos.reading import CODES, hash_file, read_photo, read_picture_again
+from closeup.photos.reading import CODES, hash_file, read_photo, read_picture_again, turn_of
 from tests.conftest import save_photo
 
 
@@ -166,6 +166,13 @@ def test_formats(kind: str) -> None:
 def test_avif_is_turned_once() -> None:
     pixels = read_photo(encode(smooth((64, 48)), "AVIF", exif=oriented(6)))
     assert pixels.shape == (64, 48, 3)
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="this Pillow has no AVIF")
+def test_the_turn_of_an_avif_is_known_whatever_its_brand(tmp_path: Path) -> None:
+    data = encode(smooth((64, 48)), "AVIF", exif=oriented(6))
+    (tmp_path / "1.avif").write_bytes(data.replace(b"ftypavif", b"ftypmif1", 1))
+    assert turn_of(tmp_path / "1.avif") == Image.Transpose.ROTATE_270
 
 
 def test_first_frame_of_a_gif() -> None:

@@ -114,7 +114,7 @@ def what_it_is(start: bytes) -> str:
 
 
 def begins_like_a_photo(start: bytes) -> bool:
-    """Whether the first 32 bytes of a file are those of a photo, whatever the file is called.
+    """Whether the first 64 bytes of a file are those of a photo, whatever the file is called.
 
     >>> begins_like_a_photo(b"\\xff\\xd8\\xff\\xe0"), begins_like_a_photo(b"plain text")
     (True, False)

@@ -201,7 +201,7 @@ def turn_of(path: Path) -> Image.Transpose | None:
     Only the file's header is read.
     """
     try:
-        with open_photo(path) as stream, _quiet(), _open(stream, stream.read(16)) as image:
+        with open_photo(path) as stream, _quiet(), _open(stream) as image:
             return _turn_of(image)
     except (PhotoError, *_BROKEN):
         return None
@@ -223,10 +223,7 @@ def _reading() -> Iterator[None]:
 
 def _decode_stream(stream: IO[bytes], max_pixels: int) -> Picture:
     try:
-        prefix = stream.read(64)
-        if not prefix:
-            raise PhotoError("empty", "the file is empty (0 bytes)")
-        with _open(stream, prefix) as image:
+        with _open(stream) as image:
             return _decode(image, max_pixels)
     except Image.DecompressionBombError as err:
         raise PhotoError("too_large", f"too many pixels for its format: {err}") from err
@@ -234,12 +231,15 @@ def _decode_stream(stream: IO[bytes], max_pixels: int) -> Picture:
         raise _broken(err) from err
 
 
-def _open(stream: IO[bytes], prefix: bytes) -> Image.Image:
+def _open(stream: IO[bytes]) -> Image.Image:
     """Find the format and read the header, as ``Image.open`` does for photo formats only.
 
     ``Image.open`` cannot be used: it enforces a process-wide limit, which is below today's
     200-megapixel phone photos and which is not ours to change.
     """
+    prefix = stream.read(64)
+    if not prefix:
+        raise PhotoError("empty", "the file is empty (0 bytes)")
     Image.init()
     if is_heif(prefix):
         return _open_heif(stream)
