@@ -52,9 +52,9 @@ class Found:
         def named(folders: Iterable[Path]) -> str:
             return first_of(f"{visible(one.relative_to(root).as_posix())}/" for one in folders)
 
-        full = {parent for file in self.photos for parent in file.relative_to(root).parents}
-        inner = [folder for folder in self.folders if folder != root]
-        empty = [folder for folder in inner if folder.relative_to(root) not in full]
+        holders = {file.parent for file in self.photos}
+        full = {root}.union(*((folder, *folder.parents) for folder in holders))
+        empty = {folder for folder in self.folders if folder not in full}
         tops = [folder for folder in empty if folder.parent not in empty
                 and len(folder.relative_to(root).parts) <= depth]  # fmt: skip
         if tops:
