@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from closeup.core.text import first_of
@@ -18,9 +19,9 @@ from closeup.decisions.kinds import Decision, Kind
 MOST_NAMED = 3
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Moved:
-    """What became of saved close-ups: `labels` maps the moved ones' ids to the new label.
+    """The saved close-ups that were moved, and of each its new label.
 
     `copied` are the names of those that lie in several labels' folders.
     """
@@ -29,7 +30,7 @@ class Moved:
     labels: tuple[str, ...] = ()
     copied: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def files(self) -> frozenset[str]:
         """Where the moved ones lay before."""
         return frozenset(crop.file for crop in self.crops)
