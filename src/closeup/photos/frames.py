@@ -6,13 +6,12 @@ import csv
 import io
 import math
 import os
-import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Protocol
 
 from closeup.core.errors import PhotosError
-from closeup.photos.tables import places_of
+from closeup.photos.tables import is_web_address, places_of
 
 
 class Frame(Protocol):
@@ -67,5 +66,4 @@ def _text(value: Any) -> str:
 
 
 def _absolute(path: str) -> str:
-    is_elsewhere = not path or re.match(r"[a-z][a-z0-9+.]+://", path, re.IGNORECASE)
-    return path if is_elsewhere else os.path.abspath(path)  # noqa: PTH100 - no link is followed
+    return path if not path or is_web_address(path) else os.path.abspath(path)  # noqa: PTH100 - no link is followed

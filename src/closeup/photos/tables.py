@@ -29,10 +29,6 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
     ),
     "group": ("group_id", "groups"),
     "split": ("subset", "data_set", "dataset_split", "partition"),
-    "x1": ("xmin", "x_min", "left", "bbox_x1", "box_x1"),
-    "y1": ("ymin", "y_min", "top", "bbox_y1", "box_y1"),
-    "x2": ("xmax", "x_max", "right", "bbox_x2", "box_x2"),
-    "y2": ("ymax", "y_max", "bottom", "bbox_y2", "box_y2"),
 }
 """What a column may be called instead, in lower case with ``_`` for spaces and hyphens."""
 
@@ -95,6 +91,11 @@ def places_of(file: Path | str, header: Sequence[str], wanted: Sequence[str]) ->
         if several:
             found[name] = several[0]
     return found
+
+
+def is_web_address(path: str) -> bool:
+    """Whether a path in a table is a URL."""
+    return bool(re.match(r"[a-z][a-z0-9+.]+://", path, re.IGNORECASE))
 
 
 _Rows = list[tuple[int, list[str]]]
@@ -237,7 +238,7 @@ def _listed(file: Path, row: TableRow, answers: bool) -> Listed:
         )
     withheld = answers and (cells["reason"] or cells["error_code"])
     label = "" if withheld or part == NO_PART else cells["label"]
-    if re.match(r"[a-z][a-z0-9+.]+://", given, re.IGNORECASE):
+    if is_web_address(given):
         why = "this is a web address; download the photo and name the file"
         return Listed(row.line, given, label, cells.get("group", ""), part, "missing", why)
     if "\\" in given and not os.path.lexists(file.parent / given):
