@@ -86,12 +86,10 @@ def attributes_of(
     check_names(wanted, str(file))
     parsed = [of_cell(row.get(COLUMN, "")) for row in cells]
     odd = sum(found is None for found in parsed)
-    if odd:
-        if not wanted:
-            note = (f"the column {COLUMN} is not used: {odd} of its cells are not written as "
-                    "name=value; name=value")  # fmt: skip
-            return [""] * len(cells), [note]
-        parsed = [found or {} for found in parsed]
+    if odd and not wanted:
+        note = (f"the column {COLUMN} is not used: {odd} of its cells are not written as "
+                "name=value; name=value")  # fmt: skip
+        return [""] * len(cells), [note]
     found = []
     for row, mine in zip(cells, parsed, strict=True):
         every = {**(mine or {}), **{name: row[name] for name in wanted if name in row}}

@@ -231,7 +231,7 @@ def _from_folder(
         what = f"only other files ({others})" if others else "no files at all"
         raise PhotosError(f"{root} contains no photo, {what}; {_LAYOUT}")
     folders = Counter(_folders_of(file, root) for file in found.photos)
-    hint, where = found.annotations(root), _printable(str(root))
+    hint, where = found.annotations(root), str(root)
     if max(map(len, folders)) == 0 and not labels_elsewhere:
         raise PhotosError(f"{where} contains {len(found.photos)} photos but no label; "
                           f"{hint or _LAYOUT}")  # fmt: skip
