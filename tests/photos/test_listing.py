@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import inspect
 import os
+import sys
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +17,7 @@ from closeup.core.types import Photo, PhotoState
 from closeup.photos import listing as photos_module
 from closeup.photos.listing import list_paths, list_photos
 from closeup.photos.tables import read_table
+from closeup.photos.walk import walk
 from tests.conftest import save_photo
 
 
@@ -28,6 +31,20 @@ def refused(source: Path, match: str, **options: object) -> None:
 
 
 # Folders
+
+
+def test_folders_may_lie_deeper_than_calls(tmp_path: Path) -> None:
+    deep = tmp_path.joinpath(*["d"] * 300)
+    deep.mkdir(parents=True)
+    save_photo(deep / "1.jpg")
+    usual = sys.getrecursionlimit()
+    sys.setrecursionlimit(len(inspect.stack()) + 200)
+    try:
+        found = walk(tmp_path)
+    finally:
+        sys.setrecursionlimit(usual)
+    assert found.photos == [deep / "1.jpg"]
+    assert len(found.folders) == 301
 
 
 def test_no_folder(tmp_path: Path) -> None:

@@ -108,7 +108,10 @@ def walk(root: Path, skip: Collection[Path] = ()) -> Found:
         Where `root` itself cannot be listed.
     """
     found = Found()
-    _walk(root, skip, frozenset(), found)
+    waiting = [(root, frozenset[tuple[int, int]]())]
+    while waiting:
+        folder, above = waiting.pop()
+        waiting += reversed(_look_into(folder, skip, above, found))
     for folder, reason in found.closed:
         if folder == root:
             raise PhotosError(f"{root} cannot be listed: {reason}; check its permissions")
@@ -116,20 +119,22 @@ def walk(root: Path, skip: Collection[Path] = ()) -> Found:
     return found
 
 
-def _walk(
+def _look_into(
     folder: Path, skip: Collection[Path], above: frozenset[tuple[int, int]], found: Found
-) -> None:
+) -> list[tuple[Path, frozenset[tuple[int, int]]]]:
+    """Sort in what lies in one folder; its folders, with all above them."""
     try:
         status = folder.stat()
         with os.scandir(folder) as listed:
             children = sorted(listed, key=lambda child: child.name)
     except OSError as err:
         found.closed.append((folder, err.strerror or str(err)))
-        return
+        return []
     here = (status.st_dev, status.st_ino)
     if here in above:
-        return
+        return []
     found.folders.append(folder)
+    folders = []
     for child in children:
         path = Path(child.path)
         if not _is_folder(child):
@@ -137,7 +142,8 @@ def _walk(
         elif is_system_folder(child.name) or (path / CONFIG_FILE).is_file():
             found.skipped.append(path)
         elif not (skip and path.resolve() in skip):
-            _walk(path, skip, above | {here}, found)
+            folders.append((path, above | {here}))
+    return folders
 
 
 def _is_folder(child: os.DirEntry[str]) -> bool:
