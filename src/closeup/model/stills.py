@@ -15,7 +15,8 @@ from closeup.core.errors import PhotosError, ProjectError, UsageError
 from closeup.core.lock import work_folder
 from closeup.core.progress import Progress, silent, track
 from closeup.model.video import Film
-from closeup.photos.films import FILM_SUFFIXES, FRAMES_COLUMNS, FRAMES_TABLE
+from closeup.photos.films import FRAMES_COLUMNS, FRAMES_TABLE
+from closeup.photos.kinds import FILM_SUFFIXES
 from closeup.photos.walk import walk
 
 

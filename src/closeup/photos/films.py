@@ -6,13 +6,9 @@ import re
 from pathlib import Path
 
 from closeup.core.errors import PhotosError
-from closeup.photos.kinds import photo_suffixes
+from closeup.photos.kinds import FILM_SUFFIXES, photo_suffixes
 from closeup.photos.tables import read_table
 
-FILM_SUFFIXES = frozenset(
-    {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mts", ".m2ts", ".mpg", ".mpeg", ".wmv"}
-    | {".3gp", ".flv", ".ts"}
-)
 FRAMES_TABLE = "frames.csv"
 """The table that ``closeup frames`` writes beside the frames."""
 FRAMES_COLUMNS = ("path", "label", "group", "film", "seconds")

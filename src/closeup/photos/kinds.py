@@ -19,19 +19,22 @@ _OTHER_PHOTOS = frozenset(
     | {".srf", ".sr2", ".raf", ".orf", ".rw2", ".pef", ".srw", ".x3f", ".3fr", ".iiq", ".erf"}
     | {".kdc", ".dcr", ".mrw", ".rwl", ".svg", ".xcf"}
 )
+FILM_SUFFIXES = frozenset(
+    {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mts", ".m2ts", ".mpg", ".mpeg", ".wmv"}
+    | {".3gp", ".flv", ".ts"}
+)
 # Lists and annotations; documents, programs and numbers; what cameras, phones and browsers write;
-# films and sounds; files without a suffix.
+# sounds; files without a suffix.
 _BESIDE = """
 .txt .csv .tsv .parquet .json .jsonl .ndjson .geojson .xml .yaml .yml .toml .ini .cfg .names .data
 .cache .xls .xlsx .ods .mat .arrow .feather .record .tfrecord .rtf .tex .bib .srt .vtt
-.md .rst .pdf .html .htm .css .js .ts .doc .docx .odt .ppt .pptx .eps .ai .py .pyc .ipynb .sh .bat
+.md .rst .pdf .html .htm .css .js .doc .docx .odt .ppt .pptx .eps .ai .py .pyc .ipynb .sh .bat
 .r .m .cpp .c .h .java .log .npy .npz .pt .pth .pkl .h5 .hdf5 .onnx .safetensors .zip .tar .gz .tgz
 .bz2 .xz .zst .7z .rar .db .sqlite .sqlite3 .lmdb .mdb .exe .dll .so .bak .lock
-.xmp .aae .thm .lrv .dop .pp3 .cos .url .lnk .webloc .ctg .mp4 .mov .avi .mkv .webm .m4v .3gp .mts
-.m2ts .mpg .mpeg .wmv .flv .mp3 .wav .m4a .aac .ogg .flac
+.xmp .aae .thm .lrv .dop .pp3 .cos .url .lnk .webloc .ctg .mp3 .wav .m4a .aac .ogg .flac
 readme license licence notice changelog authors copying makefile dockerfile citation _success
 """
-_SIDE_FILES = frozenset(_BESIDE.split())
+_SIDE_FILES = FILM_SUFFIXES.union(_BESIDE.split())
 _SYSTEM_FOLDERS = frozenset(
     {"@eadir", "@recycle", "#recycle", "#snapshot", "__macosx", "$recycle.bin", "recycler"}
     | {"lost+found", "system volume information", "__pycache__", "_thumbs", "node_modules"}
