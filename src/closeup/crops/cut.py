@@ -26,7 +26,8 @@ _SLENDER = 4_096  # side up to which a narrow window may be letterboxed at its o
 _LETTERBOX = 16  # beyond it, how many times the window's pixels the square may hold
 TOO_SMALL = "too small: "
 """How the reason of a photo begins that has suitable boxes, but only smaller ones than allowed."""
-_SAME_OBJECT = 0.6  # IoU from which two boxes are one object, named twice
+SAME_OBJECT = 0.6
+"""IoU above which two boxes are one object, named twice."""
 _UNSAFE = frozenset('/\\:*?"<>|%')
 _LONGEST_FOLDER = 120
 
@@ -68,7 +69,7 @@ def choose(
         return [max(suited, key=lambda d: d.box.area)] if suited else []
     kept: list[Detection] = []
     for detection in suited:
-        if all(detection.box.iou(other.box) <= _SAME_OBJECT for other in kept):
+        if all(detection.box.iou(other.box) <= SAME_OBJECT for other in kept):
             kept.append(detection)
     return kept
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from threading import Lock
-
-from PIL import Image
 
 from closeup.core.config import BoxesFrame
 from closeup.core.errors import PhotosError
 from closeup.core.text import first_of
 from closeup.core.types import Detection, Photo, PhotoState
+from closeup.crops.cut import SAME_OBJECT
 from closeup.detect.given.box import Fault, Given
 from closeup.detect.given.frame import Fit, as_shares, in_shares, laid_over
 from closeup.detect.given.names import Named, match
@@ -22,7 +22,6 @@ from closeup.photos.reading import turn_of
 
 UNNAMED = "unnamed"
 """The category of a box without one, where others in the file have one."""
-_SAME_OBJECT = 0.6  # IoU from which two boxes are one object, as for detections
 
 
 class GivenBoxes:
@@ -104,13 +103,7 @@ class GivenBoxes:
         Not used are boxes that were drawn on a picture of other proportions.
         """
         given = self._of.get(photo.id, ()) if photo.state is PhotoState.READABLE else ()
-        asked: list[Image.Transpose | None] = []
-
-        def turn() -> Image.Transpose | None:
-            if not asked:
-                asked.append(turn_of(photo.file))
-            return asked[0]
-
+        turn = cache(lambda: turn_of(photo.file))
         rows = []
         for one in given:
             box, fit = laid_over(one, photo, turn, self._frame)
@@ -137,7 +130,7 @@ class GivenBoxes:
             place
             for i, one in enumerate(rows)
             for j, other in enumerate(rows[:i])
-            if one.category != other.category and one.box.iou(other.box) > _SAME_OBJECT
+            if one.category != other.category and one.box.iou(other.box) > SAME_OBJECT
             for place in (i, j)
         }
         if wrong:
