@@ -17,7 +17,7 @@ from closeup.detect.given.label_studio import is_label_studio, label_studio
 from closeup.detect.given.megadetector import is_megadetector, megadetector
 from closeup.detect.given.table import table
 from closeup.detect.given.voc import parse, voc
-from closeup.detect.given.yolo import texts_below, yolo
+from closeup.detect.given.yolo import may_hold_boxes, yolo
 from closeup.photos.walk import TABLE_SUFFIXES
 
 KNOWN = (
@@ -50,8 +50,9 @@ def _folder(folder: Path) -> Rows:
     """YOLO's text files, VOC's XML files, or JSON files and tables, wherever they lie below it."""
     found: dict[str, list[Row]] = {}
     try:
-        texts = texts_below(folder)
-        others = sorted(file for file in folder.rglob("*") if _is_annotation(file))
+        files = sorted(folder.rglob("*"))
+        texts = [file for file in files if may_hold_boxes(file)]
+        others = [file for file in files if _is_annotation(file)]
     except OSError as err:
         raise PhotosError(f"{folder} cannot be listed: {err}; check its permissions") from err
     if rows := list(yolo(folder, texts)):
@@ -85,10 +86,8 @@ def _one_of_many(file: Path) -> Iterator[tuple[str, list[Row]]]:
         if file.suffix.lower() != ".json":
             yield "table", list(table(file))
             return
-        content = _json(file)
-        if _is_known(content):
-            dialect, read = _of_json(content, file)
-            yield dialect, list(read())
+        dialect, read = _of_json(_json(file), file)
+        yield dialect, list(read())
     except PhotosError:
         return  # not boxes: a folder of photos may hold any other table
 
@@ -124,12 +123,6 @@ def _json(file: Path) -> Any:
         return json.loads(file.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as err:
         raise PhotosError(f"{file} is not readable JSON: {err}; give {KNOWN}") from err
-
-
-def _is_known(content: object) -> bool:
-    if isinstance(content, dict):
-        return is_megadetector(content) or "annotations" in content or "images" in content
-    return is_label_studio(content)
 
 
 def _of_json(content: Any, file: Path) -> tuple[str, Callable[[], Iterator[Row]]]:

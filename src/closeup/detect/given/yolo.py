@@ -27,10 +27,10 @@ _DESCRIBED = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
 _NOT_BOXES = re.compile(r"(classes|readme.*|notes|license|requirements)\.txt", re.IGNORECASE)
 
 
-def texts_below(folder: Path) -> list[Path]:
-    """The text files that may hold boxes; not lists of classes, lists of photos and READMEs."""
-    files = sorted(folder.rglob("*.txt"))
-    return [f for f in files if f.is_file() and not _NOT_BOXES.fullmatch(f.name)]
+def may_hold_boxes(file: Path) -> bool:
+    """Whether it is a text file, and by its name no list of classes and no README."""
+    is_text = file.name.endswith(".txt") and file.is_file()
+    return is_text and not _NOT_BOXES.fullmatch(file.name)
 
 
 def yolo(folder: Path, files: Sequence[Path]) -> Iterator[Row]:
