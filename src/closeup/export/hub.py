@@ -17,7 +17,7 @@ from closeup.export.folder import files_in
 from closeup.model.card import CARD_FILE, ModelCard, check_files, read_card
 from closeup.model.parts import read_parts
 from closeup.networks.card import Card
-from closeup.networks.layouts import HUB
+from closeup.networks.names import HUB
 
 if TYPE_CHECKING:
     from huggingface_hub import ModelCardData

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
-from closeup.core.errors import UsageError
 from closeup.core.progress import Progress, silent
 from closeup.core.project import write_atomically
 from closeup.model.card import CARD_FILE, check_inside, read_card
-from closeup.networks.download import NEWEST, HubFile, look
-from closeup.networks.layouts import HUB
-
-_NAME = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@([\w.-]+))?", re.ASCII)
+from closeup.networks.download import HubFile, look
+from closeup.networks.names import HUB, on_hub
 
 
 def model_at(model: Path | str, progress: Progress = silent) -> Path:
@@ -32,10 +28,7 @@ def model_at(model: Path | str, progress: Progress = silent) -> Path:
     name = str(model)
     if not name.startswith(HUB):
         return Path(model)
-    found = _NAME.fullmatch(name.removeprefix(HUB))
-    if found is None:
-        raise UsageError(f"{name}: expected hf:OWNER/NAME, or hf:OWNER/NAME@REVISION")
-    repo, revision = found[1], found[2] or NEWEST
+    repo, revision = on_hub(name)
     card_file = HubFile(repo, CARD_FILE, revision)
     folder = card_file.place.parent
     _fetch([card_file], progress)

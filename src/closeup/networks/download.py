@@ -32,7 +32,7 @@ _BLOB = re.compile(r"[0-9a-f]{40}")  # how git names a file: what the hub states
 _PATIENCE = 30.0  # seconds without an answer
 _MOST_DROPS = 3  # in a row, with nothing received between them
 _PARTIAL = 206
-_NO_ACCESS = (401, 403)
+_NO_ACCESS, _NOT_FOUND = (401, 403), 404
 _SWITCHED_OFF = "downloads are switched off"
 _OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
 _log = logging.getLogger(__name__)
@@ -70,8 +70,8 @@ class HubFile:
             return self.url
         from huggingface_hub import hf_hub_url
 
-        endpoint = os.environ.get("HF_ENDPOINT") or None  # the library reads it when imported only
-        return str(hf_hub_url(self.repo, self.name, revision=self.revision, endpoint=endpoint))
+        where = {"revision": self.revision, "endpoint": endpoint()}
+        return str(hf_hub_url(self.repo, self.name, **where))
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +104,14 @@ class Source:
         place = self.file.place
         try:
             _transfer(self.about, self.file, progress, label or place.name)
-        except _failures() as err:
-            raise NetworkMissing(_not_had(self.file, _why(self.file, err))) from err
+        except failures() as err:
+            raise NetworkMissing(_not_had(self.file, why_not(self.file, err))) from err
         return place
+
+
+def endpoint() -> str | None:
+    """The hub that ``HF_ENDPOINT`` names, which its library reads when imported only."""
+    return os.environ.get("HF_ENDPOINT") or None
 
 
 def is_offline() -> bool:
@@ -211,11 +216,11 @@ def _look_for(file: HubFile, offline: bool) -> tuple[Source, str]:
 
     try:
         about = get_hf_file_metadata(file.address, token=False if file.url else None)
-    except _failures() as err:
+    except failures() as err:
         if here and not _is_answer(err):
             _log.warning("%s: the hub cannot be asked whether it has changed", here)
             return Source(file, here), ""
-        return Source(file, None), _why(file, err)
+        return Source(file, None), why_not(file, err)
     if file.bytes and about.size and about.size != file.bytes:
         raise NetworkDamaged(
             f"{file.address} has {about.size} bytes, expected {file.bytes}: it is another file; "
@@ -257,7 +262,12 @@ def _matches(file: Path, mark: str) -> bool | None:
     return None
 
 
-def _failures() -> tuple[type[Exception], ...]:
+def page_of(repo: str) -> str:
+    """The page of a repository, for people and cards."""
+    return f"https://huggingface.co/{repo}"
+
+
+def failures() -> tuple[type[Exception], ...]:
     """What a failed request raises."""
     from huggingface_hub.errors import HTTPError
 
@@ -271,8 +281,8 @@ def _is_answer(err: Exception) -> bool:
     return isinstance(err, HfHubHTTPError)
 
 
-def _why(file: HubFile, err: Exception) -> str:
-    """Why a file cannot be had from the hub, and what to do about it."""
+def why_not(file: HubFile, err: Exception) -> str:
+    """Why a file cannot be had from the hub, and what to do; `err` is one of :func:`failures`."""
     from huggingface_hub.errors import (
         EntryNotFoundError,
         GatedRepoError,
@@ -281,7 +291,7 @@ def _why(file: HubFile, err: Exception) -> str:
         RevisionNotFoundError,
     )
 
-    page = f"https://huggingface.co/{file.repo}"
+    page = page_of(file.repo)
     if isinstance(err, GatedRepoError):  # a kind of RepositoryNotFoundError
         return (
             f"its makers want you to accept their terms first, at {page}; then log in with "
@@ -289,11 +299,12 @@ def _why(file: HubFile, err: Exception) -> str:
         )
     if isinstance(err, RevisionNotFoundError):
         return f"{file.repo} has no revision {file.revision}"
-    if isinstance(err, EntryNotFoundError | RepositoryNotFoundError):
+    status = err.response.status_code if isinstance(err, HfHubHTTPError) else 0
+    if isinstance(err, EntryNotFoundError | RepositoryNotFoundError) or status == _NOT_FOUND:
         return f"{file.address} does not exist"
-    if isinstance(err, HfHubHTTPError) and err.response.status_code in _NO_ACCESS:
+    if status in _NO_ACCESS:
         return (
-            f"the hub does not let you have it ({err.response.status_code}): it does not exist, is "
+            f"the hub does not let you have it ({status}): it does not exist, is "
             f"private, or wants you to log in (`hf auth login`); look at {page}"
         )
     reason = str(err).strip().splitlines() or [type(err).__name__]
@@ -331,8 +342,9 @@ def _transfer(about: HfFileMetadata, file: HubFile, progress: Progress, label: s
             part.unlink()
             raise NetworkDamaged(f"{about.location} is not {total} bytes long; try again")
         stated = about.etag or ""
-        _check(part, file.sha256 or (stated if _SHA256.fullmatch(stated) else ""))
-        if _matches(part, stated) is False:
+        expected = file.sha256 or (stated if _SHA256.fullmatch(stated) else "")
+        _check(part, expected)
+        if stated != expected and _matches(part, stated) is False:
             _refuse(part, f"what the hub calls {stated}", "something else")
         part.replace(place)
 

@@ -7,8 +7,6 @@ Folders and repositories are read as Hugging Face's ``transformers`` and ``timm`
 from __future__ import annotations
 
 import json
-import os
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,16 +16,23 @@ from pydantic import ValidationError
 
 from closeup.core.errors import NetworkDamaged, NetworkError, NetworkMissing, UsageError
 from closeup.core.progress import Progress, silent
-from closeup.networks.download import download, is_offline
+from closeup.networks.download import (
+    HubFile,
+    download,
+    endpoint,
+    failures,
+    is_offline,
+    page_of,
+    why_not,
+)
+from closeup.networks.names import HUB, on_hub
 from closeup.networks.preprocess import IMAGENET_MEAN, IMAGENET_STD, InputOverrides
 
-HUB = "hf:"
 CONFIG_FILE, PREPROCESSOR_FILE = "config.json", "preprocessor_config.json"
 GRAPHS = ("onnx/model.onnx", "model.onnx", "onnx/vision_model.onnx", "vision_model.onnx")
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 _PATIENCE = 30.0  # seconds without an answer
 _LARGEST = 10_000_000  # bytes of a configuration
-_HUB_NAME = re.compile(r"([\w.-]+/[\w.-]+)(?:@([\w./-]+))?", re.ASCII)
 _FILTERS = {"2": "bilinear", "3": "bicubic"}  # Pillow's numbers
 
 
@@ -114,17 +119,14 @@ def _of_folder(folder: Path) -> Source:
 
 
 def _of_hub(source: str, progress: Progress) -> Source:
-    found = _HUB_NAME.fullmatch(source.removeprefix(HUB))
-    if found is None:
-        raise UsageError(f"{source}: expected hf:OWNER/NAME, or hf:OWNER/NAME@REVISION")
-    repo, revision = found[1], found[2] or "main"
-    about = {"source": f"https://huggingface.co/{repo}"}
+    repo, revision = on_hub(source)
+    about: dict[str, Any] = {}
     if is_offline():  # what was downloaded before can still be used
         names = [*GRAPHS, *WEIGHTS, CONFIG_FILE, PREPROCESSOR_FILE]
     else:
         names, revision, licence = _listed(repo, revision)
         about |= {"licence": licence} if licence else {}
-    about["source"] += f"/tree/{revision}"
+    about["source"] = f"{page_of(repo)}/tree/{revision}"
 
     def get(name: str) -> Path | None:
         if name not in names:
@@ -154,27 +156,13 @@ def _of_hub(source: str, progress: Progress) -> Source:
 def _listed(repo: str, revision: str) -> tuple[list[str], str, str]:
     """The names of a repository's files, its commit, and the licence that it states."""
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, HTTPError
 
-    page = f"https://huggingface.co/{repo}"
     try:
-        endpoint = os.environ.get("HF_ENDPOINT") or None  # the library reads it when imported only
-        info = HfApi(endpoint=endpoint).model_info(repo, revision=revision, timeout=_PATIENCE)
-    except GatedRepoError as err:
+        info = HfApi(endpoint=endpoint()).model_info(repo, revision=revision, timeout=_PATIENCE)
+    except failures() as err:
+        why = why_not(HubFile(repo, "", revision, url=page_of(repo)), err)
         raise NetworkMissing(
-            f"the makers of {repo} want you to accept their terms first, at {page}; then log in "
-            "with `hf auth login` (or set HF_TOKEN) and try again"
-        ) from err
-    except HfHubHTTPError as err:
-        raise NetworkMissing(
-            f"the hub has no {repo} at revision {revision}, or does not let you see it: look at "
-            f"{page}"
-        ) from err
-    except (HTTPError, OSError) as err:
-        reason = next(iter(str(err).strip().splitlines()), type(err).__name__)
-        raise NetworkMissing(
-            f"the hub cannot be asked for {repo} ({reason}): try again, or add a folder with its "
-            "files"
+            f"the files of {repo} cannot be listed: {why}, or add a folder with them"
         ) from err
     licence = getattr(info.card_data, "license", None)
     names = [one.rfilename for one in info.siblings or ()]

@@ -8,10 +8,14 @@ import re
 from closeup.core.errors import UsageError
 from closeup.networks.cache import installed
 from closeup.networks.catalogue import Kind, catalogue
+from closeup.networks.download import NEWEST
 from closeup.networks.words import OPEN_VOCABULARY
 
+HUB = "hf:"
+"""How the name of a repository on the model hub begins where a path could stand, too."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,119}")
-_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
+_REPOSITORY = re.compile(r"\w[\w.-]{0,95}/\w[\w.-]{0,95}", re.ASCII)
+_REVISION = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*", re.ASCII)
 
 
 def known() -> dict[str, Kind]:
@@ -32,6 +36,18 @@ def name_here(name: str) -> str:
 def is_repository(name: str) -> bool:
     """Whether a name is that of a hub repository, ``OWNER/NAME``."""
     return _REPOSITORY.fullmatch(name) is not None
+
+
+def on_hub(source: str) -> tuple[str, str]:
+    """Repository and revision of ``hf:OWNER/NAME[@REVISION]``; UsageError where it is malformed.
+
+    >>> on_hub("hf:owner/name"), on_hub("hf:owner/name@v1")
+    (('owner/name', 'main'), ('owner/name', 'v1'))
+    """
+    repo, _, revision = source.removeprefix(HUB).partition("@")
+    if not is_repository(repo) or not _REVISION.fullmatch(revision or NEWEST):
+        raise UsageError(f"{source}: expected hf:OWNER/NAME, or hf:OWNER/NAME@REVISION")
+    return repo, revision or NEWEST
 
 
 def available(kind: Kind) -> str:

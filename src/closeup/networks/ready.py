@@ -20,7 +20,7 @@ from closeup.core.progress import Progress
 from closeup.networks.cache import measured
 from closeup.networks.card import Card
 from closeup.networks.catalogue import Entry
-from closeup.networks.download import NEWEST, HubFile, Source
+from closeup.networks.download import NEWEST, HubFile, Source, page_of
 from closeup.networks.engine import file_hash, open_graph, read_signature
 from closeup.networks.preprocess import InputOverrides
 
@@ -68,7 +68,7 @@ def make(entry: Entry, sources: list[Source], work: Path, progress: Progress) ->
     else:
         facts = _write_backbone(entry, graph, work / GRAPH_FILE)
     commit = "".join(commits)
-    page = f"https://huggingface.co/{entry.repo}"
+    page = page_of(entry.repo)
     origin = {"revision": commit, "file": entry.file, "sha256": file_hash(graph)}
     return Card(
         name=entry.name,

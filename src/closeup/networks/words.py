@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from closeup.core.errors import UsageError
+from closeup.networks.download import page_of
 
 ANY = "any"
 _CLIP = ("vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json")
@@ -42,7 +43,7 @@ class OpenVocabulary:
     @property
     def page(self) -> str:
         """The hub's page of this revision."""
-        return f"https://huggingface.co/{self.repo}/tree/{self.revision}"
+        return f"{page_of(self.repo)}/tree/{self.revision}"
 
 
 OPEN_VOCABULARY: Mapping[str, OpenVocabulary] = MappingProxyType(

@@ -22,7 +22,7 @@ from closeup.networks.convert.onnx_export import (
     require_agreement,
 )
 from closeup.networks.convert.weights import load_weights
-from closeup.networks.download import NEWEST, HubFile, Source, look
+from closeup.networks.download import NEWEST, HubFile, Source, look, page_of
 from closeup.networks.engine import file_hash, open_graph
 from closeup.networks.names import unknown
 from closeup.networks.preprocess import InputOverrides
@@ -270,7 +270,7 @@ def convert_backbone(name: str, folder: Path, progress: Progress, offline: bool 
     source = _first_of(files, offline)
     weights = source.fetch(progress)
     backbone = from_checkpoint(architecture, InputOverrides(), weights)
-    page = source.file.url or f"https://huggingface.co/{source.file.repo}"
+    page = source.file.url or page_of(source.file.repo)
     card = export_backbone(backbone, folder, name, InputOverrides(), {**about, "source": page})
     facts = {"revision": source.commit, "file": source.file.name, "sha256": file_hash(weights)}
     made = {**card.made_with, **{key: value for key, value in facts.items() if value}}

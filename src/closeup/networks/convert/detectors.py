@@ -13,7 +13,7 @@ from closeup.networks.card import Card
 from closeup.networks.catalogue import Entry, catalogue
 from closeup.networks.convert import torchvision_detectors, transformers_detectors
 from closeup.networks.convert.onnx_export import Converted, made_with, need_torch, write_graph
-from closeup.networks.download import NEWEST, HubFile, download_url, look
+from closeup.networks.download import NEWEST, HubFile, download_url, look, page_of
 from closeup.networks.names import is_repository, name_here
 
 GRAPH_FILE = "graph.onnx"
@@ -51,7 +51,7 @@ def recipe_of(name: str) -> Entry:
     facts: dict[str, Any] = {"name": name_here(name), "kind": "detector"}
     if is_repository(name):
         facts |= {"via": "transformers", "family": "detr", "repo": name}
-        facts |= {"licence": f"unknown, see https://huggingface.co/{name}"}
+        facts |= {"licence": f"unknown, see {page_of(name)}"}
     elif name in _of_torchvision():
         side = next((size for size in (320, 300) if str(size) in name), 1024)
         facts |= {"via": "torchvision", "family": "rcnn", "architecture": name}
@@ -144,7 +144,7 @@ def write_detector(
     file = target / GRAPH_FILE
     write_graph(recipe.name, converted, file)
     if recipe.via == "transformers":
-        source = f"https://huggingface.co/{recipe.repo}"
+        source = page_of(recipe.repo)
     else:
         source = torchvision_detectors.weights_url(recipe.architecture)
     return Card(
