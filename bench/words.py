@@ -21,9 +21,9 @@ from closeup.core.config import EngineConfig
 from closeup.detect import Detector
 from closeup.networks import Network, find
 from closeup.networks.cache import measured
-from closeup.networks.card import Card
+from closeup.networks.card import GRAPH_FILE, Card
 from closeup.networks.convert.onnx_export import write_graph
-from closeup.networks.convert.open_vocabulary import GRAPH_FILE, with_words
+from closeup.networks.convert.open_vocabulary import with_words
 from closeup.networks.engine import open_graph
 from closeup.networks.preprocess import InputSpec
 

@@ -45,6 +45,7 @@ from closeup.model.video import Film
 from closeup.networks import load, ready
 from closeup.networks.catalogue import catalogue
 from closeup.networks.engine import read_signature
+from closeup.networks.layouts import read_json
 from closeup.photos.films import recordings
 from closeup.photos.reading import read_photo
 from closeup.photos.tables import listed_photos
@@ -79,11 +80,11 @@ def _labels() -> bytes:
 
 
 def _categories(file: Path) -> object:
-    return ready.categories(catalogue()["d-fine-n"], ready.read_settings(file))
+    return ready.categories(catalogue()["d-fine-n"], read_json(file))
 
 
 def _preprocessor(name: str, file: Path) -> None:
-    ready.compare_input(catalogue()[name], ready.read_settings(file))
+    ready.compare_input(catalogue()[name], read_json(file))
 
 
 def _file(name: str, read: Callable[[Path], object], folder: Path, data: bytes) -> object:

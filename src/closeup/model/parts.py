@@ -27,8 +27,8 @@ from closeup.model.card import (
     check_inside,
 )
 from closeup.networks import Network, load
+from closeup.networks.card import GRAPH_FILE
 
-GRAPH_FILE = "graph.onnx"
 KNOWN_FILE = "references.json"
 
 

@@ -10,7 +10,7 @@ from closeup.core.errors import UsageError
 from closeup.core.lock import work_folder
 from closeup.core.progress import Progress, silent
 from closeup.networks.cache import Network, measured, networks_folder, refuse_existing, save
-from closeup.networks.card import Card
+from closeup.networks.card import GRAPH_FILE, Card
 from closeup.networks.convert.backbones import Architecture
 from closeup.networks.convert.onnx_export import need_torch
 from closeup.networks.layouts import Source, locate
@@ -152,7 +152,7 @@ def _embedding_card(
     """Write ``graph.onnx`` into `work`; its card still lacks its name."""
     from closeup._version import __version__
 
-    file = work / "graph.onnx"
+    file = work / GRAPH_FILE
     made = embedding_graph(graph, file, overrides=overrides, stated=found.spec, pool=pool)
     if found.stated_in:
         say(f"input as {found.stated_in} says: {made.spec.width}x{made.spec.height}")

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler
 from closeup.networks.preprocess import InputSpec
 
 CARD_FORMAT = 1
+GRAPH_FILE = "graph.onnx"
 
 Family = Literal[
     "yolox", "yolov5", "yolov8", "nms", "picodet", "detr", "detr-logits", "rcnn", "embedding"
@@ -91,7 +92,7 @@ class Card(BaseModel):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@+-]*$", max_length=200)
     kind: Literal["detector", "backbone"]
     family: Family
-    graph: str = "graph.onnx"
+    graph: str = GRAPH_FILE
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     bytes: int = Field(ge=1)
     input: InputSpec

@@ -95,6 +95,11 @@ class Entry(BaseModel):
         return self.bytes / 1e6 or self.megabytes
 
     @property
+    def description(self) -> str:
+        """What the card says of it: what it is, and what its makers ask for."""
+        return f"{self.about}; {self.terms}" if self.terms else self.about
+
+    @property
     def needs_torch(self) -> bool:
         """Whether the network has to be converted here, with PyTorch."""
         return self.via != "onnx"

@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from closeup.core.errors import NetworkError, UsageError
 from closeup.core.lock import work_folder
 from closeup.networks.cache import Network, load, measured, networks_folder, save
+from closeup.networks.card import GRAPH_FILE
+from closeup.networks.pooling import opset_of
 from closeup.networks.preprocess import InputSpec
 from closeup.networks.variants import check_runs, finish, resizing
 
@@ -60,7 +62,7 @@ def join(networks: Sequence[Network], place: Path | None = None) -> Network:
     largest = max((n.card.input for n in networks), key=lambda spec: spec.width * spec.height)
     dim = sum(network.card.dim for network in networks)
     with work_folder(place, ".making-") as work:
-        file = work / "graph.onnx"
+        file = work / GRAPH_FILE
         file.write_bytes(_merged(networks, largest, dim).SerializeToString())
         check_runs(name, file, largest, dim)
         card = first.model_copy(update={
@@ -88,14 +90,14 @@ def _merged(networks: Sequence[Network], spec: InputSpec, dim: int) -> ModelProt
     from onnx import TensorProto, compose, helper, version_converter
 
     models = [onnx.load(network.file) for network in networks]
-    newest = max(_opset(model) for model in models)
+    newest = max(opset_of(model) for model in models)
     shape = ["n", 3, spec.height, spec.width]
     image = helper.make_tensor_value_info("image", TensorProto.FLOAT, shape)
     nodes: list[NodeProto] = []
     weights: list[TensorProto] = []
     outputs, domains = list[str](), dict[str, int]()
     for number, (model, network) in enumerate(zip(models, networks, strict=True)):
-        if _opset(model) < newest:
+        if opset_of(model) < newest:
             try:
                 model = version_converter.convert_version(model, newest)
             except RuntimeError as err:
@@ -114,10 +116,6 @@ def _merged(networks: Sequence[Network], spec: InputSpec, dim: int) -> ModelProt
     merged.ir_version = max(model.ir_version for model in models)
     finish(merged, "joined", dim)
     return merged
-
-
-def _opset(model: ModelProto) -> int:
-    return max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=0)
 
 
 def _converted(

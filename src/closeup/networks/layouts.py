@@ -33,7 +33,8 @@ GRAPHS = ("onnx/model.onnx", "model.onnx", "onnx/vision_model.onnx", "vision_mod
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 _PATIENCE = 30.0  # seconds without an answer
 _LARGEST = 10_000_000  # bytes of a configuration
-_FILTERS = {"2": "bilinear", "3": "bicubic"}  # Pillow's numbers
+FILTERS = {"2": "bilinear", "3": "bicubic"}
+"""Names of the filters that configurations give by Pillow's numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +241,7 @@ def preprocessor_spec(file: Path) -> dict[str, Any]:
     if given.get("do_normalize", True):
         spec["mean"] = given.get("image_mean", IMAGENET_MEAN)
         spec["std"] = given.get("image_std", IMAGENET_STD)
-    spec["interpolation"] = _FILTERS.get(str(given.get("resample", 2)), "bicubic")
+    spec["interpolation"] = FILTERS.get(str(given.get("resample", 2)), "bicubic")
     factor = given.get("rescale_factor", 1 / 255)
     if not isinstance(factor, int | float) or not 1e-6 < factor < 1e6:
         raise NetworkDamaged(f"{file}: rescale_factor must be a number above 0")

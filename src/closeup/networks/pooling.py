@@ -94,8 +94,7 @@ class GraphBuilder:
 
     def __init__(self, model: ModelProto) -> None:
         self._model = model
-        opsets = (o.version for o in model.opset_import if o.domain in ("", "ai.onnx"))
-        self._axes_are_input = max(opsets, default=0) >= 18
+        self._axes_are_input = opset_of(model) >= 18
 
     def mean(self, name: str) -> str:
         """Of a map ``(n, c, h, w)``: ``(n, c)``."""
@@ -169,6 +168,11 @@ class GraphBuilder:
         name = free_name(self._model, f"closeup_{kind.lower()}")
         self._model.graph.node.append(helper.make_node(kind, inputs, [name], **settings))
         return name
+
+
+def opset_of(model: ModelProto) -> int:
+    """The version of ONNX's own operators that a graph is made of."""
+    return max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=0)
 
 
 def free_name(model: ModelProto, name: str) -> str:

@@ -7,7 +7,6 @@ wrongly without a word.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,20 +17,17 @@ from closeup.core.config import EngineConfig
 from closeup.core.errors import NetworkDamaged, NetworkError, UsageError
 from closeup.core.progress import Progress
 from closeup.networks.cache import measured
-from closeup.networks.card import Card
+from closeup.networks.card import GRAPH_FILE, Card
 from closeup.networks.catalogue import Entry
 from closeup.networks.download import NEWEST, HubFile, Source, page_of
 from closeup.networks.engine import file_hash, open_graph, read_signature
+from closeup.networks.layouts import CONFIG_FILE, FILTERS, PREPROCESSOR_FILE, read_json
 from closeup.networks.preprocess import InputOverrides
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-CONFIG_FILE = "config.json"
-PREPROCESSOR_FILE = "preprocessor_config.json"
-GRAPH_FILE = "graph.onnx"
 _NO_NAMES = {"", "none", "n/a"}
-_FILTERS = {"bilinear": 2, "bicubic": 3}  # Pillow's numbers
 _CLOSE = 2e-3  # relative: of two numbers that are rounded differently
 
 
@@ -56,7 +52,7 @@ def make(entry: Entry, sources: list[Source], work: Path, progress: Progress) ->
     """
     graph = sources[0].fetch(progress, entry.name)
     settings = [source.fetch() for source in sources[1:]]  # a few kilobytes
-    read = dict(zip(entry.settings, map(read_settings, settings), strict=True))
+    read = dict(zip(entry.settings, map(read_json, settings), strict=True))
     commits = {source.commit for source in sources} - {""}
     if len(commits) > 1:
         raise NetworkError(f"{entry.repo} was changed while it was being read; try again")
@@ -77,7 +73,7 @@ def make(entry: Entry, sources: list[Source], work: Path, progress: Progress) ->
         **measured(work / GRAPH_FILE),
         input=entry.spec,
         **facts,
-        description=f"{entry.about}; {entry.terms}" if entry.terms else entry.about,
+        description=entry.description,
         licence=entry.licence,
         source=f"{page}/tree/{commit}" if commit else page,
         trained_on=entry.trained_on,
@@ -89,17 +85,6 @@ def _version() -> dict[str, str]:
     from closeup._version import __version__
 
     return {"closeup": __version__}
-
-
-def read_settings(file: Path) -> dict[str, Any]:
-    """A repository's JSON; NetworkDamaged where it is not an object."""
-    try:
-        found = json.loads(file.read_text(encoding="utf8"))
-    except (ValueError, RecursionError) as err:
-        raise NetworkDamaged(f"{file} is not JSON ({err}); delete it and try again") from err
-    if not isinstance(found, dict):
-        raise NetworkDamaged(f"{file} holds no JSON object; delete it and try again")
-    return found
 
 
 def categories(entry: Entry, config: Mapping[str, Any]) -> tuple[str, ...]:
@@ -133,7 +118,7 @@ def compare_input(entry: Entry, stated: Mapping[str, Any]) -> None:
     if not _near(factor, 1 / 255):
         wanted["rescale_factor"] = factor, 1 / 255
     resample = stated.get("resample")
-    if resample is not None and resample != _FILTERS[spec.interpolation]:
+    if resample is not None and FILTERS.get(str(resample)) != spec.interpolation:
         wanted["resample"] = resample, spec.interpolation
     size = stated.get("crop_size" if stated.get("do_center_crop") else "size")
     if isinstance(size, Mapping) and {"width", "height"} <= size.keys():

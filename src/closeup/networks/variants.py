@@ -22,9 +22,10 @@ from closeup.core.config import EngineConfig
 from closeup.core.errors import NetworkError, UsageError
 from closeup.core.lock import work_folder
 from closeup.networks.cache import Network, load, measured, networks_folder, save
+from closeup.networks.card import GRAPH_FILE
 from closeup.networks.engine import open_graph, read_signature
 from closeup.networks.engine.choice import remembered
-from closeup.networks.pooling import Pooling, add_pooling, free_name
+from closeup.networks.pooling import Pooling, add_pooling, free_name, opset_of
 from closeup.networks.preprocess import InputSpec
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def derive(base: Network, variant: Variant) -> Network:
         raise UsageError(f"{base.card.name} is a {base.card.kind}; only a backbone has variants")
     with work_folder(networks_folder(), ".making-") as work:
         card = base.card.model_copy(update={"name": name})
-        card = _rewrite(card, base.file, work / "graph.onnx", variant)
+        card = _rewrite(card, base.file, work / GRAPH_FILE, variant)
         made_with = {**card.made_with, "base": base.card.sha256}
         card = card.model_copy(update={"scores": {}, "made_with": made_with})
         return save(card, work / card.graph, folder)
@@ -224,8 +225,7 @@ def _add_looks(model: ModelProto, output: str, outer: int, flip: bool) -> str:
             first.append(helper.make_node("Slice", [look, *backwards], looks[-1:]))
     first.append(helper.make_node("Concat", looks, [inner], axis=0))
     parts = [f"{mean}_of_{number}" for number in range(len(looks))]
-    opset = max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=0)
-    count = {"num_outputs": len(looks)} if opset >= 18 else {}
+    count = {"num_outputs": len(looks)} if opset_of(model) >= 18 else {}
     last = [
         helper.make_node("Split", [output], parts, axis=0, **count),
         helper.make_node("Mean", parts, [mean]),

@@ -20,14 +20,9 @@ from closeup.core.errors import NetworkDamaged, NetworkError, NetworkMissing, Us
 from closeup.core.types import Pixels
 from closeup.detect import Detector
 from closeup.networks import COCO91, Card, Network, file_hash
+from closeup.networks.card import GRAPH_FILE
 from closeup.networks.convert import torchvision_detectors, transformers_detectors
-from closeup.networks.convert.detectors import (
-    GRAPH_FILE,
-    export_detector,
-    is_detector,
-    recipe_of,
-    recipes,
-)
+from closeup.networks.convert.detectors import export_detector, is_detector, recipe_of, recipes
 from closeup.networks.convert.onnx_export import Converted, write_graph
 from closeup.networks.download import download, download_url
 from closeup.networks.engine import open_graph
@@ -310,7 +305,7 @@ def test_a_local_file_without_its_company(tmp_path: Path) -> None:
 
 FAULTS = {
     "not json": ("{", "config.json is not JSON"),
-    "a list": ("[]", "names no known model_type"),
+    "a list": ("[]", "holds no JSON object"),
     "another kind": ('{"model_type": "yolos"}', "'yolos' network, which Closeup cannot convert"),
     "wrong type": ({"d_model": "many"}, "no configuration of a rt_detr network: .*d_model"),
     "wrong value": ({"num_queries": -3}, "rt-detr cannot be run: .*fetch both again"),
@@ -361,8 +356,8 @@ def test_damaged_checkpoints(tmp_path: Path, fault: str) -> None:
 @pytest.mark.parametrize(
     ("wants", "message"),
     [
-        ("[]", "does not give the input's width"),
-        ("{", "does not give the input's width"),
+        ("[]", "holds no JSON object"),
+        ("{", "is not JSON"),
         ('{"size": {"shortest_edge": 800}}', "KeyError.*width"),
         ('{"size": {"width": 64, "height": 64}, "resample": 0}', "KeyError"),
     ],

@@ -13,7 +13,7 @@ from closeup.core.config import EngineConfig
 from closeup.core.errors import NetworkMissing, UsageError
 from closeup.core.progress import Progress
 from closeup.networks.cache import measured
-from closeup.networks.card import Card, Origin
+from closeup.networks.card import GRAPH_FILE, Card, Origin
 from closeup.networks.catalogue import catalogue
 from closeup.networks.convert.onnx_export import (
     export_onnx,
@@ -30,7 +30,6 @@ from closeup.networks.preprocess import InputOverrides
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-GRAPH_FILE = "graph.onnx"
 WEIGHTS_FILE = "weights.safetensors"
 _HEADS = ("classifier", "fc", "head", "heads")  # torchvision's names for the classifying part
 
@@ -260,7 +259,7 @@ def convert_backbone(name: str, folder: Path, progress: Progress, offline: bool 
         architecture = Architecture("timm", entry.architecture, entry.args)
         files = _weights_of(entry.repo, entry.revision or NEWEST)
         about: dict[str, Any] = {
-            "description": f"{entry.about}; {entry.terms}" if entry.terms else entry.about,
+            "description": entry.description,
             "licence": entry.licence,
             "trained_on": entry.trained_on,
         }

@@ -9,14 +9,13 @@ from typing import Any
 from closeup.core.errors import NetworkMissing, UsageError
 from closeup.core.progress import Progress, silent
 from closeup.networks.cache import measured
-from closeup.networks.card import Card
+from closeup.networks.card import GRAPH_FILE, Card
 from closeup.networks.catalogue import Entry, catalogue
 from closeup.networks.convert import torchvision_detectors, transformers_detectors
 from closeup.networks.convert.onnx_export import Converted, made_with, need_torch, write_graph
 from closeup.networks.download import NEWEST, HubFile, download_url, look, page_of
+from closeup.networks.layouts import PREPROCESSOR_FILE
 from closeup.networks.names import is_repository, name_here
-
-GRAPH_FILE = "graph.onnx"
 
 
 def recipes() -> dict[str, Entry]:
@@ -129,7 +128,7 @@ def _from_transformers(
                 raise NetworkMissing(
                     f"{file} is not there: put the {name} of {repo} beside {weights.name}"
                 )
-    spec = transformers_detectors.input_spec(files[transformers_detectors.PREPROCESSOR_FILE])
+    spec = transformers_detectors.input_spec(files[PREPROCESSOR_FILE])
     model = transformers_detectors.read_checkpoint(files)
     return transformers_detectors.converted(model, spec), facts
 
@@ -155,7 +154,7 @@ def write_detector(
         input=converted.spec,
         batch=1,
         classes=converted.classes,
-        description=f"{recipe.about}; {recipe.terms}" if recipe.terms else recipe.about,
+        description=recipe.description,
         licence=recipe.licence,
         source=source,
         trained_on=recipe.trained_on,

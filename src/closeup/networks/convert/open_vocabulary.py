@@ -19,7 +19,7 @@ from closeup.core.errors import NetworkDamaged, UsageError
 from closeup.core.progress import Progress, silent
 from closeup.core.types import Box
 from closeup.networks.cache import measured
-from closeup.networks.card import Card
+from closeup.networks.card import GRAPH_FILE, Card
 from closeup.networks.convert.onnx_export import (
     LEAST_SCORE,
     Converted,
@@ -28,15 +28,14 @@ from closeup.networks.convert.onnx_export import (
     write_graph,
 )
 from closeup.networks.convert.transformers_detectors import (
-    CONFIG_FILE,
     FILES,
-    PREPROCESSOR_FILE,
     WEIGHTS_FILE,
     input_spec,
     quiet,
     read_checkpoint,
 )
 from closeup.networks.download import download
+from closeup.networks.layouts import CONFIG_FILE, PREPROCESSOR_FILE
 from closeup.networks.preprocess import InputSpec
 from closeup.networks.words import OPEN_VOCABULARY, name_with_words, tidy_words
 
@@ -44,7 +43,6 @@ if TYPE_CHECKING:
     from PIL import Image
     from torch import Tensor
 
-GRAPH_FILE = "graph.onnx"
 NMS_IOU = 0.5
 """Overlap above which the weaker of two boxes of one word is dropped; OmDet-Turbo's own."""
 MOST_BOXES = 300

@@ -7,27 +7,24 @@ query.
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from closeup.core.errors import NetworkDamaged, NetworkError
 from closeup.networks.convert.onnx_export import Converted
+from closeup.networks.layouts import CONFIG_FILE, FILTERS, PREPROCESSOR_FILE, read_json
 from closeup.networks.preprocess import InputSpec
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
-PREPROCESSOR_FILE = "preprocessor_config.json"
 FILES = (CONFIG_FILE, PREPROCESSOR_FILE, WEIGHTS_FILE)
 MOST_BOXES = 300
 KINDS = ("d_fine", "rt_detr", "rt_detr_v2", "deimv2")
 """What these models call themselves in their ``config.json``."""
 
-_FILTERS = {2: "bilinear", 3: "bicubic"}  # Pillow's numbers
 # What transformers raises where a value is not what it expects, besides its own validation error.
 _BAD_CONFIG = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, AssertionError)
 
@@ -48,15 +45,12 @@ def read_checkpoint(
     from transformers import MODEL_FOR_OBJECT_DETECTION_MAPPING, AutoConfig
 
     config_file, weights = files[CONFIG_FILE], files[WEIGHTS_FILE]
-    try:
-        kind = json.loads(config_file.read_text(encoding="utf8"))["model_type"]
-    except (ValueError, RecursionError) as err:
-        raise NetworkDamaged(f"{config_file} is not JSON: {err}; fetch it again") from err
-    except (KeyError, TypeError) as err:
-        raise NetworkDamaged(f"{config_file} names no known model_type; fetch it again") from err
+    kind = read_json(config_file).get("model_type")
+    if not isinstance(kind, str):
+        raise NetworkDamaged(f"{config_file} names no known model_type; fetch it again")
     if builders is None and kind not in KINDS:
         raise NetworkError(
-            f"{config_file} describes a {str(kind)[:60]!r} network, which Closeup cannot convert "
+            f"{config_file} describes a {kind[:60]!r} network, which Closeup cannot convert "
             f"(it can {', '.join(KINDS)}); export it to ONNX and use `closeup models add`"
         )
     try:
@@ -121,13 +115,13 @@ def input_spec(file: Path) -> InputSpec:
 
     Raises NetworkDamaged where it is not JSON or says something that this family never does.
     """
+    given = read_json(file)
     try:
-        given = json.loads(file.read_text(encoding="utf8"))
         spec: dict[str, Any] = {
             "width": given["size"]["width"],
             "height": given["size"]["height"],
             "resize": "stretch",
-            "interpolation": _FILTERS[given.get("resample", 2)],
+            "interpolation": FILTERS[str(given.get("resample", 2))],
         }
         if given.get("do_normalize", False):
             spec |= {"mean": given["image_mean"], "std": given["image_std"]}
