@@ -149,6 +149,7 @@ WRAPPINGS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
         "under `model.`; 1 others are ignored (loss.weight)",
     ),
     "averaged": (lambda w: {"state_dict": _other(w), "state_dict_ema": w}, ""),
+    "decay": (lambda w: {"ema": 0.999, "state_dict": w}, ""),
     "averaged beside": (
         lambda w: {"state_dict": {**_under("model.", _other(w)), **_under("ema.module.", w)}},
         "under `ema.module.`",

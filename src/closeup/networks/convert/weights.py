@@ -59,10 +59,11 @@ def read_weights(file: Path) -> dict[str, Tensor]:
             f"{file} is not a checkpoint of plain weights ({first[0]}); save the state dict alone, "
             "best as safetensors"
         ) from err
-    while isinstance(found, dict) and (key := next(filter(found.get, _CONTAINERS), None)):
-        if not isinstance(found[key], dict):
+    while isinstance(found, dict):
+        inner = (found.get(key) for key in _CONTAINERS)
+        if (deeper := next((one for one in inner if isinstance(one, dict) and one), None)) is None:
             break
-        found = found[key]
+        found = deeper
     if not isinstance(found, dict) or not found or not all(map(torch.is_tensor, found.values())):
         raise NetworkDamaged(f"{file} holds no state dict; save the model's state_dict() alone")
     # What torch.compile puts into the names of the parts that it compiles.
