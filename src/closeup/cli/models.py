@@ -72,13 +72,14 @@ def _print_table(kind: str, here: Mapping[str, Network], more: Mapping[str, Entr
             size = len([one for one in card.classes if one]) or card.dim
             about = entry.about if entry else card.description
             rows.append((_mark(name, entry), "here", _cost(entry), f"{card.bytes / 1e6:.0f}",
-                         f"{size}", card.licence, about))  # fmt: skip
+                         f"{size}", _licence(card.licence, entry), about))  # fmt: skip
     for name, entry in more.items():
         if entry.kind == kind:
             megabytes = entry.about_megabytes
             rows.append((_mark(name, entry), "PyTorch" if entry.needs_torch else "pull",
                          _cost(entry), f"{megabytes:.0f}" if megabytes else "",
-                         f"{_count(entry) or ''}", _licence(entry), entry.about))  # fmt: skip
+                         f"{_count(entry) or ''}", _licence(entry.licence, entry),
+                         entry.about))  # fmt: skip
     widths = [min(16, max(len(visible(row[i])) for row in rows)) for i in range(6)]
     room = get_terminal_size().columns
     print(title)
@@ -104,8 +105,8 @@ def _count(entry: Entry) -> int:
     return entry.dim * (2 if entry.pool == "both" else 1)
 
 
-def _licence(entry: Entry) -> str:
-    return entry.licence if entry.commercial else f"!{entry.licence}"
+def _licence(licence: str, entry: Entry | None) -> str:
+    return f"!{licence}" if entry and not entry.commercial else licence
 
 
 @models.command("pull")
@@ -150,10 +151,7 @@ def pull(
             say(f"{name}: {entry.licence}; {entry.terms}")
     with progress_on_stderr() as progress:
         for network in plan.carry_out(progress):
-            card = network.card
-            show(
-                f"{card.name}: {card.bytes / 1e6:.1f} MB, licence {card.licence}, {network.folder}"
-            )
+            show(_arrived(network))
         for name in (name for name in given if name in OPEN_VOCABULARY):
             show(_pull_for_words(name, words.split(","), progress))
 
@@ -168,7 +166,10 @@ def _pull_for_words(name: str, words: list[str], progress: Progress) -> str:
 
         place = fetch(name, progress)["config.json"].parent
         return f'{name}: {place}, for --boxes-by {name} --parent "…"'
-    network = find(name, "detector", words=words, progress=progress)
+    return _arrived(find(name, "detector", words=words, progress=progress))
+
+
+def _arrived(network: Network) -> str:
     card = network.card
     return f"{card.name}: {card.bytes / 1e6:.1f} MB, licence {card.licence}, {network.folder}"
 
