@@ -91,7 +91,7 @@ def test_timm_has_the_architectures() -> None:
         ("d-fine-n", {"published_by": ""}, "the page that has them"),
         ("d-fine-n", {"commercial": False}, "must be free to use"),
         ("d-fine-n", {"price": 3}, "price"),
-        ("dinov2-s", {"output": ""}, "output and dim"),
+        ("dinov2-s", {"dim": 0}, "needs dim"),
         ("dinov2-s", {"pool": "max"}, "pool"),
         ("mobilenetv2", {"architecture": ""}, "architecture"),
         ("ssdlite", {"repo": "pytorch/vision"}, "a hub repository, or torchvision"),

@@ -42,10 +42,10 @@ class Entry(BaseModel):
         For timm and torchvision: its name there, and keyword arguments for building it.
     input
         What an ONNX graph takes; a network that is converted states its own.
-    output, dim, pool
-        An ONNX backbone's output, the length of its vectors, and what becomes of the tokens: the
-        ``class`` token, their ``mean`` or ``both``. Of a classifier, what stands before its last
-        fully connected layer is taken, and `dim` is the length of that.
+    dim, pool
+        The length of an ONNX backbone's vectors, and what becomes of its tokens: the ``class``
+        token, their ``mean`` or ``both``. Of a classifier, what stands before its last fully
+        connected layer is taken, and `dim` is the length of that.
     classes
         How many numbers a detector gives for each box.
     licence, terms
@@ -76,7 +76,6 @@ class Entry(BaseModel):
     architecture: str = ""
     args: dict[str, int | str] = {}
     input: InputSpec | None = None
-    output: str = ""
     dim: int = Field(default=0, ge=0)
     pool: Pool = ""
     classes: int = Field(default=0, ge=0)
@@ -132,8 +131,8 @@ class Entry(BaseModel):
             "an ONNX detector needs its number of classes, nothing else has one": (
                 bool(self.classes) == (onnx and self.kind == "detector")
             ),
-            "an ONNX backbone needs output and dim, nothing else has them": (
-                bool(self.output) == bool(self.dim) == (onnx and self.kind == "backbone")
+            "an ONNX backbone needs dim, nothing else has it": (
+                bool(self.dim) == (onnx and self.kind == "backbone")
             ),
             "a torchvision detector needs its input": (
                 self.via != "torchvision" or self.input is not None

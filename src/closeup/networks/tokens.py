@@ -9,76 +9,18 @@ Learning Robust Visual Features without Supervision").
 from __future__ import annotations
 
 from math import isqrt
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from closeup.core.config import EngineConfig
 from closeup.core.errors import UsageError
-from closeup.networks.engine import open_graph
 from closeup.networks.pooling import GraphBuilder
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
 TokenPool = Literal["class", "mean", "both"]
-
-
-def pooled(
-    graph: Path, out: Path, pool: TokenPool, size: tuple[int, int] = (224, 224)
-) -> tuple[int, ...]:
-    """Write to `out` the graph of a vision transformer with its tokens pooled to an embedding.
-
-    Parameters
-    ----------
-    graph
-        Its first input is pictures ``(n, 3, height, width)`` float32, one of its outputs tokens
-        ``(n, class token + registers + patches, dim)``; ``last_hidden_state`` is taken before
-        others.
-    pool
-        ``class``: the class token, ``(n, dim)``. ``mean``: the mean of the patches, ``(n, dim)``.
-        ``both``: the one and then the other, ``(n, 2 * dim)``; the mean alone where the network
-        has no class token.
-    size
-        ``(width, height)`` of the pictures, where the graph leaves them free.
-
-    Returns
-    -------
-    blocks
-        The lengths of the parts of the embedding. The new graph has the one output ``embedding``.
-
-    Raises
-    ------
-    UsageError
-        Where no output is tokens, or ``class`` is asked of a network without a class token.
-    NetworkError
-        Where the graph cannot be run (NetworkDamaged: is not one whole ONNX file).
-    """
-    import onnx
-
-    from closeup.networks.variants import finish
-
-    opened = open_graph(graph, EngineConfig(engine="onnxruntime"))
-    name, shape = next(iter(opened.inputs.items()))
-    height, width = (given or own for given, own in zip(shape[-2:], reversed(size), strict=True))
-    picture = np.zeros((shape[0] or 1, 3, height, width), opened.signature.dtypes[name])
-    answers = opened.run({name: picture})
-    output = next((o for o in sorted(answers, key=_rank) if answers[o].ndim == 3), None)
-    if output is None:
-        found = ", ".join(f"{key} {value.shape}" for key, value in answers.items())
-        raise UsageError(f"{graph} gives no tokens (pictures, tokens, dim) but {found}")
-    model = onnx.load(graph)
-    _, count, dim = answers[output].shape
-    before = tokens_before_patches(model, count, (width, height))
-    tensor, blocks = add_token_pooling(model, output, (before, count, dim), pool)
-    finish(model, tensor, sum(blocks))
-    out.write_bytes(model.SerializeToString())
-    return blocks
-
-
-def _rank(output: str) -> bool:
-    return output != "last_hidden_state"
+"""``both``: the one and then the other; the mean alone where there is no class token."""
 
 
 def tokens_before_patches(model: ModelProto, count: int, size: tuple[int, int]) -> int:
@@ -113,7 +55,8 @@ def add_token_pooling(
     """Pool the tensor `output`, ``(n, count, dim)``, in its graph.
 
     `tokens` are how many come before the patches, how many there are, and their length. Returns
-    the name of the new tensor and the lengths of its blocks; raises UsageError as :func:`pooled`.
+    the name of the new tensor and the lengths of its blocks; raises UsageError where ``class`` is
+    asked of a network without a class token.
     """
     before, count, dim = tokens
     if pool == "class" and not before:
