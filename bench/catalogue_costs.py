@@ -5,6 +5,9 @@ depend on them), and lets each take turns with the default, one picture at a tim
 What counts is the processor's time, and the least of it, because whatever else a machine does only
 adds to it. Paste what it prints into ``catalogue.toml``. ONNX graphs that are only downloaded
 (``dinov2-s``) are of the same architecture as their PyTorch row.
+adds to it. Paste what it prints into ``catalogue.toml``. ONNX graphs that cannot be had here
+(``dinov2-s``) are of the
+same architecture as their PyTorch row.
 """
 
 from __future__ import annotations
@@ -35,9 +38,7 @@ def graph_of(
     folder.mkdir()
     card = export_backbone(backbone, folder, entry.name, InputOverrides(), {})
     pixels = np.random.default_rng(0).random((1, 3, card.input.height, card.input.width))
-    return open_graph(folder / card.graph, EngineConfig(threads=1), many=False), pixels.astype(
-        np.float32
-    )
+    return open_graph(folder / card.graph, EngineConfig(threads=1)), pixels.astype(np.float32)
 
 
 def seconds(graph: Graph, pixels: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> float:

@@ -15,6 +15,14 @@ def silent(stage: str, done: int, total: int) -> None:
     """Report nothing (the library's default)."""
 
 
+Say = Callable[[str], object]
+"""Called with each sentence that the user should read."""
+
+
+def say_nothing(sentence: str) -> None:
+    """Keep a sentence to oneself (the library's default)."""
+
+
 def track(items: Iterable[T], stage: str, total: int, progress: Progress = silent) -> Iterator[T]:
     """Yield `items` unchanged, and report each one once the consumer is done with it."""
     progress(stage, 0, total)

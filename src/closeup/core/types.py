@@ -20,6 +20,9 @@ Pixels = NDArray[np.uint8]
 
 Floats = NDArray[np.float32]
 
+ANY = "any"
+"""As the parent: the best box of whatever category."""
+
 
 class Box(NamedTuple):
     """An axis-aligned rectangle in pixels of the upright photo.

@@ -13,11 +13,9 @@ import numpy as np
 from PIL import Image, ImageStat
 
 from closeup.core.config import CropConfig, DetectConfig
-from closeup.core.types import Box, Crop, CropState, Detection, Photo, PhotoState, Pixels
+from closeup.core.types import ANY, Box, Crop, CropState, Detection, Photo, PhotoState, Pixels
 from closeup.photos.picture import Picture
 
-ANY = "any"
-"""As the parent: the best box of whatever category."""
 FILL = 114
 """Grey level of the letterbox, the usual one of detectors and near the mean of most photos."""
 WIDEST = 16_384

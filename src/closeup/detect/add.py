@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +12,7 @@ import numpy as np
 
 from closeup.core.config import EngineConfig
 from closeup.core.errors import UsageError
+from closeup.core.progress import Say, say_nothing
 from closeup.core.text import first_of
 from closeup.detect.check import Verdict, examine
 from closeup.detect.class_lists import class_names, lists_for, literal, named_in
@@ -21,12 +22,11 @@ from closeup.networks import Card, InputOverrides, Network, networks_folder, sav
 from closeup.networks.cache import measured, refuse_existing
 from closeup.networks.card import Family
 from closeup.networks.coco import LISTS, class_list
-from closeup.networks.engine import Graph, Results, Signature, open_graph
+from closeup.networks.engine import Graph, Results, Signature, open_to_try
 from closeup.networks.names import check_name
 from closeup.networks.preprocess import IMAGENET_MEAN, IMAGENET_STD, InputSpec
 
 _HELP = "docs/detectors.md lists the forms that can be read; most exporters can write one of them"
-Say = Callable[[str], object]
 _TOKENS = frozenset({"last_hidden_state", "pooler_output", "image_embeds"})
 _TASKS = ("segment", "pose", "obb", "classify")  # what Ultralytics' networks do besides
 _GOOD = 0.7  # mean score in the golden photos from which the usual pixel values are right
@@ -42,10 +42,6 @@ _PIXELS: tuple[Mapping[str, Any], ...] = tuple(
 )
 
 
-def _silent(_: str) -> None:
-    """Say nothing."""
-
-
 def add_detector(
     file: Path,
     *,
@@ -55,7 +51,7 @@ def add_detector(
     overrides: InputOverrides = InputOverrides(),  # noqa: B008 (frozen)
     about: Mapping[str, Any] | None = None,
     replace: bool = False,
-    say: Say = _silent,
+    say: Say = say_nothing,
 ) -> Network:
     """Add a detector's ONNX file to the cache.
 
@@ -93,7 +89,7 @@ def add_detector(
     refuse_existing(name, replace)
     if family is not None and family not in FAMILIES:
         raise UsageError(f"family {family!r}: expected one of {', '.join(FAMILIES)}")
-    graph = open_graph(file, EngineConfig(engine="onnxruntime"))
+    graph = open_to_try(file)
     trials = _Trials(file, name, graph, overrides, about or {})
     names = None if classes is None else class_names(classes)
     if names is None:
@@ -124,7 +120,7 @@ def add_detector(
 
 def looks_like_detector(file: Path, overrides: InputOverrides) -> bool:
     """Whether an ONNX file's outputs can be read as boxes; UsageError where it takes no picture."""
-    graph = open_graph(file, EngineConfig(engine="onnxruntime"))
+    graph = open_to_try(file)
     if _TOKENS & set(graph.outputs):
         return False
     return bool(_Trials(file, "x", graph, overrides, {}).every_form())

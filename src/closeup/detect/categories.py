@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 
 from closeup.core.errors import UsageError
-from closeup.crops.cut import ANY
+from closeup.core.types import ANY
 from closeup.networks import Card
 from closeup.networks.coco import class_list
 

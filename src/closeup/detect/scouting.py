@@ -14,8 +14,7 @@ from pydantic import Field, PlainSerializer
 
 from closeup.core.serialization import to_json
 from closeup.core.text import visible
-from closeup.core.types import Box, Detection, Floats, Photo, PhotoState
-from closeup.crops.cut import ANY
+from closeup.core.types import ANY, Box, Detection, Floats, Photo, PhotoState
 from closeup.detect.categories import LARGER
 
 HIT = 0.25

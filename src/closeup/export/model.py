@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from closeup.core.config import CONFIG_FILE
 from closeup.core.errors import ModelError
 from closeup.core.progress import Progress, silent
-from closeup.crops.cut import ANY
+from closeup.core.types import ANY
 from closeup.crops.view import VIEWS
 from closeup.detect.detector import FLOOR
 from closeup.export import ModelFormat, run

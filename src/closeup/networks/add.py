@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
 
 from closeup.core.errors import UsageError
 from closeup.core.lock import work_folder
-from closeup.core.progress import Progress, silent
+from closeup.core.progress import Progress, Say, say_nothing, silent
 from closeup.networks.cache import Network, measured, networks_folder, refuse_existing, save
 from closeup.networks.card import GRAPH_FILE, Card
 from closeup.networks.convert.backbones import Architecture
@@ -19,12 +19,7 @@ from closeup.networks.onnx_backbone import embedding_graph
 from closeup.networks.preprocess import InputOverrides
 from closeup.networks.tokens import TokenPool
 
-Say = Callable[[str], object]
 _UNNAMED = "backbone"
-
-
-def _silent(sentence: str) -> None:
-    """Say nothing."""
 
 
 def add_backbone(
@@ -38,7 +33,7 @@ def add_backbone(
     overrides: InputOverrides = InputOverrides(),  # noqa: B008 (frozen)
     about: Mapping[str, Any] | None = None,
     replace: bool = False,
-    say: Say = _silent,
+    say: Say = say_nothing,
     progress: Progress = silent,
 ) -> Network:
     """Add a backbone to the cache: an ONNX file, a checkpoint, a folder or a hub repository.
@@ -60,7 +55,7 @@ def add_backbone(
         Keyword arguments for building it, such as ``{"pad_type": "same"}``.
     pool
         How a vision transformer's tokens become an embedding, see
-        :func:`closeup.networks.tokens.pooled`; None is ``both`` where all tokens are given, and
+        :data:`closeup.networks.tokens.TokenPool`; None is ``both`` where all tokens are given, and
         what its classifier was given where it ends in one.
     overrides
         How the input differs from what a ``preprocessor_config.json`` or timm's ``config.json``

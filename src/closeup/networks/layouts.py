@@ -257,12 +257,11 @@ def preprocessor_spec(file: Path) -> dict[str, Any]:
 
 def _checked(file: Path, spec: dict[str, Any]) -> dict[str, Any]:
     """A stated input with each value of its right kind."""
+    size = spec["width"], spec["height"]
+    given = {key: value for key, value in spec.items() if key not in ("width", "height")}
     try:
-        for key, value in spec.items():
-            if key not in ("width", "height"):
-                InputOverrides.model_validate({key: value})
-        InputOverrides.model_validate({"size": (spec["width"], spec["height"])})
-        return InputOverrides().apply(spec).model_dump(include=set(spec))
+        stated = InputOverrides.model_validate({**given, "size": size}).apply({})
+        return stated.model_dump(include=set(spec))
     except ValidationError as err:
         first = err.errors()[0]
         raise NetworkDamaged(f"{file}: {first['loc'][0]}: {first['msg']}") from err

@@ -17,10 +17,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from closeup.core.config import EngineConfig
 from closeup.core.errors import NetworkError, UsageError
 from closeup.networks.classifier import Cut, cut_classifier, prune
-from closeup.networks.engine import Graph, open_graph
+from closeup.networks.engine import Graph, open_to_try
 from closeup.networks.onnx_input import PictureInput, input_spec, picture_input, take_pictures
 from closeup.networks.pooling import GraphBuilder
 from closeup.networks.preprocess import InputOverrides, InputSpec, prepare
@@ -90,7 +89,7 @@ def embedding_graph(
     """
     from onnx import checker
 
-    original = _opened(file)
+    original = open_to_try(file)
     given = picture_input(file, original)
     spec = input_spec(file, given, overrides, stated)
     pictures = _noise(spec)
@@ -105,10 +104,6 @@ def embedding_graph(
     batch = _write(model, file, out, spec, sum(blocks))
     notes = (note, *([] if stated else [_guessed(spec, overrides)]))
     return Made(spec, blocks, batch, tuple(filter(None, notes)))
-
-
-def _opened(file: Path) -> Graph:
-    return open_graph(file, EngineConfig(engine="onnxruntime"))
 
 
 def _guessed(spec: InputSpec, overrides: InputOverrides) -> str:
@@ -195,7 +190,7 @@ def _try(
     del model.graph.output[:]
     model.graph.output.extend(ValueInfoProto(name=name) for name in (*names, *more))
     file.write_bytes(model.SerializeToString())
-    graph = _opened(file)
+    graph = open_to_try(file)
     answers = graph.run({next(iter(graph.inputs)): picture})
     for name in names:
         wanted = expected[name][: len(answers[name])].astype(np.float32)
@@ -339,7 +334,7 @@ def _write(model: ModelProto, file: Path, out: Path, spec: InputSpec, dim: int) 
         if batch:
             model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
         out.write_bytes(model.SerializeToString())
-        graph = _opened(out)
+        graph = open_to_try(out)
         name = next(iter(graph.inputs))
         single = np.concatenate([graph.run({name: one[None]})["embedding"] for one in pictures])
         if single.shape != (2, dim) or not np.isfinite(single).all():

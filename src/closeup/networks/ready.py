@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from closeup.core.config import EngineConfig
 from closeup.core.errors import NetworkDamaged, NetworkError, UsageError
 from closeup.core.progress import Progress
 from closeup.networks.cache import measured
 from closeup.networks.card import GRAPH_FILE, Card
 from closeup.networks.catalogue import Entry
 from closeup.networks.download import NEWEST, HubFile, Source, page_of
-from closeup.networks.engine import file_hash, open_graph, read_signature
+from closeup.networks.engine import file_hash, open_to_try, read_signature
 from closeup.networks.layouts import CONFIG_FILE, FILTERS, PREPROCESSOR_FILE, read_json
 from closeup.networks.preprocess import InputOverrides
 
@@ -216,8 +215,7 @@ def _fix_input(entry: Entry, model: ModelProto) -> None:
 def _try(entry: Entry, source: Path, file: Path) -> dict[str, Any]:
     """Run a graph on noise: what cannot run, or gives no numbers, is refused now."""
     spec = entry.spec
-    # ONNX Runtime, because OpenVINO would leave a compiled copy of this temporary file behind.
-    graph = open_graph(file, EngineConfig(engine="onnxruntime"))
+    graph = open_to_try(file)
     pixels = np.random.default_rng(0).random((1, 3, spec.height, spec.width), np.float32)
     outputs = graph.run({next(iter(graph.inputs)): pixels})
     if not all(np.isfinite(value).all() for value in outputs.values()):

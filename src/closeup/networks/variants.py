@@ -18,12 +18,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from closeup.core.config import EngineConfig
 from closeup.core.errors import NetworkError, UsageError
 from closeup.core.lock import work_folder
 from closeup.networks.cache import Network, load, measured, networks_folder, save
 from closeup.networks.card import GRAPH_FILE
-from closeup.networks.engine import open_graph, read_signature
+from closeup.networks.engine import open_to_try, read_signature
 from closeup.networks.engine.choice import remembered
 from closeup.networks.pooling import Pooling, add_pooling, free_name, opset_of
 from closeup.networks.preprocess import InputSpec
@@ -264,7 +263,7 @@ def check_runs(name: str, file: Path, spec: InputSpec, dim: int) -> None:
     """Raise UsageError where a graph does not give a ``(1, dim)`` embedding."""
     picture: Any = np.zeros((1, 3, spec.height, spec.width), np.float32)
     try:
-        graph = open_graph(file, EngineConfig(engine="onnxruntime"))
+        graph = open_to_try(file)
         (answer,) = graph.run({next(iter(graph.inputs)): picture}).values()
     except NetworkError as err:
         raise UsageError(

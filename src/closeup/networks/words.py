@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from closeup.core.errors import UsageError
+from closeup.core.types import ANY
 from closeup.networks.download import page_of
 
-ANY = "any"
 _CLIP = ("vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json")
 _BERT = ("vocab.txt", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
 _LONGEST = 40  # characters of the words in a network's name

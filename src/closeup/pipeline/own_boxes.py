@@ -9,7 +9,7 @@ from typing import Any
 
 from closeup.core.config import DetectConfig, RunConfig
 from closeup.core.errors import PhotosError, UsageError
-from closeup.crops.cut import ANY
+from closeup.core.types import ANY
 from closeup.detect import resolve_categories
 from closeup.detect.given import GivenBoxes
 from closeup.networks import Network

@@ -9,8 +9,7 @@ from closeup.core.errors import PhotosError
 from closeup.core.progress import Progress, silent, track
 from closeup.core.project import Project
 from closeup.core.serialization import from_json, to_json
-from closeup.core.types import Detection, Photo, PhotoState
-from closeup.crops.cut import ANY
+from closeup.core.types import ANY, Detection, Photo, PhotoState
 from closeup.detect import Detector, resolve_categories
 from closeup.detect.scouting import Scouted, Scouting
 from closeup.detect.scouting import scout as tabulate

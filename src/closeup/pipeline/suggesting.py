@@ -17,8 +17,7 @@ from closeup.core.config import PhotosConfig, RunConfig
 from closeup.core.errors import ProjectError, UsageError
 from closeup.core.progress import Progress, silent
 from closeup.core.project import Project, Table, key_of
-from closeup.core.types import Crop, CropState, Detection, Example, Floats, Photo, PhotoState
-from closeup.crops.cut import ANY
+from closeup.core.types import ANY, Crop, CropState, Detection, Example, Floats, Photo, PhotoState
 from closeup.crops.view import views_of
 from closeup.dataset.duplicates import Signatures, near_duplicates, signatures
 from closeup.decisions.log import read_decisions

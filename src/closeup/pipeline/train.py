@@ -12,8 +12,8 @@ import numpy as np
 from closeup._version import __version__
 from closeup.core.project import Table, key_of
 from closeup.core.serialization import to_json
-from closeup.core.types import NONE, Crop, Example, Photo, Result
-from closeup.crops.cut import ANY, padded
+from closeup.core.types import ANY, NONE, Crop, Example, Photo, Result
+from closeup.crops.cut import padded
 from closeup.crops.view import View
 from closeup.evaluate.compare import Compared
 from closeup.evaluate.findings import Evaluation, Findings, Padding

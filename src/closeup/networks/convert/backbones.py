@@ -9,7 +9,6 @@ from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from closeup.core.config import EngineConfig
 from closeup.core.errors import NetworkMissing, UsageError
 from closeup.core.progress import Progress
 from closeup.networks.cache import measured
@@ -23,7 +22,7 @@ from closeup.networks.convert.onnx_export import (
 )
 from closeup.networks.convert.weights import load_weights
 from closeup.networks.download import NEWEST, HubFile, Source, look, page_of
-from closeup.networks.engine import file_hash, open_graph
+from closeup.networks.engine import file_hash, open_to_try
 from closeup.networks.names import unknown
 from closeup.networks.preprocess import InputOverrides
 
@@ -186,8 +185,7 @@ def export_backbone(
     expected = _embed(module, pixels, name).numpy()
     file = folder / GRAPH_FILE
     export_onnx(module, (pixels[:2],), file, input_names=("image",), output_names=("embedding",))
-    # ONNX Runtime, because OpenVINO would leave a compiled copy of this temporary file behind.
-    graph = open_graph(file, EngineConfig(engine="onnxruntime"))
+    graph = open_to_try(file)
     for count in (3, 1):
         found = graph.run({"image": pixels[:count].numpy()})["embedding"]
         wanted = expected[:count]

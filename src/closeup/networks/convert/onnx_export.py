@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from closeup.core.config import EngineConfig
 from closeup.core.errors import NetworkError, NetworkMissing, how_to_install
-from closeup.networks.engine import open_graph
+from closeup.networks.engine import open_to_try
 from closeup.networks.preprocess import InputSpec
 
 if TYPE_CHECKING:
@@ -158,8 +157,7 @@ def write_graph(name: str, converted: Converted, file: Path) -> None:
         ) from err
     names = {"input_names": converted.inputs, "output_names": converted.outputs}
     export_onnx(converted.module, inputs, file, **names, traced=True)
-    # ONNX Runtime, because OpenVINO would leave a compiled copy of this temporary file behind.
-    graph = open_graph(file, EngineConfig(engine="onnxruntime"))
+    graph = open_to_try(file)
     feeds = {key: value.numpy() for key, value in zip(converted.inputs, inputs, strict=True)}
     found = _best_scores(graph.run(feeds)["scores"])
     require_agreement(name, _best_scores(expected["scores"].numpy()), found, tolerance=0.01)

@@ -6,18 +6,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from closeup.core.config import EngineConfig
 from closeup.core.errors import NetworkDamaged, NetworkError, UsageError
 from closeup.networks.convert.onnx_export import export_onnx, require_agreement
 from closeup.networks.convert.transformers_detectors import quiet
 from closeup.networks.convert.weights import read_weights
-from closeup.networks.engine import open_graph
+from closeup.networks.engine import open_to_try
 from closeup.networks.layouts import read_json
+from closeup.networks.onnx_input import USUAL_SIDE
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
-
-_USUAL_SIDE = 224
 
 
 def export_tokens(config_file: Path, weights: Path, spec: Mapping[str, Any], file: Path) -> Path:
@@ -41,7 +39,7 @@ def export_tokens(config_file: Path, weights: Path, spec: Mapping[str, Any], fil
     model = _read(config_file, weights)
     config = getattr(model, "config", None)
     side = getattr(config, "image_size", None)
-    height, width = side if isinstance(side, tuple | list) else (side or _USUAL_SIDE,) * 2
+    height, width = side if isinstance(side, tuple | list) else (side or USUAL_SIDE,) * 2
     size = (spec.get("height", height), spec.get("width", width))
     picture = torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
@@ -65,7 +63,7 @@ def export_tokens(config_file: Path, weights: Path, spec: Mapping[str, Any], fil
             return tuple(found[name] for name in outputs)
 
     export_onnx(Deployed(), (picture,), file, input_names=("pixel_values",), output_names=outputs)
-    found = open_graph(file, EngineConfig(engine="onnxruntime"))
+    found = open_to_try(file)
     answers = found.run({"pixel_values": picture.numpy()})
     for name in outputs:
         expected = tensors[name].numpy()

@@ -26,6 +26,7 @@ __all__ = [
     "engine_facts",
     "file_hash",
     "open_graph",
+    "open_to_try",
     "precision_for",
     "read_signature",
     "write_ir",
@@ -82,6 +83,11 @@ def open_graph(
             raise
         _log.warning("%s; running it on ONNX Runtime instead", err)
         return OnnxruntimeGraph(signature, threads, note=str(err))
+
+
+def open_to_try(path: Path) -> Graph:
+    """Open a file that is only being tried: OpenVINO would leave a compiled copy of it behind."""
+    return open_graph(path, EngineConfig(engine="onnxruntime"))
 
 
 def precision_for(path: Path, config: EngineConfig, spec: InputSpec | None = None) -> str:
