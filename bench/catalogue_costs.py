@@ -5,9 +5,6 @@ depend on them), and lets each take turns with the default, one picture at a tim
 What counts is the processor's time, and the least of it, because whatever else a machine does only
 adds to it. Paste what it prints into ``catalogue.toml``. ONNX graphs that are only downloaded
 (``dinov2-s``) are of the same architecture as their PyTorch row.
-adds to it. Paste what it prints into ``catalogue.toml``. ONNX graphs that cannot be had here
-(``dinov2-s``) are of the
-same architecture as their PyTorch row.
 """
 
 from __future__ import annotations

@@ -172,3 +172,13 @@ def test_what_was_acknowledged_survives_a_kill(tmp_path: Path) -> None:
         assert len(told) >= 20
         assert all(kept[number] == crop for number, crop in told)
         assert log.append("bob", [REJECT]).rows
+
+
+def test_a_log_whose_text_is_damaged_is_named(tmp_path: Path) -> None:
+    log = Decisions(tmp_path)
+    log.append("me", [Decision(Kind.ACCEPT, "p", crop="c")])
+    log.close()
+    file = tmp_path / "decisions.sqlite"
+    file.write_bytes(file.read_bytes().replace(b"CREATE TABLE", b"CRE\xffTE TABLE"))
+    with pytest.raises(ProjectError, match=r"cannot read .*decisions\.sqlite"):
+        Decisions(tmp_path).rows()

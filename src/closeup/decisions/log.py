@@ -155,7 +155,7 @@ class Decisions:
     def _told(self, what: str) -> Iterator[None]:
         try:
             yield
-        except (sqlite3.Error, OSError) as err:
+        except (sqlite3.Error, OSError, UnicodeDecodeError) as err:  # the last: of damaged text
             raise ProjectError(
                 f"cannot {what} {self.file}: {err}; free up space or fix the permissions, or if "
                 "it is damaged move it aside"
