@@ -7,7 +7,7 @@ import os
 import queue
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import islice
@@ -232,12 +232,16 @@ def _newest(stills: Iterator[Still]) -> Iterator[Still]:
     box: queue.Queue[Still | BaseException | None] = queue.Queue(maxsize=1)
     over = threading.Event()
 
+    def clear() -> None:
+        with suppress(queue.Empty):  # the other thread may be taking it just now
+            box.get_nowait()
+
     def put(item: Still | BaseException | None) -> None:
         try:
             box.put_nowait(item)
         except queue.Full:
             if isinstance(item, Still):  # replaces the older one
-                box.get_nowait() if not box.empty() else None
+                clear()
                 put(item)
             else:
                 box.put(item)
@@ -262,8 +266,7 @@ def _newest(stills: Iterator[Still]) -> Iterator[Still]:
     finally:
         over.set()
         while reader.is_alive():  # the film is closed afterwards, which must not happen under it
-            if not box.empty():
-                box.get_nowait()
+            clear()
             reader.join(0.05)
 
 
@@ -291,9 +294,7 @@ class Drawing:
             self._container = av.open(str(self._file), "w", format="mp4")
             self._container.metadata["comment"] = _MARK
             codec = next(name for name in _CODECS if name in av.codecs_available)
-            self._stream = self._container.add_stream(
-                codec, rate=Fraction(self._fps).limit_denominator(1000)
-            )
+            self._stream = self._container.add_stream(codec, rate=self._fps)
             self._stream.height, self._stream.width = (side - side % 2 for side in pixels.shape[:2])
             self._stream.pix_fmt = "yuv420p"
             self._stream.time_base = self._stream.codec_context.time_base = Fraction(1, 1000)
