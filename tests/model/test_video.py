@@ -192,8 +192,9 @@ def test_what_is_not_ours_is_not_replaced(base: Path, tmp_path: Path) -> None:
     shutil.copy(mine, tmp_path / "mine" / "clip.mp4")
     (tmp_path / "t.csv").write_text("a,b\n")
     for words in (["--draw", tmp_path], ["--draw", tmp_path / "mine"], ["--csv", mine],
+                  ["--csv", clip, "--overwrite"], ["--csv", "-"],
                   ["--csv", tmp_path / "t.csv"], ["other.jpg"]):  # fmt: skip
-        done = commands.closeup("predict", model, clip, *words)
+        done = commands.closeup("predict", model, clip, *words, cwd=tmp_path)
         assert done.returncode == 2, done.stderr
     assert {file: file.read_bytes() for file in before} == before
 

@@ -7,7 +7,6 @@ import re
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,6 +19,8 @@ from closeup.core.progress import silent
 from closeup.core.text import visible
 
 if TYPE_CHECKING:
+    from closeup.cli.predict import Wanted
+    from closeup.core.config import EngineConfig
     from closeup.core.types import Answer
     from closeup.model.model import Model
     from closeup.model.tracks import Track
@@ -29,55 +30,38 @@ _PERIOD = re.compile(r"(\d+\.?\d*|\.\d+)\s*(ms|s|min)?")
 _UNITS = {"ms": 0.001, "s": 1.0, "min": 60.0, None: 1.0}
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What ``closeup predict`` was asked for: at which rate to look, and where answers go."""
-
-    fps: float
-    seconds: float
-    json: bool
-    csv: Path | None
-    parquet: Path | None
-    draw: Path | None
-    overwrite: bool
-    always: bool
-
-
-def check_targets(films: Sequence[str], wanted: Wanted) -> list[Path]:
+def _require_free(films: Sequence[str], wanted: Wanted) -> list[Path]:
     """The annotated films, one for each of `films`; raises UsageError as `require_free` does."""
     from closeup.model import answers as out
-    from closeup.model.outputs import all_free
+    from closeup.model.outputs import all_free, names_for, require_free_table
     from closeup.model.video import is_drawn_film
 
+    originals = [Path(film) for film in films]
     for target, is_ours in (
         (wanted.csv, out.is_csv_of_tracks),
         (wanted.parquet, out.is_parquet_of_tracks),
     ):
-        if target is not None:
-            all_free([target], is_ours, overwrite=wanted.overwrite)
+        require_free_table(target, originals, is_ours, overwrite=wanted.overwrite)
     if wanted.draw is None:
         return []
-    drawn: list[Path] = []
-    for place, film in enumerate(films):
-        stem = re.sub(r"[^\w.-]+", "-", film if "://" in film else Path(film).stem).strip("-")
-        names = {file.name for file in drawn}
-        name = f"{stem}.mp4" if f"{stem}.mp4" not in names else f"{stem}-{place + 1}.mp4"
-        drawn.append(wanted.draw / name)
-    originals = {Path(film).resolve() for film in films}
-    if taken := next((file for file in drawn if file.resolve() in originals), None):
-        raise UsageError(f"{taken} is one of the films to look at; name another folder for --draw")
+    stems = (re.sub(r"[^\w.-]+", "-", film if "://" in film else Path(film).stem).strip("-")
+             for film in films)  # fmt: skip
+    drawn = [wanted.draw / name for name in names_for(stems, ".mp4")]
+    taken = {file.resolve() for file in originals}
+    if file := next((file for file in drawn if file.resolve() in taken), None):
+        raise UsageError(f"{file} is one of the films to look at; name another folder for --draw")
     all_free(drawn, is_drawn_film, overwrite=wanted.overwrite)
     return drawn
 
 
-def predict_films(model: Model, films: Sequence[str], wanted: Wanted, drawn: list[Path]) -> None:
-    """Print or write one answer for each object of each film; exit with 1 if no film can be read.
-
-    `drawn` is what :func:`check_targets` gave.
-    """
+def predict_films(folder: Path, films: Sequence[str], wanted: Wanted, config: EngineConfig) -> None:
+    """Print or write an answer for each object of each film; exit with 1 if none can be read."""
     from closeup.model import answers as out
+    from closeup.model.model import load_model
     from closeup.model.outputs import descriptor
 
+    drawn = _require_free(films, wanted)
+    model = load_model(folder, config)
     tracks: list[Track] = []
     errors: dict[str, str] = {}
     for place, name in enumerate(films):
@@ -95,12 +79,11 @@ def predict_films(model: Model, films: Sequence[str], wanted: Wanted, drawn: lis
         out.write_csv_of_tracks(tracks, errors, wanted.csv)
     if wanted.parquet is not None:
         out.write_parquet_of_tracks(tracks, errors, wanted.parquet)
-    written = [file for file in (wanted.csv, wanted.parquet) if file is not None]
-    if not wanted.json and 1 not in map(descriptor, written):
+    if not wanted.json and 1 not in map(descriptor, wanted.tables):
         _print_tracks(sorted(tracks, key=lambda one: (films.index(one.film), one.number)))
-    for file in [*written, *(file for file in drawn if file.exists())]:
+    for file in [*wanted.tables, *(file for file in drawn if file.exists())]:
         say(f"written: {file}")
-    if len(errors) == len(films):
+    if errors.keys() >= set(films):
         raise typer.Exit(1)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,11 +16,31 @@ from closeup.core.errors import UsageError
 from closeup.core.text import visible
 
 if TYPE_CHECKING:
+    from closeup.core.config import EngineConfig
     from closeup.model.prediction import Prediction
 
 FEW = 4
 """Up to so many photos, the networks are opened for a quick first answer, not for throughput."""
 STDOUT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What ``closeup predict`` was asked for: where answers go, how often films are looked at."""
+
+    json: bool
+    csv: Path | None
+    parquet: Path | None
+    draw: Path | None
+    overwrite: bool
+    always: bool
+    fps: float
+    seconds: float
+
+    @property
+    def tables(self) -> list[Path]:
+        """The tables that are written."""
+        return [file for file in (self.csv, self.parquet) if file is not None]
 
 
 @opt.takes("engine")
@@ -80,15 +101,10 @@ def predict(
     In films (clip.mp4) and cameras (rtsp://…, /dev/video0), an object gets one answer by a vote of
     the frames in which it is seen.
     """
-    from closeup.cli.films import Wanted, check_targets, predict_films
+    from closeup.cli.films import predict_films
     from closeup.core.config import EngineConfig, validated
-    from closeup.core.progress import track
-    from closeup.model import answers as tables
     from closeup.model.card import read_card
-    from closeup.model.model import load_model
-    from closeup.model.outputs import all_free, descriptor
     from closeup.photos.films import is_film
-    from closeup.photos.listing import list_paths
 
     config = validated(EngineConfig, options)
     if ray or out is not None:
@@ -99,68 +115,54 @@ def predict(
         predict_by_ray(model, paths, out, address, json=json, always=always, engine=config)
         return
     read_card(model)  # a wrong folder is reported before the photos are listed
-    if films := [path for path in paths if is_film(path)]:
-        if len(films) < len(paths):
-            raise UsageError("films and photos have answers of different kinds; name them apart")
-        wanted = Wanted(fps, seconds, json, csv, parquet, draw, overwrite, always)
-        drawn = check_targets(films, wanted)
-        predict_films(load_model(model, config), films, wanted, drawn)
-        return
-    files = list_paths(paths)
-    for target, is_ours in ((csv, tables.is_csv), (parquet, tables.is_parquet)):
-        if target is not None:
-            _check_target(target, files)
-            all_free([target], is_ours, overwrite=overwrite)
-    drawn = [draw / name for name in _names(files, draw)] if draw is not None else []
-    all_free(drawn, tables.is_drawn, overwrite=overwrite)
+    films = [path for path in paths if is_film(path)]
+    if films and len(films) < len(paths):
+        raise UsageError("films and photos have answers of different kinds; name them apart")
+    wanted = Wanted(json, csv, parquet, draw, overwrite, always, fps, seconds)
+    (predict_films if films else _predict_photos)(model, paths, wanted, config)
+
+
+def _predict_photos(
+    model: Path, paths: Sequence[str], wanted: Wanted, config: EngineConfig
+) -> None:
+    """Print or write the answers for photos; exit with 1 if none can be answered."""
+    from closeup.core.progress import track
+    from closeup.model import answers as tables
+    from closeup.model.model import load_model
+    from closeup.model.outputs import all_free, descriptor, names_for, require_free_table
+    from closeup.photos.listing import list_paths
+
+    files, draw = list_paths(paths), wanted.draw
+    for target, is_ours in ((wanted.csv, tables.is_csv), (wanted.parquet, tables.is_parquet)):
+        require_free_table(target, files, is_ours, overwrite=wanted.overwrite)
+    drawn: list[Path] = []
+    if draw is not None:
+        if draw.resolve() in {folder.resolve() for folder in {file.parent for file in files}}:
+            raise UsageError(f"--draw {draw} contains photos to classify; name another folder")
+        drawn = [draw / name for name in names_for((file.stem for file in files), ".jpg")]
+    all_free(drawn, tables.is_drawn, overwrite=wanted.overwrite)
     loaded = load_model(model, config, many=len(files) > FEW)
     if not loaded.card.detector:
         say("this model has no detector; it treats every photo as a close-up")
     answers: list[Prediction] = []
     with progress_on_stderr() as progress:
-        stream = loaded.predict_many(files, always=always)
+        stream = loaded.predict_many(files, always=wanted.always)
         for place, answer in enumerate(track(stream, "predict", len(files), progress)):
             answers.append(answer)
-            if json:
+            if wanted.json:
                 print_json(answer.to_dict())
             if drawn and not answer.error_code:
                 tables.draw_prediction(answer, drawn[place])
-    if csv is not None:
-        tables.write_csv(answers, csv)
-    if parquet is not None:
-        tables.write_parquet(answers, parquet)
-    if not json and STDOUT not in (descriptor(file) for file in (csv, parquet) if file):
+    if wanted.csv is not None:
+        tables.write_csv(answers, wanted.csv)
+    if wanted.parquet is not None:
+        tables.write_parquet(answers, wanted.parquet)
+    if not wanted.json and STDOUT not in map(descriptor, wanted.tables):
         _print_table(answers)
-    for written in (csv, parquet, draw):
-        if written is not None:
-            say(f"written: {written}")
+    for written in filter(None, (*wanted.tables, draw)):
+        say(f"written: {written}")
     if all(answer.error_code for answer in answers):
         raise typer.Exit(1)
-
-
-def _check_target(target: Path, files: list[Path]) -> None:
-    """Refuse to write a table over a photo or a folder, before the work is done."""
-    if str(target) == "-":
-        raise UsageError("tables are written to a file; --json prints the answers")
-    if target.exists() and any(file.exists() and file.samefile(target) for file in files):
-        raise UsageError(f"{target} is one of the photos to classify; name another file")
-
-
-def _names(files: list[Path], folder: Path) -> list[str]:
-    """A file name for each annotated picture, numbered where photos share a name."""
-    held = folder.resolve()
-    if any(parent.resolve() == held for parent in {file.parent for file in files}):
-        raise UsageError(f"--draw {folder} contains photos to classify; name another folder")
-    taken: set[str] = set()
-    names = []
-    for file in files:
-        name, number = f"{file.stem}.jpg", 1
-        while name in taken:
-            number += 1
-            name = f"{file.stem}-{number}.jpg"
-        taken.add(name)
-        names.append(name)
-    return names
 
 
 def _print_table(answers: Sequence[Prediction]) -> None:

@@ -62,6 +62,35 @@ def require_free(file: Path, is_ours: IsOurs, *, overwrite: bool = False) -> Non
         )
 
 
+def require_free_table(
+    file: Path | None, inputs: Iterable[Path], is_ours: IsOurs, *, overwrite: bool = False
+) -> None:
+    """:func:`require_free` for a table of answers, if one is wanted, which is none of `inputs`."""
+    if file is None:
+        return
+    if str(file) == "-":
+        raise UsageError("tables are written to a file; --json prints the answers")
+    if file.exists() and any(one.exists() and file.samefile(one) for one in inputs):
+        raise UsageError(f"{file} is one of the photos or films to classify; name another file")
+    require_free(file, is_ours, overwrite=overwrite)
+
+
+def names_for(stems: Iterable[str], suffix: str) -> list[str]:
+    """A file name for each of `stems`, numbered where several are the same.
+
+    >>> names_for(["a", "b", "a"], ".jpg")
+    ['a.jpg', 'b.jpg', 'a-2.jpg']
+    """
+    names: dict[str, None] = {}
+    for stem in stems:
+        name, number = f"{stem}{suffix}", 1
+        while name in names:
+            number += 1
+            name = f"{stem}-{number}{suffix}"
+        names[name] = None
+    return list(names)
+
+
 def write_output(file: Path, data: bytes) -> None:
     """Write what :func:`require_free` has allowed.
 
