@@ -98,7 +98,7 @@ def crop(
     from closeup import pipeline
 
     def verb(config: RunConfig, out: Path, **more: Any) -> CropResult:
-        _say_how_long_to_look(config, out, more["progress"])
+        _say_how_long(config, out, more["progress"], trains=False)
         return pipeline.crop(config, out, **more)
 
     result = _do(verb, out, options, photos)
@@ -138,16 +138,24 @@ def _do(
     restore: int = 0,
 ) -> R:
     """Run a verb of the pipeline over a project, with progress, and print its notes."""
-    config = to_restore(out, restore, options) if restore else settings(out, options, photos)
-    given = {"source": photos, **options}
-    _say_where(config, given, out)
-    _require_places(config, given, out)
+    config = _config(out, options, photos, restore)
     more = {"restore": restore} if restore else {}
     with progress_on_stderr() as progress:
         result = verb(config, out, progress=progress, **more)
     for note in result.notes:
         say(f"note: {note}")
     return result
+
+
+def _config(
+    out: Path, options: Mapping[str, object], photos: str | None, restore: int = 0
+) -> RunConfig:
+    """The options of a verb, given and remembered; what is only remembered is named."""
+    config = to_restore(out, restore, options) if restore else settings(out, options, photos)
+    given = {"source": photos, **options}
+    _say_where(config, given, out)
+    _require_places(config, given, out)
+    return config
 
 
 def _say_where(config: RunConfig, given: Mapping[str, object], out: Path) -> None:
@@ -189,7 +197,7 @@ def _run(
     from closeup import pipeline
 
     def verb(config: RunConfig, out: Path, **more: Any) -> RunResult:
-        _say_how_long(config, out, more["progress"])
+        _say_how_long(config, out, more["progress"], trains=True)
         return pipeline.run(config, out, new_split=new_split, **more)
 
     result = _do(verb, out, options, photos, restore)
@@ -209,10 +217,7 @@ def _plan(out: Path, options: Mapping[str, object], json: bool, photos: str | No
     """What `closeup run` would do, without doing it."""
     from closeup.pipeline.planning import plan
 
-    config = settings(out, options, photos)
-    given = {"source": photos, **options}
-    _say_where(config, given, out)
-    _require_places(config, given, out)
+    config = _config(out, options, photos)
     found = plan(config, out)
     if json:
         print_json(found.to_json())
@@ -239,39 +244,31 @@ def _plan_lines(found: Plan, config: RunConfig) -> Iterator[str]:
         yield "time: a moment for the photos; only training is left, where it is not known"
 
 
-def _say_how_long(config: RunConfig, out: Path, progress: Progress) -> None:
-    """Tell before a long first run what each preset takes."""
-    from closeup.core.project import Project
-    from closeup.pipeline.forecast import forecast
-    from closeup.pipeline.own_boxes import collected
+def _say_how_long(config: RunConfig, out: Path, progress: Progress, *, trains: bool) -> None:
+    """Tell before a long first run what each preset takes.
 
-    if (Project(out).folder / "crops.parquet").exists():
-        return
-    count = len(collected(config).entries)
-    if count < LONG:
-        _say_how_long_to_look(config, out, progress)
-        return
-    seconds = forecast(config, count)
-    times = [f"{preset} about {_time(s)}" for preset, s in seconds.items()]
-    say(f"{count} photos; measured on this machine, --preset {', '.join(times)}; this run: "
-        f"{config.train.preset}{' and fine-tuning' if config.train.finetune else ''}")  # fmt: skip
-
-
-def _say_how_long_to_look(config: RunConfig, out: Path, progress: Progress) -> None:
-    """Tell before a first look what a detector of any words takes, which are slow on a CPU."""
+    For fewer photos, or close-ups alone, what a detector of any words does: it is slow on a CPU.
+    """
     from closeup.core.project import Project
     from closeup.networks.words import OPEN_VOCABULARY
-    from closeup.pipeline.forecast import look_seconds
+    from closeup.pipeline.forecast import forecast, look_seconds
     from closeup.pipeline.own_boxes import collected
 
     by = config.detect.boxes_by or config.detect.detector
-    if by.partition("@")[0] not in OPEN_VOCABULARY:
+    is_slow = by.partition("@")[0] in OPEN_VOCABULARY and not config.detect.boxes
+    if not (trains or is_slow) or (Project(out).folder / "crops.parquet").exists():
         return
-    if (Project(out).folder / "crops.parquet").exists():
-        return
-    count, each = len(collected(config).entries), look_seconds(config, progress)
-    say(f"{by} takes {each:.2g} s a photo on this machine: about {_time(count * each)} for the "
-        f"{count} photos")  # fmt: skip
+    count = len(collected(config).entries)
+    if trains and count >= LONG:
+        seconds = forecast(config, count, progress)
+        times = [f"{preset} about {_time(s)}" for preset, s in seconds.items()]
+        say(f"{count} photos; measured on this machine, --preset {', '.join(times)}; this run: "
+            f"{config.train.preset}{' and fine-tuning' if config.train.finetune else ''}"
+            )  # fmt: skip
+    elif is_slow:
+        each = look_seconds(config, progress)
+        say(f"{by} takes {each:.2g} s a photo on this machine: about {_time(count * each)} for the "
+            f"{count} photos")  # fmt: skip
 
 
 def _time(seconds: float) -> str:

@@ -27,16 +27,16 @@ LEARNING = 0.012
 """Seconds a photo for near duplicates, heads, checks and the report."""
 
 
-def forecast(config: RunConfig, count: int) -> dict[Preset, float]:
+def forecast(config: RunConfig, count: int, progress: Progress = silent) -> dict[Preset, float]:
     """About how many seconds a run from scratch over `count` photos takes, by preset.
 
-    Networks must be available, see :func:`closeup.networks.find`. Reading photos and fine-tuning
-    are not counted.
+    Networks are found as by :func:`closeup.networks.find`. Reading photos and fine-tuning are not
+    counted.
     """
     pictures = [probe(seed) for seed in range(PROBES)]
-    look = look_seconds(config)
+    look = look_seconds(config, progress)
     plain = config.train.model_copy(update={"preset": "quick"})
-    networks = first_backbones(plain)
+    networks = first_backbones(plain, progress)
     each = [_embedding(Embedder(network, config.engine), pictures) for network in networks]
     both = RICHER_COST * sum(each) * (len(config.train.view) or 2)
     sizes = both * (1 + LARGER**2)
@@ -49,17 +49,18 @@ def forecast(config: RunConfig, count: int) -> dict[Preset, float]:
 def look_seconds(config: RunConfig, progress: Progress = silent) -> float:
     """About how many seconds it takes to find the object in a photo, without reading it.
 
-    0 where the boxes are the user's own. Networks must be available, as for :func:`forecast`.
+    0 where the boxes are the user's own.
     """
-    pictures, detect = [probe(seed) for seed in range(PROBES)], config.detect
+    detect = config.detect
+    if detect.boxes or not (detect.boxes_by or detect.detector):
+        return 0.0
+    pictures = [probe(seed) for seed in range(PROBES)]
     if detect.boxes_by:
         from closeup.networks.convert.open_vocabulary import Grounded
 
         require_writer(detect.boxes_by)
         grounded = Grounded(detect.boxes_by, tidy_words(detect.boxes_by, detect.parent), progress)
         return _seconds(map(grounded.find, map(Image.fromarray, pictures)))
-    if detect.boxes or not detect.detector:
-        return 0.0
     detector = Detector(find_detector(detect, progress), config.engine)
     return _seconds(detector.detect(map(Picture.of, pictures)))
 
