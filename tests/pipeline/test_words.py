@@ -13,12 +13,14 @@ from typing import Any
 import pytest
 
 import closeup
+from closeup.api import settings
 from closeup.core.errors import PhotosError, UsageError
 from closeup.core.project import Project
 from closeup.core.types import Box, Crop, Detection, Photo
 from closeup.model.card import read_card
 from closeup.networks.convert import open_vocabulary
 from closeup.pipeline import written_boxes
+from closeup.pipeline.planning import plan
 from tests import commands, tiny
 from tests.networks.convert.hub_words import words_hub
 from tests.networks.hub_server import Hub
@@ -93,6 +95,9 @@ def test_a_project_of_words(
     shut_off(monkeypatch)
     again = closeup.run(out=out, threshold=0.2)
     assert again.counts.photos == result.counts.photos
+    known = plan(settings(out, {}), out)
+    assert known.missing == ()
+    assert [step.left for step in known.steps][:2] == [0, 0]
     photo = next((base / "photos").rglob("*.png"))
     program = f"""
 import sys
@@ -177,6 +182,18 @@ def test_a_model_of_drawn_boxes(base: Path, hub: Hub, tmp_path: Path) -> None:
     both = closeup.run(base / "photos", out=tmp_path / "both", detector="owlv2", **options)
     assert read_card(both.model).detector.startswith("owlv2@")
     assert both.counts == alone.counts
+
+
+def test_a_plan_knows_the_network_of_the_words_and_fetches_nothing(
+    base: Path, hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shut_off(monkeypatch)
+    out = tmp_path / "out"
+    options: Any = {"parent": WORDS, "backbone": "tiny-pool", "preset": "quick"}
+    drawn = plan(settings(out, {**options, "boxes_by": "grounding-dino"}, base / "few"), out)
+    assert (drawn.missing, drawn.seconds) == ((), {})
+    other = {**options, "parent": "sundial", "detector": "owlv2"}
+    assert plan(settings(out, other, base / "few"), out).missing == ("owlv2",)
 
 
 @pytest.mark.parametrize(

@@ -240,6 +240,8 @@ def _plan_lines(found: Plan, config: RunConfig) -> Iterator[str]:
     elif found.seconds:
         times = [f"--preset {preset} about {_time(s)}" for preset, s in found.seconds.items()]
         yield f"time for what is left, measured on this machine: {', '.join(times)}"
+    elif any(step.left for step in found.steps):
+        yield "time: measured as the run begins"
     else:
         yield "time: a moment for the photos; only training is left, where it is not known"
 

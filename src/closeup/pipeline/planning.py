@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from closeup.core.config import Preset, RunConfig
+from closeup.core.config import DetectConfig, Preset, RunConfig
 from closeup.core.project import Project
 from closeup.core.types import Photo
 from closeup.decisions.log import read_decisions
@@ -17,13 +17,15 @@ from closeup.detect.given import GivenBoxes
 from closeup.learn.embed import Embedder
 from closeup.networks import Network
 from closeup.networks.cache import installed
+from closeup.networks.names import name_here
 from closeup.networks.variants import has_feature_maps
+from closeup.networks.words import OPEN_VOCABULARY, name_with_words
 from closeup.photos.listing import Collection, Entry
 from closeup.pipeline.forecast import forecast
 from closeup.pipeline.one_pass import Item, Known, Steps, is_work_left
 from closeup.pipeline.own_boxes import collected
 from closeup.pipeline.resume import Unfinished
-from closeup.pipeline.search import RICHER, views_to_embed, views_to_try
+from closeup.pipeline.search import RICHER, is_plain, views_to_embed, views_to_try
 from closeup.pipeline.stages import (
     Job,
     Wanted,
@@ -53,7 +55,7 @@ class Plan:
     - `steps`: the stages that look at photos
     - `missing`: networks that are not in the cache yet
     - `seconds`: about how long it takes with each preset, measured on this machine; empty where a
-      network is missing or nothing is left to do
+      network is missing, PyTorch draws the boxes, or nothing is left to do
     """
 
     collection: Collection
@@ -88,10 +90,11 @@ def plan(config: RunConfig, out: Path) -> Plan:
     here = {network.card.name: network for network in installed()}
     detect, train = config.detect, config.train
     boxes = GivenBoxes(Path(detect.boxes), entries, detect.boxes_frame) if detect.boxes else None
-    named = [detect.detector] if detect.detector else []
-    missing = [name for name in (*named, *train.backbone) if name not in here]
+    named = _detector_here(detect)
+    missing = [detect.detector] if named and named not in here else []
+    missing += [name for name in train.backbone if name not in here]
     backbone = _first_backbone(job, here)
-    wanted = Wanted(here.get(detect.detector), boxes, backbone, views_to_embed(train))
+    wanted = Wanted(here.get(named), boxes, backbone, views_to_embed(train))
     unchanged, detected, done = _known_of(job, entries, wanted)
     total = len(entries)
     finder = "your boxes" if boxes else detect.boxes_by or detect.detector
@@ -102,8 +105,16 @@ def plan(config: RunConfig, out: Path) -> Plan:
         Step("crop and embed", shown, total, total - done),
     )
     left = total - done
-    seconds = forecast(config, left) if left and not missing else {}
+    measured = left and not missing and not detect.boxes_by
+    seconds = forecast(config, left) if measured else {}
     return Plan(collection, steps, tuple(dict.fromkeys(missing)), seconds)
+
+
+def _detector_here(detect: DetectConfig) -> str:
+    """What the detector is called in the cache; ``""`` for none."""
+    if detect.detector in OPEN_VOCABULARY:
+        return name_with_words(detect.detector, detect.parent)
+    return name_here(detect.detector)
 
 
 def _first_backbone(job: Job, here: dict[str, Network]) -> Network | None:
@@ -113,8 +124,7 @@ def _first_backbone(job: Job, here: dict[str, Network]) -> Network | None:
     if plain is None or len(train.backbone) > 1:
         return None
     name = plain.card.name
-    is_plain = "@" not in name and "+" not in name
-    if train.preset == "quick" or not is_plain or not has_feature_maps(plain):
+    if train.preset == "quick" or not is_plain(name) or not has_feature_maps(plain):
         return plain
     return here.get(f"{name}@{RICHER}")
 

@@ -56,14 +56,15 @@ def views_to_embed(config: TrainConfig) -> tuple[View, ...]:
     return tuple(dict.fromkeys(wanted))
 
 
-def _is_plain(name: str) -> bool:
+def is_plain(name: str) -> bool:
+    """Whether a backbone is neither a variant of one nor joined of several."""
     return "@" not in name and SIGN not in name
 
 
 def _richer(network: Network) -> Network:
     """Its variant of richer features; itself where there is none, or the user chose a variant."""
     name = network.card.name
-    if _is_plain(name) and has_feature_maps(network):
+    if is_plain(name) and has_feature_maps(network):
         return find(f"{name}@{RICHER}", "backbone")
     return network
 
@@ -109,7 +110,7 @@ def _rungs(
     if len(names) > 1:
         joined = SIGN.join(names)
         yield [replace(trial.winner, backbone=joined, view=view) for view in views_to_try(config)]
-    if all(map(_is_plain, config.backbone)):
+    if all(map(is_plain, config.backbone)):
         larger = [_larger(name) for name in trial.winner.backbone.split(SIGN)]
         joined = SIGN.join([trial.winner.backbone, *larger])
         yield [replace(trial.winner, backbone=joined)]
