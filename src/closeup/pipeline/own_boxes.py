@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from closeup.core.config import DetectConfig, RunConfig
 from closeup.core.errors import PhotosError, UsageError
@@ -65,10 +64,10 @@ def take_boxes(
         )
     mine, theirs = _parents(detect, boxes, network, by_box)
     if not by_box:
-        _change(job, parent=(*mine, *theirs))
+        job.change_detect(parent=(*mine, *theirs))
         return list(entries)
     boxes.learn(mine)
-    _change(job, parent=(*mine, *theirs), labels_from="boxes")
+    job.change_detect(parent=(*mine, *theirs), labels_from="boxes")
     crop = job.config.crop.model_copy(update={"which": "all"})
     job.config = job.config.model_copy(update={"crop": crop})
     used = boxes.classes
@@ -113,11 +112,6 @@ def _knows(network: Network, name: str) -> bool:
     except UsageError:
         return False
     return True
-
-
-def _change(job: Job, **values: Any) -> None:
-    detect = job.config.detect.model_copy(update=values)
-    job.config = job.config.model_copy(update={"detect": detect})
 
 
 def _listed(counts: Counter[str] | dict[str, int]) -> str:

@@ -55,8 +55,7 @@ def settle_parent(job: Job, entries: Sequence[Entry], network: Network | None) -
         return None
     scouted = None if detect.parent else _choose(job, entries, network)
     parent = scouted.parent if scouted else resolve_categories(network.card, detect.parent)
-    changed = detect.model_copy(update={"parent": parent})
-    job.config = job.config.model_copy(update={"detect": changed})
+    job.change_detect(parent=parent)
     return scouted
 
 

@@ -64,6 +64,11 @@ class Job:
             taken = time.perf_counter() - start
             self.seconds[stage] = round(self.seconds.get(stage, 0.0) + taken, 3)
 
+    def change_detect(self, **values: object) -> None:
+        """Put what has been found out about the photos into the options of detection."""
+        detect = self.config.detect.model_copy(update=values)
+        self.config = self.config.model_copy(update={"detect": detect})
+
 
 @dataclass(frozen=True, slots=True)
 class Wanted:

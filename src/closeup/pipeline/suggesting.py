@@ -17,7 +17,8 @@ from closeup.core.config import PhotosConfig, RunConfig
 from closeup.core.errors import ProjectError, UsageError
 from closeup.core.progress import Progress, silent
 from closeup.core.project import Project, Table, key_of
-from closeup.core.types import ANY, Crop, CropState, Detection, Example, Floats, Photo, PhotoState
+from closeup.core.types import Crop, CropState, Detection, Example, Floats, Photo, PhotoState
+from closeup.crops.cut import choose
 from closeup.crops.view import views_of
 from closeup.dataset.duplicates import Signatures, near_duplicates, signatures
 from closeup.decisions.log import read_decisions
@@ -164,11 +165,9 @@ def _usable(project: Project) -> RunConfig:
 def _pool_job(job: Job, model: Model) -> Job:
     """A job over the project of the pool, which looks at photos as the model does."""
     folder = job.project.place(POOL)
-    card = model.card
     photos = PhotosConfig(source=str(folder), max_pixels=job.config.photos.max_pixels)
-    detect = card.detect.model_copy(update={"boxes": "", "boxes_by": ""})
     config = job.config.model_copy(
-        update={"photos": photos, "detect": detect, "crop": card.crop.model_copy()}
+        update={"photos": photos, "detect": model.card.detect, "crop": model.card.crop}
     )
     return Job(Project(folder), config, job.progress)
 
@@ -212,11 +211,10 @@ def _chosen(job: Job, pool: _Pool, model: Model, count: int) -> list[Suggested]:
         vectors = np.stack([pool.vectors[name] for name in names])
         weights = uncertainty(model.parts.head.probabilities(vectors))
         known = _known(job, model)
-        rows, added = choose_next(weights, vectors, known, min(len(names), count + count // 4 + 8))
+        rows, added = choose_next(weights, vectors, known, count + count // 4 + 8)
         gains = {names[row]: gain for row, gain in zip(rows, added, strict=True)}
     chosen = _without_copies(job, pool, [*missed, *gains])
-    chosen = chosen[:count]
-    return _rows(pool, model, chosen, gains)
+    return _rows(pool, model, chosen[:count], gains)
 
 
 def _missed(pool: _Pool, model: Model, most: int) -> list[str]:
@@ -234,16 +232,13 @@ def _missed(pool: _Pool, model: Model, most: int) -> list[str]:
 
 def _best(detections: Sequence[Detection], parent: Sequence[str]) -> Detection | None:
     """The box of the parent category with the highest score, however low."""
-    every = not parent or ANY in parent
-    suited = [d for d in detections if every or d.category in parent or not d.category]
-    return max(suited, key=lambda d: (d.score, -d.rank), default=None)
+    return next(iter(choose(detections, parent, 0.0, "best")), None)
 
 
 def _known(job: Job, model: Model) -> Floats:
     """``(m, d)`` features of the project's training part."""
-    tables = (job.project.read("photos", Photo), job.project.read("crops", Crop),
-              job.project.read("dataset", Example))  # fmt: skip
-    photos, crops, examples = tables
+    photos, crops = job.project.read("photos", Photo), job.project.read("crops", Crop)
+    examples = job.project.read("dataset", Example)
     if photos is None or crops is None or examples is None:
         raise ProjectError(f"{job.project.folder} lacks its tables; run `closeup train` again")
     data = TrainingSet.of(photos, crops, examples)

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pydantic import Field, FiniteFloat, TypeAdapter, ValidationError
+from pydantic import Field, FiniteFloat
 
 from closeup.core.config import DetectConfig
 from closeup.core.errors import PhotosError, UsageError
 from closeup.core.progress import Progress, silent, track
+from closeup.core.serialization import from_json, to_json
 from closeup.core.types import Box, Photo, PhotoState
 from closeup.detect.candidates import nms
 from closeup.networks import Network, find
@@ -113,14 +114,11 @@ class _Looked:
     drawn: _Drawn
 
 
-_FILE = TypeAdapter(BoxesFile)
-
-
 def read_boxes_file(value: Any) -> BoxesFile | None:
     """What ``boxes.json`` holds, from its JSON; None where that is something else."""
     try:
-        found = _FILE.validate_python(value)
-    except ValidationError:
+        found = from_json(BoxesFile, value)
+    except ValueError:
         return None
     names = {one.id: one.name for one in found.categories}
     sound = set(names.values()) == set(found.info.words)
@@ -142,9 +140,7 @@ class BoxesWriter:
                 "one back with '' (--boxes-by '')"
             )
         words = tidy_words(detect.boxes_by, detect.parent)
-        job.config = job.config.model_copy(
-            update={"detect": detect.model_copy(update={"parent": words})}
-        )
+        job.change_detect(parent=words)
         weights = OPEN_VOCABULARY[detect.boxes_by].sha256
         self._job, self._info = job, _Info(detect.boxes_by, weights, words)
         self._grounded: Grounded | None = None
@@ -235,5 +231,5 @@ class BoxesWriter:
                 )
         categories = tuple(_Category(number, word) for word, number in numbers.items())
         content = BoxesFile(self._info, tuple(images), tuple(annotations), categories)
-        value = _FILE.dump_python(content, mode="json")
-        return self._job.project.write_bytes(BOXES_FILE, json.dumps(value).encode() + b"\n")
+        data = json.dumps(to_json(content)).encode() + b"\n"
+        return self._job.project.write_bytes(BOXES_FILE, data)
