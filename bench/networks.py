@@ -80,7 +80,8 @@ def add(name: str) -> str:
     """Put one of them into the cache, unless it is there; returns the name it has there."""
     import torch
 
-    from closeup.networks import COCO80, add_backbone, networks_folder, save
+    from closeup.networks import COCO80, networks_folder, save
+    from closeup.networks.add import add_backbone
     from closeup.networks.convert import torchvision_detectors, transformers_detectors
     from closeup.networks.convert.detectors import recipe_of, write_detector
     from closeup.networks.preprocess import InputSpec

@@ -1,6 +1,5 @@
 """Networks by name: an ONNX graph with a typed card, in the cache or in the package."""
 
-from closeup.networks.add import add_backbone
 from closeup.networks.cache import Network, installed, load, networks_folder, save
 from closeup.networks.card import Card
 from closeup.networks.coco import COCO80, COCO91
@@ -15,7 +14,6 @@ __all__ = [
     "Card",
     "InputOverrides",
     "Network",
-    "add_backbone",
     "cache_folder",
     "file_hash",
     "find",

@@ -9,7 +9,8 @@ import pytest
 
 from closeup.core.types import Pixels
 from closeup.learn.finetune import Closeup, TrainingPart
-from closeup.networks import InputOverrides, Network, add_backbone
+from closeup.networks import InputOverrides, Network
+from closeup.networks.add import add_backbone
 
 TINY = "test_efficientnet"  # timm's own network for tests
 SIZE = 48

@@ -12,7 +12,8 @@ import pytest
 
 from closeup.core.config import EngineConfig
 from closeup.core.errors import NetworkDamaged, NetworkMissing, UsageError
-from closeup.networks import InputOverrides, Network, add_backbone, file_hash, find, load
+from closeup.networks import InputOverrides, Network, file_hash, find, load
+from closeup.networks.add import add_backbone
 from closeup.networks.catalogue import CATALOGUE_FILE, catalogue
 from closeup.networks.convert.backbones import Architecture, _any_name, build
 from closeup.networks.convert.weights import load_weights
