@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from closeup.cli.models import models
+from tests.conftest import save_photo
 from tests.detect.test_add import cells, fake_detector
 
 
@@ -23,6 +24,14 @@ def test_add_and_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert checked.exit_code == 0
     assert "chelsea.webp: thing 0.63" in checked.output
     assert len(list(out.iterdir())) == 3
+    save_photo(tmp_path / "own.png")
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    own = ["check", "mine", str(tmp_path / "*.png"), "--out", str(tmp_path / "more")]
+    looked = run(models, own)
+    assert looked.exit_code == 0
+    assert "own.png: thing" in looked.output
+    assert "broken.png: " in looked.output
+    assert len(list((tmp_path / "more").iterdir())) == 4
     refused = run(models, ["check", "mine", "--out", str(out)])
     assert "holds something already" in str(refused.exception)
     scores = [0.5, *[0.1] * 79]

@@ -10,13 +10,14 @@ import typer
 
 from closeup.cli import options as opt
 from closeup.cli.output import print_json, progress_on_stderr, say, show
-from closeup.core.errors import UsageError
+from closeup.core.errors import PhotoError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from closeup.detect.check import Seen, Verdict
     from closeup.networks import Network
+    from closeup.photos.picture import Picture
 
 _DRAWN = 20  # boxes of a photo at most
 
@@ -192,15 +193,25 @@ def check(
     files = list_paths(photos) if photos else []
     detector = Detector(find(name, "detector"), EngineConfig())
     verdict = examine(detector)
-    pictures = [(str(file), read_picture(file)) for file in files]
-    seen = [*verdict.seen, *look(detector, pictures)]
+    seen, broken = list(verdict.seen), []
     if out is not None:
-        shown = [golden.picture() for golden in GOLDEN] if verdict.seen else []
-        _draw(seen, [*shown, *(picture for _, picture in pictures)], out)
+        for number, one in enumerate(seen):
+            _draw(one, GOLDEN[number].picture(), out, number + 1)
+    for file in files:
+        try:
+            picture = read_picture(file)
+        except PhotoError as err:
+            broken.append((file, err.message))
+            continue
+        seen += look(detector, [(str(file), picture)])
+        if out is not None:
+            _draw(seen[-1], picture, out, len(seen))
     if json:
         print_json(_as_json(name, verdict, seen))
     else:
         show(*(_line(one) for one in seen), *_conclusion(name, verdict))
+    for file, why in broken:
+        say(f"{file}: {why}")
     if out is not None:
         say(f"written: {out}")
     if verdict.fault or verdict.agrees is False:
@@ -251,8 +262,8 @@ def _as_json(name: str, verdict: Verdict, seen: Sequence[Seen]) -> dict[str, Any
     }
 
 
-def _draw(seen: Sequence[Seen], pictures: Sequence[Any], out: Path) -> None:
-    """Write ``01-NAME.jpg`` … into `out`: each photo with its best boxes."""
+def _draw(one: Seen, picture: Picture, out: Path, number: int) -> None:
+    """Write ``NUMBER-NAME.jpg`` into `out`: the photo with its best boxes."""
     import io
 
     import numpy as np
@@ -262,13 +273,12 @@ def _draw(seen: Sequence[Seen], pictures: Sequence[Any], out: Path) -> None:
     from closeup.detect.check import SURE
     from closeup.model.answers import annotate
 
-    for number, (one, picture) in enumerate(zip(seen, pictures, strict=True), 1):
-        sure = [f for f in one.found if f.score >= SURE][:_DRAWN] or one.found[:1]
-        boxes = [Answer(f.box, f.category, f.score, f.category, f.score, (), "") for f in sure]
-        data = io.BytesIO()
-        annotate(np.asarray(picture.upright), boxes).save(data, "JPEG", quality=92)
-        file = out / f"{number:02d}-{Path(one.name).stem}.jpg"
-        write_atomically(file, data.getvalue(), durable=False)
+    sure = [f for f in one.found if f.score >= SURE][:_DRAWN] or one.found[:1]
+    boxes = [Answer(f.box, f.category, f.score, f.category, f.score, (), "") for f in sure]
+    data = io.BytesIO()
+    annotate(np.asarray(picture.upright), boxes).save(data, "JPEG", quality=92)
+    file = out / f"{number:02d}-{Path(one.name).stem}.jpg"
+    write_atomically(file, data.getvalue(), durable=False)
 
 
 def _overrides(**given: object) -> Any:
