@@ -68,7 +68,7 @@ app = typer.Typer(
     cls=_Verbs,
     help="Turn a few hundred labelled photos into a fine-grained image classifier.",
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )

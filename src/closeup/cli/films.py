@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from closeup.cli import options as opt
-from closeup.cli.output import print_json, progress_on_stderr, say, show
+from closeup.cli.output import columns, print_json, progress_on_stderr, say, show
 from closeup.core.errors import PhotosError, UsageError
 from closeup.core.progress import silent
-from closeup.core.text import visible
 
 if TYPE_CHECKING:
     from closeup.cli.predict import Wanted
@@ -113,21 +112,14 @@ def _tracks(model: Model, name: str, wanted: Wanted, drawn: Path | None) -> Iter
 
 
 def _print_tracks(tracks: Iterable[Track]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    headings = ("film", "object", "from", "to", "label", "frames", "confidence")
-    table = Table(*headings, box=None, pad_edge=False)
-    for one in tracks:
-        label = f"{one.label} ({one.reason})" if one.reason else one.label
-        style = "yellow" if one.reason else ""
-        table.add_row(
-            Text(visible(one.film), overflow="fold"), str(one.number), clock(one.start),
-            clock(one.end), Text(visible(label), style=style, overflow="fold"),
-            f"{one.votes} of {len(one.sightings)}", f"{one.confidence:.2f}",
-        )  # fmt: skip
-    Console(soft_wrap=False).print(table if table.row_count else "no object found")
+    rows = [["object", "from", "to", "label", "frames", "confidence", "film"]]
+    rows += [
+        [str(one.number), clock(one.start), clock(one.end),
+         f"{one.label} ({one.reason})" if one.reason else one.label,
+         f"{one.votes} of {len(one.sightings)}", f"{one.confidence:.2f}", one.film]
+        for one in tracks
+    ]  # fmt: skip
+    show(*(columns(rows) if len(rows) > 1 else ["no object found"]))
 
 
 def clock(seconds: float) -> str:

@@ -5,14 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from closeup.cli import options as opt
-from closeup.cli.output import print_json, show
+from closeup.cli.output import columns, print_json, show
 
 if TYPE_CHECKING:
     from closeup.evaluate.scores import Difference
     from closeup.model.history import History, Training
-
-CHANGES = 60
-"""Columns for what changed; a line of the table then has about 120."""
 
 
 def history(out: opt.ProjectFolder, json: opt.Json = False) -> None:
@@ -43,13 +40,10 @@ def table(found: History) -> list[str]:
         if one.restored or not one.used:
             what = f"{'restored by hand' if one.restored else 'not put to use'}; {what}"
         rows.append((mark, str(one.number), date, test, str(one.test), fold, what))
-    widths = [max(len(row[column]) for row in rows) for column in range(6)]
-    for place, row in enumerate(rows):
+    for place, line in enumerate(columns(rows)):
         if place and found.trainings[place - 1].new_split:
             lines.append("   --- another split: scores above and below are not comparable ---")
-        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
-        what = row[-1] if len(row[-1]) <= CHANGES else f"{row[-1][: CHANGES - 1]}…"
-        lines.append("  ".join([*cells, what]).rstrip())
+        lines.append(line)
     notes = []
     if found.in_use:
         notes.append("*: in use")

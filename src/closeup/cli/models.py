@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from closeup.cli import options as opt
 from closeup.cli.models_add import add, check
-from closeup.cli.output import print_json, progress_on_stderr, say, show
-from closeup.core.text import visible
+from closeup.cli.output import columns, print_json, progress_on_stderr, say, show
 
 if TYPE_CHECKING:
     from closeup.core.progress import Progress
@@ -70,7 +68,7 @@ def _print_table(kind: str, here: Mapping[str, Network], more: Mapping[str, Entr
         card, entry = network.card, catalogue().get(name)
         if card.kind == kind:
             size = len([one for one in card.classes if one]) or card.dim
-            about = entry.about if entry else card.description
+            about = entry.about if entry else card.description.partition(". ")[0]
             rows.append((_mark(name, entry), "here", _cost(entry), f"{card.bytes / 1e6:.0f}",
                          f"{size}", _licence(card.licence, entry), about))  # fmt: skip
     for name, entry in more.items():
@@ -80,14 +78,7 @@ def _print_table(kind: str, here: Mapping[str, Network], more: Mapping[str, Entr
                          _cost(entry), f"{megabytes:.0f}" if megabytes else "",
                          f"{_count(entry) or ''}", _licence(entry.licence, entry),
                          entry.about))  # fmt: skip
-    widths = [min(16, max(len(visible(row[i])) for row in rows)) for i in range(6)]
-    room = get_terminal_size().columns
-    print(title)
-    for row in rows:
-        cells = [visible(cell) for cell in row]
-        fixed = [cell[:width].ljust(width) for cell, width in zip(cells, widths, strict=False)]
-        print("  ".join((*fixed, cells[-1]))[:room].rstrip())
-    print()
+    show(title, *columns(rows), "")
 
 
 def _mark(name: str, entry: Entry | None) -> str:
@@ -174,7 +165,7 @@ def _arrived(network: Network) -> str:
     return f"{card.name}: {card.bytes / 1e6:.1f} MB, licence {card.licence}, {network.folder}"
 
 
-@models.command("remove")
+@models.command("remove", short_help="Delete networks from the cache.")
 def remove_networks(
     names: Annotated[list[str], typer.Argument(metavar="NAME…", help="Networks to delete.")],
 ) -> None:
@@ -188,5 +179,5 @@ def remove_networks(
         show(f"{name}: removed from {remove(name)}")
 
 
-models.command("add")(add)
-models.command("check")(check)
+models.command("add", short_help="Add a network of your own.")(add)
+models.command("check", short_help="Run a detector on photos to see that it is read rightly.")(check)

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from closeup.cli import options as opt
-from closeup.cli.output import print_json, progress_on_stderr, say
+from closeup.cli.output import columns, print_json, progress_on_stderr, say, show
 from closeup.core.errors import UsageError
-from closeup.core.text import visible
 
 if TYPE_CHECKING:
     from closeup.core.config import EngineConfig
@@ -166,34 +165,27 @@ def _predict_photos(
 
 
 def _print_table(answers: Sequence[Prediction]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
+    """A line for each object; the photo's name comes last, where it can be as long as it is."""
     from closeup.model.prediction import attributes_in
 
-    def text(words: str, style: str = "") -> Text:
-        return Text(visible(words), style=style, overflow="fold")
-
-    headings = ("photo", "label", "confidence", "other guesses", "found as")
-    table = Table(*headings, box=None, pad_edge=False)
-    for attribute in attributes_in(answers):
-        table.add_column(text(attribute))
+    names = attributes_in(answers)
+    rows = [["label", "confidence", "other guesses", "found as", *names, "photo"]]
     for answer in answers:
-        name = text(answer.photo)
         if answer.error_code:
-            table.add_row(name, text(f"error: {answer.error_message}", "red"))
+            blank = [""] * (len(names) + 3)
+            rows.append(["error", *blank, f"{answer.photo}: {answer.error_message}"])
         elif not answer.objects:
-            table.add_row(name, text("nothing found", "yellow"))
+            rows.append(["nothing found", *[""] * (len(names) + 3), answer.photo])
         for one in answer.objects:
-            label = text(f"{one.label} ({one.reason})", "yellow") if one.reason else text(one.label)
+            label = f"{one.label} ({one.reason})" if one.reason else one.label
             guesses = one.top[:1] if one.reason else one.top[1:2]
             others = ", ".join(f"{label} {p:.2f}" for label, p in guesses)
             found = f"{one.parent} {one.parent_score:.2f}" if answer.found else "(whole photo)"
-            values = [text(f"{value} {p:.2f}") for _, value, p in one.attributes]
-            table.add_row(name, label, f"{one.confidence:.2f}", text(others), text(found), *values)
-    Console(soft_wrap=False).print(table)
+            values = [f"{value} {p:.2f}" for _, value, p in one.attributes]
+            values += [""] * (len(names) - len(values))
+            rows.append([label, f"{one.confidence:.2f}", others, found, *values, answer.photo])
+    show(*columns(rows))
     objects = Counter(one.label for answer in answers for one in answer.objects)
     if objects.total() > sum(bool(answer.objects) for answer in answers):
         counted = ", ".join(f"{label} {n}" for label, n in objects.most_common())
-        print(visible(f"{len(answers)} photos, {objects.total()} objects: {counted}"))
+        show(f"{len(answers)} photos, {objects.total()} objects: {counted}")

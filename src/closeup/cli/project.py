@@ -16,6 +16,7 @@ from closeup.cli.result import counts_line, print_result
 from closeup.cli.scout import PHOTOS_HELP
 from closeup.core.config import CONFIG_FILE
 from closeup.core.errors import UsageError
+from closeup.core.text import rough_duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -238,7 +239,9 @@ def _plan_lines(found: Plan, config: RunConfig) -> Iterator[str]:
     if found.missing:
         yield f"not here yet: closeup models pull {' '.join(map(shlex.quote, found.missing))}"
     elif found.seconds:
-        times = [f"--preset {preset} about {_time(s)}" for preset, s in found.seconds.items()]
+        times = [
+            f"--preset {preset} about {rough_duration(s)}" for preset, s in found.seconds.items()
+        ]
         yield f"time for what is left, measured on this machine: {', '.join(times)}"
     elif any(step.left for step in found.steps):
         yield "time: measured as the run begins"
@@ -263,15 +266,11 @@ def _say_how_long(config: RunConfig, out: Path, progress: Progress, *, trains: b
     count = len(collected(config).entries)
     if trains and count >= LONG:
         seconds = forecast(config, count, progress)
-        times = [f"{preset} about {_time(s)}" for preset, s in seconds.items()]
+        times = [f"{preset} about {rough_duration(s)}" for preset, s in seconds.items()]
         say(f"{count} photos; measured on this machine, --preset {', '.join(times)}; this run: "
             f"{config.train.preset}{' and fine-tuning' if config.train.finetune else ''}"
             )  # fmt: skip
     elif is_slow:
         each = look_seconds(config, progress)
-        say(f"{by} takes {each:.2g} s a photo on this machine: about {_time(count * each)} for the "
-            f"{count} photos")  # fmt: skip
-
-
-def _time(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+        say(f"{by} takes {each:.2g} s a photo on this machine: about "
+            f"{rough_duration(count * each)} for the {count} photos")  # fmt: skip

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from closeup.cli.history import training_lines
 from closeup.cli.output import show
+from closeup.core.text import duration
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,8 +49,10 @@ def print_result(result: RunResult) -> None:
             show(f"{check.code}: {check.title}: {check.detail}")
     if result.findings.curve is not None:
         show(f"more photos? {result.findings.curve.sentence}")
-    taken = ", ".join(f"{stage} {s:.1f}" for stage, s in result.seconds.items() if s >= 0.05)
-    print(f"seconds: {taken or 'nothing to do'}")
+    stages = {stage: s for stage, s in result.seconds.items() if s >= 0.05}
+    taken = ", ".join(f"{stage} {duration(s)}" for stage, s in stages.items())
+    whole = f"{duration(sum(stages.values()))} ({taken})" if taken else "nothing was left to do"
+    print(f"time:    {whole}")
     training = result.training
     still = training.against if training is not None and not training.used else None
     show(

@@ -51,5 +51,33 @@ def first_of(names: Iterable[str], most: int = 5) -> str:
     return ", ".join(ordered[:most]) + (f" and {more} more" if more > 0 else "")
 
 
+def duration(seconds: float) -> str:
+    """Seconds for people.
+
+    >>> duration(0.04), duration(7.25), duration(187), duration(18639)
+    ('0.04 s', '7.2 s', '3 min 7 s', '5 h 11 min')
+    """
+    if seconds < 1:
+        return f"{seconds:.2f} s"
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min"
+
+
+def rough_duration(seconds: float) -> str:
+    """Seconds for people, where they are only known roughly.
+
+    >>> rough_duration(31.4), rough_duration(91), rough_duration(18639)
+    ('31 s', '2 min', '5 h 11 min')
+    """
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else duration(seconds)
+
+
 def _is_unsafe(char: str) -> bool:
     return char in _TURNING or unicodedata.category(char) in _UNSAFE

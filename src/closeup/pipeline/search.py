@@ -159,6 +159,7 @@ class _Trial:
 
     def run(self, candidates: Sequence[Candidate]) -> None:
         """Embed what is needed, fit and cross-validate each."""
+        self.job.progress("compare", 0, len(candidates))
         for place, candidate in enumerate(candidates):
             network = find(candidate.backbone, "backbone")
             mine = self._features(network, candidate.view)
@@ -170,8 +171,7 @@ class _Trial:
             self.rows += [row] if row else []
             if self.rows:  # what was beaten need not be kept in memory
                 self.fits = {pick(self.rows): self.fits[pick(self.rows)]}
-            if len(candidates) > 1:
-                self.job.progress("compare", place + 1, len(candidates))
+            self.job.progress("compare", place + 1, len(candidates))
 
     def _features(self, network: Network, view: ViewName) -> Features:
         """The features of all close-ups; of training close-ups the augmented ones too."""

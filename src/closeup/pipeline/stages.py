@@ -302,7 +302,13 @@ def duplicates_stage(job: Job, photos: Table[Photo]) -> Table[Pair]:
             return known
 
         def find(_: object) -> list[Pair]:
-            return list(near_duplicates(readable, stored())) if wanted else []
+            if not wanted:
+                return []
+            kept = stored()
+            job.progress("duplicates", 0, 1)
+            found = list(near_duplicates(readable, kept))
+            job.progress("duplicates", 1, 1)
+            return found
 
         def fits(pairs: Sequence[Pair]) -> bool:
             return all(pair.a in seen and pair.b in seen for pair in pairs)

@@ -90,6 +90,7 @@ def _measured(
 ) -> Trained:
     """Calibrate the head, score the test part, and save the model and the scores."""
     seed = job.config.split.seed
+    job.progress("measure", 0, 3)
     with job.timed("train"):
         head, uncertainty = _calibrate(job, fit)
         probabilities = head.probabilities(fit.test.vectors)
@@ -100,8 +101,11 @@ def _measured(
             trust = measure_trust(uncertainty, fit.test.vectors, answers, seed)
         attributes, attribute_scores, notes = fit_attributes(fit, seed)
         job.notes += notes
+    job.progress("measure", 1, 3)
     findings = _findings(job, fit, head, results)
+    job.progress("measure", 2, 3)
     gain = _crop_gain(job, fit, results)
+    job.progress("measure", 3, 3)
     evaluation = Evaluation(key, scores, fit.fitted.log, tuple(compared), trust, findings, gain,
                             attributes=attribute_scores)  # fmt: skip
     with job.timed("save"):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
+from closeup.core import text
 from closeup.core.text import readable
 from closeup.evaluate.findings import majority_share
 from closeup.evaluate.learning_curve import LearningCurve
@@ -230,15 +231,9 @@ def count(number: int) -> str:
 
 
 def duration(seconds: float) -> str:
-    r"""Seconds for people.
+    r"""Seconds for people, which stay on one line.
 
-    >>> duration(0.04), duration(7.25), duration(187)
-    ('0.04\xa0s', '7.2\xa0s', '3\xa0min 7\xa0s')
+    >>> duration(7.25)
+    '7.2\xa0s'
     """
-    space = "\N{NO-BREAK SPACE}"
-    if seconds < 1:
-        return f"{seconds:.2f}{space}s"
-    if seconds < 60:
-        return f"{seconds:.1f}{space}s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes}{space}min {rest}{space}s"
+    return text.duration(seconds).replace(" ", "\N{NO-BREAK SPACE}")

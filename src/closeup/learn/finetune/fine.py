@@ -8,6 +8,7 @@ both, and together they are better than one trained for twice as long.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from closeup.learn.finetune.checkpoint import LearningTask
     from closeup.networks.convert.backbones import Backbone
 
+_logger = logging.getLogger(__name__)
 VERSION = 3
 
 
@@ -92,6 +94,7 @@ def finetune(
         for number, (mine, file) in enumerate(zip(held, files, strict=True)):
             settings = config.model_copy(update={"seed": config.seed + number})
             data = loop.TrainingData(pictures, classes, even, mine, file, f"{key}-{number}")
+            _logger.info("fine-tuning network %d of %d", number + 1, len(held))
             backbone, told = rebuild(network, side), _shared(progress, number, len(held))
             members.append(_train(backbone, part, data, settings, told))
     # The mean of the members' logits is one linear layer on all their embeddings.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +15,7 @@ from numpy.typing import NDArray
 from closeup.core.errors import DatasetError
 from closeup.core.parallel import ordered_map
 from closeup.core.progress import Progress
+from closeup.core.text import duration
 from closeup.core.types import Floats, Pixels
 from closeup.learn.finetune import checkpoint, norms
 from closeup.learn.finetune.checkpoint import LearningTask
@@ -24,6 +27,8 @@ from closeup.learn.heads.problem import macro_f1
 if TYPE_CHECKING:
     from timm.scheduler import CosineLRScheduler
     from torch import Tensor, nn
+
+_logger = logging.getLogger(__name__)
 
 
 class Diverged(DatasetError):
@@ -85,12 +90,14 @@ def run(
     scheduler = make_scheduler(training.optimiser, config.epochs * batches)
     progress("finetune", task.epoch * batches, config.epochs * batches)
     while task.epoch < config.epochs and not is_over(task, config):
+        began = time.perf_counter()
         loss, rate = _epoch(training, scheduler, data, config, task.epoch, progress)
         task.epoch += 1
         line = {"epoch": task.epoch, "loss": loss, "rate": rate}
         if len(data.held):
             line |= validate(training, data)
         task.table.append(line)
+        _tell(line, config.epochs, time.perf_counter() - began)
         _keep_best(training, task, line)
         checkpoint.save(data.file, data.key, training, task)
     if task.epoch == config.epochs or not task.best:
@@ -105,6 +112,16 @@ def is_over(task: LearningTask, config: FinetuneConfig) -> bool:
         return False
     lowest = min(range(len(lines)), key=lambda n: lines[n]["validation_loss"])
     return len(lines) - 1 - max(lowest, task.best_epoch - 1) >= config.patience
+
+
+def _tell(line: dict[str, float], epochs: int, seconds: float) -> None:
+    """One epoch in the log: its time, its loss, and how well what is held out is answered."""
+    held = ""
+    if "validation_loss" in line:
+        held = (f"; held out: loss {line['validation_loss']:.3f}, "
+                f"macro-F1 {line['validation_macro_f1']:.3f}")  # fmt: skip
+    _logger.info("epoch %d of %d, %s: loss %.3f%s", line["epoch"], epochs, duration(seconds),
+              line["loss"], held)  # fmt: skip
 
 
 def _keep_best(training: Training, task: LearningTask, line: dict[str, float]) -> None:
