@@ -54,7 +54,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.Com
 
 def steady(text: str) -> str:
     """What is printed without what varies from run to run: numbers, and which stages took time."""
-    words = re.sub(r"seconds: .*? model:", "model:", " ".join(text.split()))
+    words = re.sub(r"time: .*? model:", "model:", " ".join(text.split()))
     return re.sub(r"\d[\d.]*", "#", words)
 
 
