@@ -37,8 +37,10 @@ def test_a_long_piece_of_work_is_told_as_it_begins(
     tell("duplicates", 0, 1)
     tell("duplicates", 1, 1)
     assert capsys.readouterr().err.splitlines() == [
-        "training heads: 2 of 2 in 24.0 s", "finding duplicates", "finding duplicates: done in 1.0 s",
-    ]  # fmt: skip
+        "training heads: 2 of 2 in 24.0 s",
+        "finding duplicates",
+        "finding duplicates: done in 1.0 s",
+    ]
 
 
 def test_what_the_library_logs_is_printed_meanwhile_and_only_then(

@@ -110,6 +110,8 @@ class Trust:
         other = self.at_accuracy
         if other is None or (other.asked and other.rule.reached):
             return said
+        if other.rule.reached and other.answered.value >= self.answered.value > 0:
+            return said  # it answers as often as it would with that
         flag = f"--accuracy {other.rule.wanted:g}"
         if not other.rule.reached:
             return f"{said} {_out_of_reach(flag, other.rule)}"
