@@ -3,7 +3,7 @@
 #   docker run -p 8000:8000 -e CLOSEUP_TOKEN=… -v ./watches/model:/model:ro closeup-serve
 FROM python:3.12-slim AS build
 WORKDIR /source
-COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY pyproject.toml hatch_build.py constraints.txt README.md LICENSE ./
 COPY src src
 RUN python -m venv /opt/closeup \
     && /opt/closeup/bin/pip install --no-cache-dir -c constraints.txt '.[serve]'

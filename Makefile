@@ -7,7 +7,7 @@ FULL := $(VENV)/.full-installed
 PYTEST_FLAGS ?= -n auto --dist loadfile
 SELECT ?= not slow
 
-.PHONY: demo test check lint types docs audit fuzz bench torture clean
+.PHONY: demo test check lint types docs site audit fuzz bench torture clean
 
 demo: $(CORE) ## the main job, offline, on photos that ship with the project
 	$(BIN)/closeup demo
@@ -25,8 +25,13 @@ lint: $(FULL)
 types: $(FULL)
 	$(BIN)/mypy
 
-docs: $(FULL) ## the generated pages are up to date
+docs: site ## the generated pages are up to date, no link is dead, no word misspelled
 	$(BIN)/python tools/cli_reference.py --check
+	$(BIN)/python tools/links.py
+	$(BIN)/codespell
+
+site: $(FULL) ## the site, in build/site; fails on a missing page, link or anchor
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
 audit: $(FULL) ## licences and known vulnerabilities of what is installed
 	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[audit]'

@@ -58,7 +58,7 @@ def steady(text: str) -> str:
     return re.sub(r"\d[\d.]*", "#", words)
 
 
-def test_the_picture_in_the_readme_shows_what_is_printed(
+def test_the_picture_of_the_terminal_shows_what_is_printed(
     made: tuple[Path, subprocess.CompletedProcess[str]],
 ) -> None:
     svg = (IMAGES / "terminal.svg").read_text(encoding="utf8")
@@ -67,6 +67,16 @@ def test_the_picture_in_the_readme_shows_what_is_printed(
     # Progress lines depend on the machine and are left out, as numbers are.
     assert shown.startswith(steady(made[1].stderr.splitlines()[0])), "run tools/pictures.py"
     assert shown.endswith(steady(made[1].stdout)), "run tools/pictures.py"
+
+
+def test_the_start_page_quotes_what_is_printed(
+    made: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    page = (IMAGES.parent / "index.md").read_text(encoding="utf8")
+    quoted = page.partition("```text\n")[2].partition("```")[0].splitlines()
+    assert len(quoted) == 5
+    for line in quoted:
+        assert steady(line.removesuffix("…")) in steady(made[1].stdout)
 
 
 def test_the_whole_job_is_done_and_a_second_run_changes_nothing(

@@ -37,9 +37,8 @@ main()
 def readme_lines() -> list[str]:
     """The commands of README's first real job, without their comments."""
     text = (ROOT / "README.md").read_text(encoding="utf8")
-    block = (
-        text.partition("## The real job in five lines")[2].partition("```")[2].partition("```")[0]
-    )
+    _, _, after = text.partition("## The real job in five lines")
+    block = after.partition("```sh\n")[2].partition("```")[0]
     return [line.partition("#")[0].strip() for line in block.strip().splitlines()]
 
 

@@ -30,7 +30,7 @@ def browser() -> Iterator[Browser]:
 
 
 @contextmanager
-def opened(browser: Browser, url: str, how: dict[str, Any]) -> Iterator[Page]:
+def opened(browser: Browser, url: str, how: dict[str, Any], path: str = "") -> Iterator[Page]:
     """A page in which nothing may go wrong: no error on its console, nothing from elsewhere."""
     context = browser.new_context(**how)
     page = context.new_page()
@@ -40,7 +40,7 @@ def opened(browser: Browser, url: str, how: dict[str, Any]) -> Iterator[Page]:
     page.on("console", lambda said: wrong.append(said.text) if said.type == "error" else None)
     page.on("request", lambda asked: None if asked.url.startswith((url, "blob:")) else
             wrong.append(asked.url))  # fmt: skip
-    page.goto(url)
+    page.goto(url + path)
     yield page
     context.close()
     assert not [words for words in wrong if "status of 4" not in words]

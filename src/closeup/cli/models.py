@@ -180,4 +180,4 @@ def remove_networks(
 
 
 models.command("add", short_help="Add a network of your own.")(add)
-models.command("check", short_help="Run a detector on photos to see that it is read rightly.")(check)
+models.command("check", short_help="See on photos whether a detector is read rightly.")(check)
