@@ -18,7 +18,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "src" / "closeup"
 FILES = sorted(PACKAGE.rglob("*.py"))
 DOORS = {"cli", "api", "demo", "__main__", "__init__"}
-NOT_ROOMS = {"bench", "corpus", "docs", "fixtures", "fuzz", "tools", "torture", "untrusted"}
+NOT_ROOMS = {"bench", "corpus", "docs", "examples", "fixtures", "fuzz", "tools", "torture",
+             "untrusted"}  # fmt: skip
 """Folders of tests that go through the whole package, or test what lies beside it."""
 AT_HOME = {
     "av": ("model/video.py",),

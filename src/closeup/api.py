@@ -1,4 +1,8 @@
-"""The verbs with plain keyword arguments: what ``closeup.run(...)`` and its siblings are."""
+"""The verbs with plain keyword arguments: what ``closeup.run(...)`` and its siblings are.
+
+The examples go on from ``closeup demo``, whose photos lie in ``closeup-demo/photos``, whose project
+is ``closeup-demo/watches``.
+"""
 
 from __future__ import annotations
 
@@ -70,7 +74,32 @@ def settings(
 def scout(
     photos: Photos, *, sample: int = 0, progress: Progress = silent, **options: Unpack[Options]
 ) -> Scouting:
-    """Which of the detector's categories fire on these photos; see ``closeup scout --help``."""
+    """Which of the detector's categories are seen in these photos: which parent to choose.
+
+    Parameters
+    ----------
+    photos
+        As for :func:`run`.
+    sample
+        Look at this many photos, drawn evenly from the labels; 0 for all.
+    options
+        As on the command line (``closeup scout --help``).
+
+    Raises
+    ------
+    UsageError
+        For an unknown option or a value out of range.
+    PhotosError
+        Where there are no photos.
+    NetworkError
+        Where the detector cannot be had.
+
+    Examples
+    --------
+    >>> found = closeup.scout("closeup-demo/photos", detector="nano-clock", sample=20)
+    >>> found.recommended, found.coverage
+    (('clock',), 1.0)
+    """
     from closeup.pipeline import scout as verb
 
     if not isinstance(sample, int) or sample < 0:
@@ -91,7 +120,18 @@ def crop(
     progress: Progress = silent,
     **options: Unpack[Options],
 ) -> CropResult:
-    """Cut the close-ups; see :func:`run` and ``closeup crop --help``."""
+    """Find the object in every photo and cut out the close-ups, without training.
+
+    Parameters, and what is raised, as for :func:`run`; the options are those of ``closeup crop
+    --help``. Training later goes on from here.
+
+    Examples
+    --------
+    >>> result = closeup.crop("closeup-demo/photos", out="cut", parent="clock",
+    ...                       detector="nano-clock")
+    >>> result.counts.cropped, result.folder.name
+    (200, 'crops')
+    """
     from closeup.pipeline import crop as verb
 
     place = _place(photos, Path(out))
@@ -121,6 +161,12 @@ def train(
         For options beside `restore`.
     ProjectError
         Where there is no training of this number, or its model is no longer kept.
+
+    Examples
+    --------
+    >>> result = closeup.train("closeup-demo/watches", head="prototype")
+    >>> result.training.number, result.training.changes.options
+    (2, {'train.head': ([], ['prototype'])})
     """
     from closeup.pipeline import run as verb
 
@@ -144,9 +190,15 @@ def to_restore(out: Path, number: int, options: Mapping[str, object]) -> RunConf
 
 
 def history(out: Path | str) -> History:
-    """The trainings of a project, in their order; see ``closeup history --help``.
+    """The trainings of a project, in their order.
 
     Raises ProjectError where `out` is not a project.
+
+    Examples
+    --------
+    >>> trainings = closeup.history("closeup-demo/watches").trainings
+    >>> trainings[0].number, trainings[0].test
+    (1, 40)
     """
     from closeup.core.project import Project
     from closeup.model.history import read_history
@@ -185,6 +237,26 @@ def run(
     ------
     UsageError
         For an unknown option or a value out of range.
+    PhotosError
+        Where there are no photos, or their labels cannot be told. A single photo that cannot be
+        read is a row of the tables and a line of the report.
+    DatasetError
+        Where there are fewer than two labels.
+    NetworkError
+        Where a detector or backbone cannot be had.
+    ProjectError
+        Where `out` holds something else, or cannot be written.
+
+    Examples
+    --------
+    >>> result = closeup.run("closeup-demo/photos", out="watches", parent="clock",
+    ...                      detector="nano-clock", backbone="nano-embed")
+    >>> result.counts.photos, result.counts.cropped
+    (200, 200)
+    >>> print(result.scores.macro_f1)  # on the test part, with its 95 % interval
+    0.975 (0.906 to 1.000)
+    >>> [check.code for check in result.checks if check.state == "issue"]
+    ['CU103']
     """
     from closeup.pipeline import run as verb
 
@@ -199,7 +271,7 @@ def suggest(
     count: int = 100,
     progress: Progress = silent,
 ) -> SuggestResult:
-    """Which photos of a pool to label next; see ``closeup suggest --help``.
+    """Which photos of a pool without labels to label next.
 
     Parameters
     ----------
@@ -214,6 +286,12 @@ def suggest(
         Where `count` is less than 1, or the project uses boxes of its own or every object.
     ProjectError
         Where `out` is no project, or has not been trained.
+
+    Examples
+    --------
+    >>> found = closeup.suggest("closeup-demo/watches", "closeup-demo/fresh.jpg", count=5)
+    >>> [Path(row.path).name for row in found.suggested]
+    ['fresh.jpg']
     """
     from closeup.pipeline import suggest as verb
 
@@ -233,7 +311,26 @@ def _place(photos: Photos | None, out: Path) -> Path | str | None:
 def load(model: Path | str, *, engine: EngineConfig | None = None) -> Model:
     """Load a model folder; ``load(folder).predict(photo)`` answers for a photo.
 
-    ``hf:OWNER/NAME`` (or ``hf:OWNER/NAME@REVISION``) is a model on the hub, which is downloaded.
+    Parameters
+    ----------
+    model
+        A model folder, such as ``watches/model``. ``hf:OWNER/NAME`` (or
+        ``hf:OWNER/NAME@REVISION``) is a model on the hub, which is downloaded.
+    engine
+        How networks run; None for the defaults.
+
+    Raises
+    ------
+    ModelError
+        Where the folder is no model, damaged, or of a later format; the file is named.
+
+    Examples
+    --------
+    >>> model = closeup.load("closeup-demo/watches/model")
+    >>> model.labels
+    ('Averlund', 'Brisandt', 'Corvelle', 'Dornwick', 'Estrame')
+    >>> model.predict("closeup-demo/fresh.jpg").label
+    'Averlund'
     """
     from closeup.model.fetch import model_at
     from closeup.model.model import load_model

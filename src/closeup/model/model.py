@@ -133,6 +133,16 @@ class Model:
         PhotoError
             Where one photo is given and cannot be read. In a list it has a Prediction with an
             :attr:`~Prediction.error`.
+
+        Examples
+        --------
+        >>> model = closeup.load("closeup-demo/watches/model")
+        >>> answer = model.predict("closeup-demo/fresh.jpg")
+        >>> one = answer.objects[0]
+        >>> one.label, one.parent, one.confidence > 0.9
+        ('Averlund', 'clock', True)
+        >>> [round(value) for value in one.box]  # x1, y1, x2, y2 in pixels of the upright photo
+        [322, 80, 476, 283]
         """
         given = photo if isinstance(photo, list | tuple) else [photo]
         answers = PredictionList(self._predict_all(given, top_k, always, nearest))
@@ -155,6 +165,15 @@ class Model:
 
         A photo that cannot be read gives a Prediction with an :attr:`~Prediction.error`. Parameters
         as for :meth:`predict`. Raises UsageError where `photos` is a single photo.
+
+        Examples
+        --------
+        >>> model = closeup.load("closeup-demo/watches/model")
+        >>> photos = ["closeup-demo/fresh.jpg", "closeup-demo/watches/closeup.toml"]
+        >>> for answer in model.predict_many(photos):
+        ...     print(answer.label or answer.error_code)
+        Averlund
+        not_an_image
         """
         if is_one_photo(photos):
             raise UsageError(

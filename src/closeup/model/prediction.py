@@ -48,7 +48,14 @@ class Prediction:
         return PhotoError(self.error_code, f"{where}{self.error_message}")
 
     def to_dict(self) -> dict[str, Any]:
-        """The stable object of ``predict --json`` (docs/formats.md)."""
+        """The stable object of ``predict --json`` (docs/formats.md).
+
+        Examples
+        --------
+        >>> answer = closeup.load("closeup-demo/watches/model").predict("closeup-demo/fresh.jpg")
+        >>> sorted(answer.to_dict())
+        ['error', 'found', 'objects', 'photo']
+        """
         error = None
         if self.error_code:
             error = {"code": self.error_code, "message": self.error_message}
@@ -92,6 +99,13 @@ class PredictionList(list[Prediction]):
 
         Its columns are those of ``predict --csv`` (docs/formats.md). Raises UsageError where pandas
         is not installed.
+
+        Examples
+        --------
+        >>> model = closeup.load("closeup-demo/watches/model")
+        >>> table = model.predict(["closeup-demo/fresh.jpg"]).to_pandas()
+        >>> table[["label", "parent"]].values.tolist()
+        [['Averlund', 'clock']]
         """
         try:
             pandas = import_module("pandas")

@@ -188,7 +188,15 @@ class RunResult(Trained):
         return len(photos) - len(wrong), len(photos)
 
     def to_json(self) -> dict[str, Any]:
-        """The stable object of ``run --json`` (docs/formats.md)."""
+        """The stable object of ``run --json`` (docs/formats.md).
+
+        Examples
+        --------
+        >>> result = closeup.train("closeup-demo/watches")  # nothing is left to do
+        >>> facts = result.to_json()
+        >>> facts["photos"], facts["test"]["n"], facts["training"]["number"]
+        (200, 40, 1)
+        """
         gain = {} if self.crop_gain is None else {"crop_gain": to_json(self.crop_gain)}
         return {
             "photos": self.counts.photos,
