@@ -302,13 +302,8 @@ def duplicates_stage(job: Job, photos: Table[Photo]) -> Table[Pair]:
             return known
 
         def find(_: object) -> list[Pair]:
-            if not wanted:
-                return []
-            kept = stored()
-            job.progress("duplicates", 0, 1)
-            found = list(near_duplicates(readable, kept))
-            job.progress("duplicates", 1, 1)
-            return found
+            once = track([readable] if wanted else [], "duplicates", int(wanted), job.progress)
+            return [pair for photos in once for pair in near_duplicates(photos, stored())]
 
         def fits(pairs: Sequence[Pair]) -> bool:
             return all(pair.a in seen and pair.b in seen for pair in pairs)
