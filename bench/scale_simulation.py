@@ -22,14 +22,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bench.machine import describe
+from closeup.batch.asks import Predict, rows_of
 from closeup.batch.files import Store
 from closeup.batch.parts import MANIFEST, Ids, missing_from, read_parts, settle
-from closeup.batch.run import SHARD, WINDOW
+from closeup.batch.run import WINDOW
 from closeup.batch.source import Listed
 from closeup.batch.worker import PARTS, encode_part, part_name
 from closeup.core.types import Answer, Box
 from closeup.model.prediction import Prediction
 
+SHARD = Predict.shard
 LABELS = [f"label {n}" for n in range(20)]
 T = TypeVar("T")
 
@@ -55,8 +57,8 @@ def write(store: Store, run: int, first: int, count: int) -> None:
     """The parts of so many photos; only names and ids differ from one part to the next."""
     rng = np.random.default_rng(0)
     some = listed(0, SHARD)
-    made = encode_part([answer(one.photo, rng) for one in some], [b""] * SHARD,
-                       [one.id for one in some])  # fmt: skip
+    answers = rows_of([answer(one.photo, rng) for one in some])
+    made = encode_part(answers, [b""] * SHARD, [one.id for one in some])
     template = pq.read_table(pa.BufferReader(made))
     for start in range(first, first + count, SHARD):
         photos = listed(start, min(SHARD, first + count - start))

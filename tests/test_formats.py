@@ -141,12 +141,14 @@ def test_keys_of_an_object_of_a_run(printed: dict[str, Any], key: str) -> None:
 
 def test_the_summary_of_many_photos() -> None:
     from closeup.batch import Summary
+    from closeup.batch.looking import CLOSEUP, EMBEDDING, LOOK_COLUMNS
 
     assert {"answers/RUN-HASH.parquet", "manifest.parquet", "batch.json"} <= set(
         table("`predict --ray`")
     )
     names = set(table("`predict --ray`"))
     assert {field.name for field in fields(Summary)} <= names
+    assert {*LOOK_COLUMNS, CLOSEUP, EMBEDDING} <= names
 
 
 def test_keys_of_an_attribute(printed: dict[str, Any]) -> None:

@@ -23,16 +23,21 @@ MARK = "CLOSEUP_TEST"
 
 def start(world: Path, source: object, out: object, **more: str) -> subprocess.Popen[str]:
     """``closeup predict --ray --json`` in a process group of its own."""
-    words = ["predict", world / "out" / "model", source, "--out", out, "--ray", "--json", *ENGINE]
+    model = world / "out" / "model"
+    return start_verb("predict", model, source, "--ray", "--out", out, **more)
+
+
+def start_verb(*words: object, **more: str) -> subprocess.Popen[str]:
+    """A command in a process group of its own, with Ray on this machine's processors."""
     environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}", "RAY_ADDRESS": "local", **more}
     return subprocess.Popen(
-        [sys.executable, "-m", "closeup", *map(str, words)], text=True, env=environment,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+        [sys.executable, "-m", "closeup", *map(str, words), "--json", *ENGINE], text=True,
+        env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
     )  # fmt: skip
 
 
 def ended(process: subprocess.Popen[str]) -> dict[str, object]:
-    out, err = process.communicate(timeout=300)
+    out, err = process.communicate(timeout=900)
     assert process.returncode == 0, err
     summary: dict[str, object] = json.loads(out)
     return summary
@@ -69,7 +74,7 @@ def kill(pids: list[int]) -> int:
 
 
 def wait_for(out: Path, parts: int, process: subprocess.Popen[str]) -> None:
-    end = time.monotonic() + 200
+    end = time.monotonic() + 400
     while process.poll() is None and time.monotonic() < end:
         if len(list((out / "answers").glob("*.parquet"))) >= parts:
             return

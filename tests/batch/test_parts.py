@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from closeup.batch.asks import rows_of
 from closeup.batch.files import Store
 from closeup.batch.parts import MANIFEST, missing_from, read_parts, settle
 from closeup.batch.source import Listed
@@ -36,7 +37,7 @@ def write(store: Store, run: int, photos: Sequence[Listed], labels: Sequence[str
     ids = [one.id for one in photos]
     answers = [answer(one.photo, label) for one, label in zip(photos, labels, strict=True)]
     name = part_name(run, ids)
-    store.write(f"{PARTS}/{name}", encode_part(answers, [b"/x"] * len(ids), ids))
+    store.write(f"{PARTS}/{name}", encode_part(rows_of(answers), [b"/x"] * len(ids), ids))
     return name
 
 

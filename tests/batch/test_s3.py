@@ -11,10 +11,12 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from closeup.batch import files
+from closeup.batch.asks import Predict
 from closeup.batch.files import Store, file_system
 from closeup.batch.parts import read_parts, settle
 from closeup.batch.source import list_source
@@ -24,6 +26,8 @@ from closeup.core.errors import PhotoError, ProjectError
 from closeup.model.model import load_model
 from closeup.photos.listing import list_paths
 from tests import tiny
+from tests.batch.running import MARK, descendants, ended, kill, one_process, start
+from tests.commands import closeup
 
 ENGINE = EngineConfig(engine="onnxruntime")
 USER = {"AWS_ACCESS_KEY_ID": "user", "AWS_SECRET_ACCESS_KEY": "secret",
@@ -97,8 +101,9 @@ def test_photos_and_answers(s3: str, world: Path) -> None:
     store = Store("s3://photos/answers of mine")
     (row,) = shard_of(listed).to_pylist()
     model = load_model(world / "out" / "model", ENGINE)
-    job = Job(store.folder, 1, False, ENGINE)
-    report = answer_shard(model, job, row["photo"], row["source"], row["id"])
+    ask = Predict(world / "out" / "model", False)
+    job, answer = Job(store.folder, 1, ask, ENGINE), ask.open(ask.model, ENGINE)
+    report = answer_shard(answer, job, row["photo"], row["source"], row["id"])
     assert (report.photos, report.errors, report.failed) == (len(here), 1, "")
     parts = read_parts(store)
     settle(store, parts)
@@ -145,3 +150,49 @@ def test_wrong_or_missing_credentials_give_one_line(
             Store("s3://photos/out").write("x", b"data")
     finally:
         post(f"{s3}/moto-api/reset-auth", "inf")
+
+
+def test_a_command_with_wrong_credentials_says_one_line(s3: str, world: Path) -> None:
+    model = world / "out" / "model"
+    post(f"{s3}/moto-api/reset-auth", "0")
+    try:
+        done = closeup("predict", model, "s3://photos/all", "--ray", "--out", "s3://photos/out")
+    finally:
+        post(f"{s3}/moto-api/reset-auth", "inf")
+    assert (done.returncode, done.stdout) == (1, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("closeup: s3://photos/all: access was denied; check the credentials")
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_and_run_again(s3: str, world: Path, tmp_path: Path) -> None:
+    """Photos listed and read on the store, answers written there, as one process gives them."""
+    pytest.importorskip("ray", reason="needs the ray extra")
+    photos = tiny.make_photos(tmp_path / "photos", per_label=40, dark=2)
+    (photos / "ash" / "empty.jpg").write_bytes(b"")
+    upload(photos)
+    out, top = "s3://photos/out", "s3://photos/all"
+    store, marker = Store(out), f"{os.getpid()}-s3"
+    process = start(world, top, out, **{MARK: marker})
+    end = time.monotonic() + 200
+    while not (known := store.names("answers")) and process.poll() is None:
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    assert process.poll() is None
+    process.kill()
+    process.communicate()
+    while left := [pid for pid, _ in descendants(marker)]:
+        kill(left)
+        time.sleep(0.1)
+    assert known
+    assert store.read("manifest.parquet") is None
+    summary = ended(start(world, top, out))
+    assert summary["listed"] == 127
+    assert 0 < int(str(summary["answered"])) < 127
+    expected = one_process(world, photos, tmp_path / "one.parquet")
+    system, folder = file_system(f"{out}/answers")
+    found = pq.read_table(folder, filesystem=system).select(expected.column_names)
+    names = [name.replace(top, str(photos)) for name in found["photo"].to_pylist()]
+    found = found.set_column(0, "photo", pa.array(names))
+    assert found.sort_by("photo").equals(expected)
+    assert store.names() == ["answers", "batch.json", "manifest.parquet"]

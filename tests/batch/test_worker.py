@@ -8,8 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from closeup.batch import files
+from closeup.batch.asks import Predict
 from closeup.batch.source import list_source
-from closeup.batch.worker import PARTS, Job, answer_shard, pack, read_source, shard_of, unpack
+from closeup.batch.worker import PARTS, Job, answer_shard, read_source, shard_of, unpack
 from closeup.core.config import EngineConfig
 from closeup.core.errors import PhotoError, ProjectError
 from closeup.model import answers
@@ -44,8 +45,9 @@ def test_a_part_has_the_rows_of_predict(world: Path, tmp_path: Path) -> None:
     (tmp_path / "list.csv").write_text("\n".join(["path", *map(str, paths)]))
     photos = list(list_source(str(tmp_path / "list.csv")))
     (row,) = shard_of(photos).to_pylist()
-    job = Job(str(tmp_path / "answers"), 1, False, ENGINE)
-    report = answer_shard(model, job, row["photo"], row["source"], row["id"])
+    ask = Predict(world / "out" / "model", False)
+    job = Job(str(tmp_path / "answers"), 1, ask, ENGINE)
+    report = answer_shard(ask.open(ask.model, ENGINE), job, row["photo"], row["source"], row["id"])
     assert (report.photos, report.errors, report.failed) == (len(paths), 4, "")
     found = pq.read_table(tmp_path / "answers" / PARTS / report.part)
     assert found.select(expected.column_names).equals(expected)
@@ -93,7 +95,7 @@ def test_a_disk_that_fails_is_given_time(
 def test_a_part_that_cannot_be_written_is_reported(
     world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failures: int
 ) -> None:
-    model = load_model(world / "out" / "model", ENGINE)
+    ask = Predict(world / "out" / "model", False)
     (row,) = shard_of(list(list_source(str(world / "photos" / "ash")))).to_pylist()
     left, written = failures, files.write_atomically
 
@@ -105,8 +107,8 @@ def test_a_part_that_cannot_be_written_is_reported(
         written(file, data)
 
     monkeypatch.setattr(files, "write_atomically", failing)
-    job = Job(str(tmp_path), 1, False, ENGINE)
-    report = answer_shard(model, job, row["photo"], row["source"], row["id"])
+    job = Job(str(tmp_path), 1, ask, ENGINE)
+    report = answer_shard(ask.open(ask.model, ENGINE), job, row["photo"], row["source"], row["id"])
     assert (tmp_path / PARTS / report.part).exists() == (failures == 2)
     assert report.failed == ("" if failures == 2 else "cannot write: no space left")
 
@@ -115,14 +117,14 @@ def test_the_model_is_unpacked_once(
     world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    model = world / "out" / "model"
-    folder = unpack(lambda: pack(model), "k" * 32)
-    assert pack(folder) == pack(model)
+    files = Predict(world / "out" / "model", False).files
+    folder = unpack(files, "k" * 32)
+    assert Predict(folder, False).files() == files()
 
     def never() -> dict[str, bytes]:
         raise AssertionError
 
     assert unpack(never, "k" * 32) == folder
     # another worker may have been quicker
-    assert unpack(lambda: unpack(lambda: pack(model), "j" * 32) and pack(model), "j" * 32).is_dir()
+    assert unpack(lambda: unpack(files, "j" * 32) and files(), "j" * 32).is_dir()
     assert {path.name for path in folder.parent.iterdir()} == {"k" * 32, "j" * 32}

@@ -20,6 +20,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from closeup.batch import Summary
+from closeup.batch.asks import rows_of
 from closeup.batch.files import Store
 from closeup.batch.parts import read_parts, settle
 from closeup.batch.run import read_about
@@ -235,7 +236,8 @@ def _parts(folder: Path) -> object:
 
 
 def _part() -> bytes:
-    return encode_part([Prediction("a", False, (), "io_error", "why")], [b"/a"], [b"0" * 16])
+    rows = rows_of([Prediction("a", False, (), "io_error", "why")])
+    return encode_part(rows, [b"/a"], [b"0" * 16])
 
 
 def _manifest() -> bytes:

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 import closeup
+from closeup.batch.asks import Predict
 from closeup.batch.worker import PARTS, Job, answer_shard
 from closeup.core.config import EngineConfig, PhotosConfig
 from closeup.core.errors import ModelError, PhotosError
@@ -165,9 +166,10 @@ def test_predictions_give_the_attributes(
 def test_every_part_of_many_answers_has_their_columns(
     base: Path, ran: closeup.RunResult, tmp_path: Path, photo: str
 ) -> None:
-    model = load_model(ran.model)
-    path, job = str(base / photo).encode(), Job(str(tmp_path), 1, False, EngineConfig())
-    report = answer_shard(model, job, [path], [path], [b"0" * 16])
+    ask = Predict(ran.model, False)
+    path, job = str(base / photo).encode(), Job(str(tmp_path), 1, ask, EngineConfig())
+    answer = ask.open(ran.model, job.engine)
+    report = answer_shard(answer, job, [path], [path], [b"0" * 16])
     table = pq.read_table(tmp_path / PARTS / report.part, use_threads=False)
     assert table.column_names == [*COLUMNS, "strap", "strap_confidence", "source", "id"]
     assert table.column("strap").to_pylist() == ["steel" if photo == "2.png" else ""]

@@ -81,6 +81,8 @@ def connected(address: str, engine: EngineConfig) -> Iterator[Cluster]:
     if local:  # nothing is sent to Ray's makers, and its own log lines stay in its files
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+        # The work is as urgent as it would be in this process; Ray would put all else before it.
+        os.environ.setdefault("RAY_worker_niceness", "0")
     try:
         import ray
         from ray.data import DataContext

@@ -121,18 +121,27 @@ class Store:
         with reachable(f"{self.folder}/{below}".rstrip("/")):
             return sorted(info.base_name for info in self._at[0].get_file_info(chosen))
 
-    def read(self, name: str) -> bytes | None:
-        """A file's bytes, None where there is none."""
+    @contextmanager
+    def opened(self, name: str) -> Iterator[Any]:
+        """A file to read; FileNotFoundError where there is none, ProjectError where that fails."""
         try:
             with (
                 reachable(f"{self.folder}/{name}"),
                 self._at[0].open_input_file(self._path(name)) as stream,
             ):
-                data: bytes = stream.read()
+                yield stream
         except ProjectError as err:
             if isinstance(err.__cause__, FileNotFoundError):
-                return None
+                raise err.__cause__ from None
             raise
+
+    def read(self, name: str) -> bytes | None:
+        """A file's bytes, None where there is none."""
+        try:
+            with self.opened(name) as stream:
+                data: bytes = stream.read()
+        except FileNotFoundError:
+            return None
         return data
 
     def write(self, name: str, data: bytes) -> None:

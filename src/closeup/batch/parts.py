@@ -65,7 +65,10 @@ class Parts:
         return np.sort(np.concatenate(ids)) if ids else np.zeros(0, _ID)
 
     def counts(self) -> dict[str, int]:
-        """How many objects got each label, and how many photos have no object or no answer."""
+        """How many objects got each label, and how many photos have no object or no answer.
+
+        Without a model, objects are counted by the category as which they were found.
+        """
         total: Counter[str] = Counter()
         for part in self.held.values():
             total.update(part.counts)
@@ -132,8 +135,13 @@ def _read_part(store: Store, name: str) -> Part | None:
     import pyarrow as pa
 
     try:
-        data = store.read(f"{PARTS}/{name}")
-        return None if data is None else _part_of(decode_parquet(data, _NEEDED))
+        with store.opened(f"{PARTS}/{name}") as stream:
+            if stream.size() > _WHOLE:  # pictures or vectors, which are not needed here
+                return _part_of(decode_parquet(stream, _NEEDED))
+            data = stream.read()
+        return _part_of(decode_parquet(data, _NEEDED))
+    except FileNotFoundError:
+        return None
     except (pa.ArrowException, *_NO_PART) as err:
         raise ProjectError(
             f"{store.folder}/{PARTS}/{name} is damaged ({err}); delete it and run again to answer "
@@ -141,7 +149,9 @@ def _read_part(store: Store, name: str) -> Part | None:
         ) from err
 
 
-_NEEDED = ["found", "label", "reason", "error_code", "id"]
+_WHOLE = 1 << 20
+"""Parts up to so many bytes are read at once, which is one request to a store."""
+_NEEDED = ["label", "parent", "reason", "error_code", "id"]
 
 
 def _table_of(store: Store, name: str) -> Any:
@@ -160,7 +170,8 @@ def _part_of(table: Any) -> Part:
     ids, first = np.unique(_ids_of(table), return_index=True)
     codes = table.column("error_code").to_pylist()
     again = np.array([codes[place] in TRY_AGAIN for place in first], bool)
-    labels, reasons = (table.column(name).to_pylist() for name in ("label", "reason"))
+    label = "label" if "label" in table.column_names else "parent"
+    labels, reasons = (table.column(name).to_pylist() for name in (label, "reason"))
     counts = Counter(
         UNREADABLE if code else NOT_FOUND if not label else UNKNOWN if reason else label
         for code, label, reason in zip(codes, labels, reasons, strict=True)

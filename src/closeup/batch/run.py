@@ -1,4 +1,4 @@
-"""A model over very many photos: list, leave out what is done, answer on the cluster, settle."""
+"""A run over very many photos: list, leave out what is done, answer on the cluster, settle."""
 
 from __future__ import annotations
 
@@ -6,101 +6,66 @@ import contextlib
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain, islice
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from closeup.batch.cluster import LOCAL, Cluster, connected
+from closeup.batch.asks import Ask
+from closeup.batch.cluster import Cluster, connected
 from closeup.batch.files import Store, file_system
 from closeup.batch.parts import Ids, missing_from, read_parts, settle
 from closeup.batch.source import Listed, list_source
 from closeup.batch.summary import Summary
-from closeup.batch.worker import Job, pack, shard_of
+from closeup.batch.worker import Job, shard_of
 from closeup.core.config import EngineConfig
 from closeup.core.errors import ProjectError
 from closeup.core.lock import only_writer, sweep
 from closeup.core.progress import Progress, silent
 from closeup.core.project import key_of
 from closeup.core.serialization import from_json, to_json
-from closeup.model.card import CARD_FILE, check_files, read_card
+from closeup.core.text import visible
 
 ABOUT = "batch.json"
 FORMAT = 1
+PREDICT = "predict"
 WINDOW = 200_000
 """Photos whose names are held at once: they are answered before the next are listed."""
-SHARD = 500
-"""Photos of a part, at most: what one kill costs a worker."""
 LEAST = 16
 _NOTICE_SECONDS = 60.0
 
 
-def predict(
-    model: Path | str,
-    source: Path | str,
-    *,
-    out: Path | str,
-    address: str = LOCAL,
-    always: bool = False,
-    engine: EngineConfig | None = None,
-    progress: Progress = silent,
-    notice: Callable[[str], None] = lambda _: None,
-) -> Summary:
-    """Answer for many photos on a Ray cluster; what earlier runs have answered is left out.
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Who is told what: how far the run is, and sentences on photos that cannot be read."""
 
-    Parameters
-    ----------
-    model
-        A model folder.
-    source
-        A folder, pattern or list (CSV, TSV, Parquet or JSON lines with a column ``path``), on a
-        disk or as a URL that pyarrow knows (``s3://…``). On a cluster of several machines, local
-        paths must lead to the same files everywhere.
-    out
-        A folder for the answers, a path or a URL: ``answers/*.parquet`` have the columns of
-        ``closeup predict --parquet``, then `source` and `id`.
-    address
-        ``"local"`` for the processors of this machine, ``"auto"`` for the cluster that this machine
-        belongs to, or a cluster's address.
-    engine
-        How networks run; its `threads` are the processors of each worker, 0 for one.
-    notice
-        Called now and then with a sentence on photos that cannot be read.
+    progress: Progress = silent
+    notice: Callable[[str], None] = lambda _: None
 
-    Raises
-    ------
-    UsageError
-        Where Ray is missing or a URL is of no known kind.
-    PhotosError
-        Where `source` yields no photo.
-    ProjectError
-        Where `out` is not an earlier run's folder, holds another model's answers, or cannot be
-        used; a photo that cannot be read is a row of the answers.
-    """
-    engine, model = engine or EngineConfig(), Path(model)
-    card = read_card(model)
-    check_files(model, card)
-    key = key_of("batch", 1, (model / CARD_FILE).read_text(encoding="utf8"))
-    about = {"format": FORMAT, "model": key, "always": always}
-    store = Store(str(out))
-    source = str(source)
+
+def run(ask: Ask, source: str, out: str, address: str, engine: EngineConfig, told: Told) -> Summary:
+    """Answer for the photos of `source` that no part in `out` holds; see :mod:`.verbs`."""
+    about = {"format": FORMAT, **ask.about()}
+    key = key_of("batch", 1, about)
+    store = Store(out)
     photos = list_source(source)
     first = next(photos)  # a wrong source is reported before anything is started
     with _held(store):
         last = read_about(store, about)
         parts = read_parts(store)
-        job = Job(str(store.local or store.folder), parts.run, always, engine)
+        job = Job(str(store.local or store.folder), parts.run, ask, engine)
         start = time.perf_counter()
-        with _Run(model, key[:32], job, address, (progress, notice)) as run:
-            run.answer(chain([first], photos), parts.done())
+        with _Run(key[:32], job, address, told) as doing:
+            doing.answer(chain([first], photos), parts.done())
         parts = read_parts(store, parts.held)
         settle(store, parts)
         summary = Summary(
-            run=job.run, listed=run.listed, answered=run.answered, known=run.known, left=run.left,
-            photos=parts.photos, counts=parts.counts(), before=last.counts if last else {},
-            failures=tuple(run.failures), seconds=time.perf_counter() - start,
+            run=job.run, listed=doing.listed, answered=doing.answered, known=doing.known,
+            left=doing.left, photos=parts.photos, counts=parts.counts(),
+            before=last.counts if last else {}, failures=tuple(doing.failures),
+            seconds=time.perf_counter() - start,
         )  # fmt: skip
         store.write(ABOUT, (json.dumps({**about, "last": to_json(summary)}, indent=1)).encode())
     return summary
@@ -134,34 +99,33 @@ def read_about(store: Store, about: dict[str, Any]) -> Summary | None:
         return None
     try:
         found = json.loads(data)
-        known = {name: found[name] for name in about}
+        asked = found.get("ask", PREDICT), about.get("ask", PREDICT)
+        known = {name: found[name] for name in about} if asked[0] == asked[1] else {}
         last = from_json(Summary, found["last"]) if "last" in found else None
-    except (ValueError, LookupError, TypeError) as err:
+    except (ValueError, LookupError, TypeError, AttributeError) as err:
         raise ProjectError(
             f"{store.folder}/{ABOUT} is damaged ({err}); delete it and the answers beside it, or "
             "give --out a new folder"
         ) from err
     if known != about:
-        differs = next(name for name in about if known[name] != about[name])
-        what = {"format": "another version of Closeup", "model": "another model"}.get(
-            differs, f"{'no ' if about['always'] else ''}--always"
-        )
-        raise ProjectError(
-            f"{store.folder} holds answers of {what}; give --out a new folder for each model"
-        )
+        differs = next((name for name in about if known and known[name] != about[name]), "ask")
+        what = {
+            "ask": f"answers of `closeup {visible(str(asked[0]))}`",
+            "format": "answers of another version of Closeup",
+            "model": "answers of another model",
+            "key": "what other networks or options gave",
+            "always": f"answers with {'no ' if about.get('always') else ''}--always",
+        }[differs]
+        raise ProjectError(f"{store.folder} holds {what}; give --out a new folder")
     return last
 
 
 class _Run(contextlib.ExitStack):
     """One run over the source, window by window; Ray is started when there is something to do."""
 
-    def __init__(
-        self, model: Path, key: str, job: Job, address: str,
-        told: tuple[Progress, Callable[[str], None]],
-    ) -> None:  # fmt: skip
+    def __init__(self, key: str, job: Job, address: str, told: Told) -> None:
         super().__init__()
-        self._model, self._key, self._job, self._address = model, key, job, address
-        self._progress, self._notice = told
+        self._key, self._job, self._address, self._told = key, job, address, told
         self.listed = self.known = self.answered = self.left = self.errors = 0
         self.failures: list[str] = []
         self._spoke = time.monotonic()
@@ -172,8 +136,8 @@ class _Run(contextlib.ExitStack):
 
     @cached_property
     def _packed(self) -> Any:
-        """The model's files, which each node fetches once."""
-        return self._cluster.put(pack(self._model))
+        """The files of the networks, which each node fetches once."""
+        return self._cluster.put(self._job.ask.files())
 
     def answer(self, photos: Iterator[Listed], done: Ids) -> None:
         """Answer for all `photos` whose ids are not among `done`."""
@@ -191,8 +155,8 @@ class _Run(contextlib.ExitStack):
     def _answer_window(self, wanted: Sequence[Listed]) -> None:
         before = self.answered + self.left
         total = before + len(wanted)
-        self._progress("predict", before, total)
-        size = max(LEAST, min(SHARD, -(-len(wanted) // (8 * self._cluster.workers))))
+        self._told.progress(self._job.ask.verb, before, total)
+        size = max(LEAST, min(self._job.ask.shard, -(-len(wanted) // (8 * self._cluster.workers))))
         shards = [shard_of(wanted[n : n + size]) for n in range(0, len(wanted), size)]
         for report in self._cluster.reports(shards, ([self._packed], self._key, self._job)):
             if report.failed:
@@ -202,12 +166,12 @@ class _Run(contextlib.ExitStack):
             else:
                 self.answered += report.photos
                 self.errors += report.errors
-            self._progress("predict", self.answered + self.left, total)
+            self._told.progress(self._job.ask.verb, self.answered + self.left, total)
             self._tell()
 
     def _tell(self) -> None:
         now = time.monotonic()
         if self.errors and self.answered and now - self._spoke > _NOTICE_SECONDS:
             self._spoke = now
-            self._notice(f"{self.errors} of {self.answered} photos so far cannot be read "
-                         f"({self.errors / self.answered:.1%})")  # fmt: skip
+            self._told.notice(f"{self.errors} of {self.answered} photos so far cannot be read "
+                              f"({self.errors / self.answered:.1%})")  # fmt: skip

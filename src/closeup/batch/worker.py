@@ -1,4 +1,4 @@
-"""What runs on the cluster: a worker holds the model, answers a shard, writes its part."""
+"""What runs on the cluster: a worker holds the networks, answers a shard, writes its part."""
 
 from __future__ import annotations
 
@@ -7,19 +7,17 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from closeup.batch.asks import Answerer, Ask, Rows
 from closeup.batch.files import Store, file_system, is_url, one_line, patiently
 from closeup.core.config import EngineConfig
 from closeup.core.errors import PhotoError, ProjectError
 from closeup.core.parallel import ordered_map
 from closeup.core.serialization import to_json
 from closeup.core.tables import encode_parquet
-from closeup.model.answers import to_table
-from closeup.model.model import Model, load_model
-from closeup.model.prediction import Prediction
 from closeup.photos.picture import Picture
 from closeup.photos.reading import read_picture
 
@@ -35,11 +33,11 @@ READERS = 8
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What every worker is told: where to write, which run it is, how to answer."""
+    """What every worker is told: where to write, which run it is, what is asked, how to answer."""
 
     out: str
     run: int
-    always: bool
+    ask: Ask
     engine: EngineConfig
 
 
@@ -61,16 +59,8 @@ def part_name(run: int, ids: Sequence[bytes]) -> str:
     return f"{run:05d}-{hashlib.blake2b(b''.join(ids), digest_size=12).hexdigest()}.parquet"
 
 
-def pack(folder: Path) -> dict[str, bytes]:
-    """The files of a model folder, by relative name, to be sent to each node."""
-    return {
-        file.relative_to(folder).as_posix(): file.read_bytes()
-        for file in sorted(folder.rglob("*")) if file.is_file()
-    }  # fmt: skip
-
-
 def unpack(fetch: Any, key: str) -> Path:
-    """The model folder on this node, written by the first worker that gets there."""
+    """The files that are needed on this node, in a folder made by the first worker there."""
     base = Path(
         tempfile.gettempdir(), f"closeup-models-{os.getuid() if hasattr(os, 'getuid') else 0}"
     )
@@ -94,20 +84,20 @@ def unpack(fetch: Any, key: str) -> Path:
 
 
 class Worker:
-    """Loads the model once; called with shards, writes their answers and reports."""
+    """Loads the networks once; called with shards, writes their parts and reports."""
 
     def __init__(self, packed: Sequence[Any], key: str, job: Job) -> None:
         import ray
 
         folder = unpack(lambda: ray.get(packed[0]), key)
-        self.model, self.job = load_model(folder, job.engine), job
+        self.answer, self.job = job.ask.open(folder, job.engine), job
 
     def __call__(self, shards: Any) -> Any:
         """A table with one row for each shard: its part, and what became of its photos."""
         import pyarrow as pa
 
         reports = [
-            to_json(answer_shard(self.model, self.job, row["photo"], row["source"], row["id"]))
+            to_json(answer_shard(self.answer, self.job, row["photo"], row["source"], row["id"]))
             for row in shards.to_pylist()
         ]
         return pa.Table.from_pylist(reports)
@@ -127,7 +117,11 @@ class Report:
 
 
 def answer_shard(
-    model: Model, job: Job, photos: Sequence[bytes], sources: Sequence[bytes], ids: Sequence[bytes]
+    answer: Answerer,
+    job: Job,
+    photos: Sequence[bytes],
+    sources: Sequence[bytes],
+    ids: Sequence[bytes],
 ) -> Report:
     """Answer for the photos of one shard and write its part, whole or not at all.
 
@@ -137,38 +131,27 @@ def answer_shard(
     names = [os.fsdecode(name) for name in sources]
     remote = any(map(is_url, names))
     read = ordered_map(read_source, names, workers=READERS if remote else 0)
-    answers = [
-        replace(answer, photo=os.fsdecode(photo))
-        for answer, photo in zip(model.predict_many(read, always=job.always), photos, strict=True)
-    ]
+    rows = answer([os.fsdecode(photo) for photo in photos], read)
     part, store, failed = part_name(job.run, ids), Store(job.out), ""
-    data = encode_part(answers, sources, ids, sorted(model.card.attributes))
+    data = encode_part(rows, sources, ids)
     try:
         patiently(lambda: store.write(f"{PARTS}/{part}", data), ProjectError)
     except ProjectError as err:
         failed = one_line(err)
-    return Report(part, len(answers), sum(bool(one.error_code) for one in answers), failed)
+    return Report(part, len(names), rows.errors, failed)
 
 
-def encode_part(
-    answers: Sequence[Prediction],
-    sources: Sequence[bytes],
-    ids: Sequence[bytes],
-    attributes: Sequence[str] = (),
-) -> bytes:
-    """The columns of ``closeup predict --parquet``, then `source` and `id` (hexadecimal).
-
-    Each part has the columns of all the model's `attributes`, so that all parts are one table.
-    """
+def encode_part(rows: Rows, sources: Sequence[bytes], ids: Sequence[bytes]) -> bytes:
+    """The columns of the answers, then `source` and `id` (hexadecimal)."""
     import pyarrow as pa
 
-    rows = [max(1, len(one.objects)) for one in answers]
-    table = to_table(answers, attributes)
+    table = rows.table
     for name, values in (
         ("source", [source.decode("utf8", "replace") for source in sources]),
         ("id", [one.hex() for one in ids]),
     ):
-        cells = [value for value, count in zip(values, rows, strict=True) for _ in range(count)]
+        pairs = zip(values, rows.counts, strict=True)
+        cells = [value for value, count in pairs for _ in range(count)]
         table = table.append_column(name, pa.array(cells, pa.string()))
     return encode_parquet(table)
 

@@ -26,6 +26,7 @@ VERBS = {
     "report": ("project", "Bring a project up to date and rewrite its report."),
     "history": ("history", "List a project's trainings and their scores."),
     "predict": ("predict", "Classify photos with a model."),
+    "embed": ("batch", "Embed the objects of very many photos, for search and clustering."),
     "frames": ("films", "Write frames of films as photos to train on."),
     "review": ("review", "Look through the close-ups in a browser and fix what is wrong."),
     "suggest": ("suggest", "Name the unlabelled photos that are best labelled next."),

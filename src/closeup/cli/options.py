@@ -39,6 +39,14 @@ NewSplit = Annotated[
         "as they are now; for another draw of the same photos, give another --seed.",
     ),
 ]
+Address = Annotated[
+    str,
+    typer.Option(
+        envvar="RAY_ADDRESS",
+        help="With Ray: a cluster's address, 'auto' for the one this machine belongs to, 'local' "
+        "for this machine's processors.",
+    ),
+]
 Host = Annotated[
     str,
     typer.Option(help="Address to listen on; one that other machines can reach needs --token."),

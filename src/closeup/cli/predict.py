@@ -72,14 +72,7 @@ def predict(
             help="With --ray: folder or URL for the answers; the same command again resumes.",
         ),
     ] = None,
-    address: Annotated[
-        str,
-        typer.Option(
-            envvar="RAY_ADDRESS",
-            help="With --ray: a cluster's address, 'auto' for the one this machine belongs to, "
-            "'local' for this machine's processors.",
-        ),
-    ] = "local",
+    address: opt.Address = "local",
     overwrite: Annotated[
         bool,
         typer.Option("--overwrite", help="Replace existing files that are not earlier answers."),

@@ -93,9 +93,40 @@ def report(out: opt.ProjectFolder, json: opt.Json = False, **options: object) ->
 
 @opt.takes("photos", "detect", "crop", "engine")
 def crop(
-    out: opt.Out, photos: PhotosOrProject = None, json: opt.Json = False, **options: object
-) -> None:
-    """Find the object in every photo and cut out the close-ups, into DIR/crops/LABEL/."""
+    out: Annotated[
+        str,
+        typer.Option(
+            "--out", "-o", show_default=False,
+            help="Project folder; it remembers the options you give. With --ray: folder or URL for "
+            "the close-ups; the same command again resumes.",
+        ),
+    ],
+    photos: PhotosOrProject = None,
+    json: opt.Json = False,
+    ray: Annotated[
+        bool,
+        typer.Option(
+            "--ray",
+            help="Cut very many photos without labels by Ray, into Parquet files at --out: PHOTOS "
+            "is a folder, pattern or list, on a disk or a URL such as s3://bucket/photos.",
+        ),
+    ] = False,
+    address: opt.Address = "local",
+    **options: object,
+) -> None:  # fmt: skip
+    """Find the object in every photo and cut out the close-ups, into DIR/crops/LABEL/.
+
+    With --ray no labels are needed and no project is made: see `closeup embed` for embeddings.
+    """
+    if ray:
+        from closeup.cli.batch import crop_by_ray
+
+        crop_by_ray(photos, out, address, json, options)
+        return
+    _crop(Path(out), photos, json, options)
+
+
+def _crop(out: Path, photos: str | None, json: bool, options: Mapping[str, object]) -> None:
     from closeup import pipeline
 
     def verb(config: RunConfig, out: Path, **more: Any) -> CropResult:

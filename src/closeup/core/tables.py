@@ -53,12 +53,17 @@ def encode_table(row: type[R], rows: Sequence[R], key: str, meta: Mapping[str, A
 
 
 def encode_parquet(table: Any) -> bytes:
-    """An Arrow table as the bytes of a Parquet file."""
+    """An Arrow table as the bytes of a Parquet file.
+
+    Vectors and files, no two of which are the same, are looked up in no dictionary.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    plain = (pa.types.is_binary, pa.types.is_fixed_size_list)
+    words = [one.name for one in table.schema if not any(is_a(one.type) for is_a in plain)]
     sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd")
+    pq.write_table(table, sink, compression="zstd", use_dictionary=words)
     return bytes(sink.getvalue())
 
 
@@ -147,28 +152,34 @@ def read_parquet(file: Path) -> Any:
     return decode_parquet(file.read_bytes())
 
 
-def decode_parquet(data: bytes, columns: Sequence[str] | None = None) -> Any:
-    """As :func:`read_parquet`, of a file's bytes; only some `columns` where they are given."""
+def decode_parquet(data: Any, columns: Sequence[str] | None = None) -> Any:
+    """As :func:`read_parquet`, of a file's bytes; only some `columns` where they are given.
+
+    An open Arrow file will do as well, of which no more is read than these.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    parquet = pq.ParquetFile(pa.BufferReader(data), pre_buffer=False)
-    if parquet.metadata.num_rows > _ROWS_PER_BYTE * len(data):
+    stream = pa.BufferReader(data) if isinstance(data, bytes) else data
+    size = stream.size()
+    parquet = pq.ParquetFile(stream, pre_buffer=False)
+    if parquet.metadata.num_rows > _ROWS_PER_BYTE * size:
         raise ValueError(f"it claims {parquet.metadata.num_rows:,} rows, too many for its size")
     groups = (parquet.metadata.row_group(n) for n in range(parquet.metadata.num_row_groups))
-    batches, room = [], _UNPACKED * len(data) + _LITTLE
+    batches, room = [], _UNPACKED * size + _LITTLE
     too_much = ValueError("it unpacks to more than a table of its size can contain")
     if sum(group.total_byte_size for group in groups) > room:
         raise too_much
+    schema = parquet.schema_arrow
+    if columns is not None:
+        kept = [schema.field(name) for name in schema.names if name in columns]
+        schema = pa.schema(kept, schema.metadata)
+        columns = schema.names
     for batch in parquet.iter_batches(_BATCH, columns=columns, use_threads=False):
         room -= batch.nbytes
         if room < 0:
             raise too_much
         batches.append(batch)
-    schema = parquet.schema_arrow
-    if columns is not None:
-        kept = [schema.field(name) for name in schema.names if name in columns]
-        schema = pa.schema(kept, schema.metadata)
     return pa.Table.from_batches(batches, schema)
 
 

@@ -73,16 +73,17 @@ def _write_parquet(columns: Sequence[str], rows: Iterable[tuple[Any, ...]], file
     import pyarrow.parquet as pq
 
     sink = pa.BufferOutputStream()
-    pq.write_table(_table(columns, rows), sink)
+    pq.write_table(as_table(columns, rows), sink)
     write_output(file, bytes(sink.getvalue()))
 
 
 def to_table(predictions: Sequence[Prediction], attributes: Sequence[str]) -> Any:
     """The rows of :func:`to_rows` as an Arrow table, also where no answer has the attributes."""
-    return _table(columns_of(attributes), to_rows(predictions, attributes))
+    return as_table(columns_of(attributes), to_rows(predictions, attributes))
 
 
-def _table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Any:
+def as_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Any:
+    """Rows as an Arrow table; which columns are numbers is known by their names."""
     import pyarrow as pa
 
     kinds = {"found": pa.bool_(), **dict.fromkeys(_WHOLE, pa.int64()),

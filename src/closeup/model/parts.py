@@ -56,9 +56,7 @@ class Parts:
             contents[ATTRIBUTES_FILE] = save(arrays_of(self.attributes))
         for name, network in (("detector", self.detector), ("backbone", self.backbone)):
             if network is not None:
-                card = network.card.model_copy(update={"graph": GRAPH_FILE})
-                contents[f"{name}/card.json"] = card.model_dump_json(indent=1).encode()
-                contents[f"{name}/{GRAPH_FILE}"] = network.file.read_bytes()
+                contents |= {f"{name}/{file}": data for file, data in network.files().items()}
         return contents
 
 

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from closeup.core.errors import NetworkDamaged, NetworkError, NetworkMissing, UsageError
 from closeup.core.lock import work_folder
-from closeup.networks.card import CARD_FORMAT, Card
+from closeup.networks.card import CARD_FORMAT, GRAPH_FILE, Card
 from closeup.networks.engine import cache_folder, file_hash
 
 CARD_FILE = "card.json"
@@ -36,6 +36,12 @@ class Network:
     def file(self) -> Path:
         """The ONNX graph."""
         return self.folder / self.card.graph
+
+    def files(self) -> dict[str, bytes]:
+        """What a folder of it alone holds, by name: the card, and the graph as ``graph.onnx``."""
+        card = self.card.model_copy(update={"graph": GRAPH_FILE})
+        return {CARD_FILE: card.model_dump_json(indent=1).encode(),
+                GRAPH_FILE: self.file.read_bytes()}  # fmt: skip
 
     @property
     def weights(self) -> Path | None:

@@ -59,6 +59,7 @@ class Steps:
     - `is_there`, `save`: whether a close-up's file exists; write its JPEG, of the given quality.
       Where `saves` is False no close-up is
     - `embedder`, `views`: the backbone, and for each of its views the name of the embeddings file
+    - `look`: what reads a photo, as :func:`closeup.photos.listing.look` does
     """
 
     max_pixels: int
@@ -72,6 +73,7 @@ class Steps:
     quality: int = 95
     embedder: Embedder | None = None
     views: Mapping[str, View] = field(default_factory=dict)
+    look: Callable[[Entry, Mapping[Any, Photo], int], tuple[Photo, Picture | None]] = look
 
 
 @dataclass(slots=True)
@@ -116,7 +118,7 @@ def look_at(
 
 def _open(entry: Entry, known: Known, steps: Steps) -> Item:
     """Read a photo as far as anything of it is not known."""
-    photo, picture = look(entry, known.photos, steps.max_pixels)
+    photo, picture = steps.look(entry, known.photos, steps.max_pixels)
     item = Item(photo, picture)
     if photo.state is not PhotoState.READABLE:
         return item
