@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 
 import closeup
+from closeup.collect import CollectResult
+from closeup.collect.record import Collected, Status
 from closeup.core.project import Project
 from closeup.core.types import (
     Answer,
@@ -234,6 +236,13 @@ def test_keys_of_suggestions(made: Path) -> None:
     assert {path.name for path in (made / "out" / "pool").iterdir()} <= {
         "closeup.toml", "photos.parquet", "detections.parquet", "embeddings", ".closeup-lock"
     }  # fmt: skip
+
+
+def test_columns_of_what_was_collected() -> None:
+    described = table("`collected.parquet`")
+    assert list(described) == [field.name for field in fields(Collected)]
+    assert all(f"`{status}`" in described["status"] for status in Status)
+    assert table("`collect --json`").keys() == {field.name for field in fields(CollectResult)}
 
 
 def test_keys_of_the_scores(made: Path) -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from closeup.core.config import CropConfig, DetectConfig
+from closeup.core.text import folder_name
 from closeup.core.types import Box, CropState, Detection, Photo, PhotoState, Pixels
 from closeup.crops.cut import (
     FILL,
@@ -20,7 +21,6 @@ from closeup.crops.cut import (
     cut_covered,
     encode_crop,
     find_crops,
-    folder_name,
     too_small,
     window,
 )

@@ -27,6 +27,10 @@ from closeup.batch.run import read_about
 from closeup.batch.source import list_source
 from closeup.batch.worker import PARTS, encode_part
 from closeup.cli.history import table
+from closeup.collect.lists import read_addresses
+from closeup.collect.record import COLLECTED_FILE, LOG_FILE, Collected, Log, Status, read_collected
+from closeup.collect.robots import parse as parse_robots
+from closeup.collect.sources import search
 from closeup.core.config import resolve
 from closeup.core.project import Project, encode_table, read_table
 from closeup.core.serialization import to_json
@@ -220,6 +224,22 @@ def _training() -> bytes:
     ))).encode()  # fmt: skip
 
 
+_OPEN_DATA = {
+    "taxa": b"taxon_id\tancestry\tname\tactive\n1\t\tApis\ttrue\n2\t1\tApis mellifera\ttrue\n",
+    "observations": b"observation_uuid\ttaxon_id\tquality_grade\nu1\t2\tresearch\n",
+    "photos": b"photo_id\tobservation_uuid\tobserver_id\textension\tlicense\twidth\theight\n"
+              b"9\tu1\t7\tjpg\tCC-BY\t2048\t1536\n",
+    "observers": b"observer_id\tlogin\tname\n7\tjo\tJo Berg\n",
+}  # fmt: skip
+
+
+def _open_data(table: str, folder: Path, data: bytes) -> object:
+    for name, content in (_OPEN_DATA | {table: data}).items():
+        (folder / f"{name}.csv").write_bytes(content)
+    found = search("inaturalist", "Apis", label="a", count=9, contact="a@b.cc", folder=folder)
+    return list(found)
+
+
 def _network(folder: Path, data: bytes) -> object:
     shutil.copy(_MODEL / "backbone" / "graph.onnx", folder)
     (folder / "card.json").write_bytes(data)
@@ -260,6 +280,9 @@ def _read_about(folder: Path) -> object:
     return read_about(Store(str(folder)), _ABOUT)
 
 
+_GOT = Collected("http://a.test/1.jpg", "x", *[""] * 9, Status.SAVED, 200, "", "allowed",
+                 "2026-01-01T00:00:00+00:00", "ab", 9, "image/jpeg", 3, 2,
+                 "x/ab.jpg", 1)  # fmt: skip
 _SCOUTED = Scouted(("clock",), "d-fine-n", 200, 1951, 0.9, ("a warning",))
 _COCO = {
     "images": [{"id": 1, "file_name": "x/a.jpg", "width": 64, "height": 48}],
@@ -313,6 +336,16 @@ def readers() -> tuple[Reader, ...]:
                partial(_listed, "a.csv")),
         Reader("list-parquet", (lists.getvalue(),),
                partial(_file, "a.parquet", partial(read_list, required=("path", "label")))),
+        Reader("addresses", (b"url,label,licence\nhttp://a.test/1.jpg,x,by\n",),
+               partial(_file, "a.csv", read_addresses)),
+        Reader("addresses-text", (b"# mine\nhttp://a.test/1.jpg x\n",),
+               partial(_file, "a.txt", read_addresses)),
+        Reader("collected", (encode_table(Collected, [_GOT], "", {}),),
+               partial(_folder, COLLECTED_FILE, read_collected)),
+        Reader("collecting", (json.dumps(to_json(_GOT)).encode() + b"\n",),
+               partial(_folder, LOG_FILE, lambda folder: Log(folder).read())),
+        Reader("robots", (b"User-agent: *\nDisallow: /a*b$\nCrawl-delay: 2\n",),
+               lambda _, data: parse_robots(data.decode(errors="replace")).allows("/a")),
         Reader("frames", (b"path,label,group,film,seconds\nx/a.jpg,x,a,a.mp4,0\n",),
                partial(_file, "frames.csv", lambda file: recordings(file.parent))),
         *(Reader("film", (film,), _film) for film in _films()),
@@ -346,6 +379,8 @@ def readers() -> tuple[Reader, ...]:
         Reader("embeddings", (_embeddings(),), partial(_file, "e", Embeddings.read)),
         Reader("signatures", (_embeddings(),), partial(_file, "s", Signatures.read)),
         Reader("history", (_training(),), _history),
+        *(Reader(f"inaturalist-{table}", (seed,), partial(_open_data, table))
+          for table, seed in _OPEN_DATA.items()),
         Reader("hub-config", (_labels(),), partial(_file, "config.json", _categories)),
         *(Reader(f"hub-{name}", (json.dumps(wants).encode(),),
                  partial(_file, "p.json", partial(_preprocessor, name)))

@@ -19,6 +19,7 @@ from closeup.core.errors import CloseupError, UsageError
 
 INTERRUPTED = 130
 VERBS = {
+    "collect": ("collect", "Fetch photos from a list of web addresses."),
     "scout": ("scout", "Find out which parent category fits your photos."),
     "run": ("project", "Do the whole job: crop, train, report."),
     "crop": ("project", "Find the object in every photo and cut out the close-ups."),

@@ -21,6 +21,8 @@ _DOWNLOAD = "download "
 _LONG = frozenset({"compare", "measure", "duplicates"})
 """Stages of few and long pieces: told as they begin, and without a rate."""
 _DOING = {
+    "search": "searching",
+    "collect": "collecting photos",
     "photos": "reading photos",
     "look": "cropping close-ups",
     "detect": "detecting the object",

@@ -10,6 +10,8 @@
     │   ├── NetworkMissing       not in the cache, and cannot be downloaded or converted
     │   └── NetworkDamaged       a file whose hash, header or outputs do not match its card
     ├── DatasetError             labels or splits do not make a classification problem
+    ├── SourceError              a service searched for photos cannot be reached, or refuses
+    │   └── SourcePaused         it wants no more requests until a given time
     ├── ProjectError             a project folder or table cannot be read or written
     └── ModelError               a model folder cannot be loaded
 
@@ -67,6 +69,18 @@ class NetworkDamaged(NetworkError):
 
 class DatasetError(CloseupError):
     """Labels or splits do not make a classification problem."""
+
+
+class SourceError(CloseupError):
+    """A service that is searched for photos cannot be reached, refuses, or answers nonsense."""
+
+
+class SourcePaused(SourceError):
+    """A service wants no more requests for now; `until` is the time to go on (seconds, epoch)."""
+
+    def __init__(self, message: str, until: float) -> None:
+        super().__init__(message)
+        self.until = until
 
 
 class ProjectError(CloseupError):

@@ -22,6 +22,7 @@ _LITTLE = 10_000_000
 _BATCH = 4_096
 # What reading a file that is not a table may raise, apart from Arrow's own errors.
 _NO_TABLE = (OSError, LookupError, ValueError, TypeError, ArithmeticError, RuntimeError)
+_NUMBER_OR_NONE = int | None
 
 R = TypeVar("R")
 
@@ -118,9 +119,10 @@ def _check_columns(table: Any, row: type) -> None:
     import pyarrow as pa
     import pyarrow.compute as pc
 
+    nullable = {name for name, kind in get_type_hints(row).items() if kind == _NUMBER_OR_NONE}
     for name, kind in _columns(row).items():
         column = table.column(name)
-        if column.type != kind or column.null_count:
+        if column.type != kind or (column.null_count and name not in nullable):
             raise ValueError(f"{name} is {column.type} with {column.null_count} nulls, not {kind}")
         if kind == pa.float64() and not pc.all(pc.is_finite(column), min_count=0).as_py():
             raise ValueError(f"{name} holds numbers that are not finite")
@@ -130,14 +132,19 @@ def _columns(row: type) -> dict[str, Any]:
     """The columns of a table of such rows, with their Arrow types."""
     import pyarrow as pa
 
-    kinds = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
+    kinds = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_(),
+             _NUMBER_OR_NONE: pa.int64()}  # fmt: skip
     found: dict[str, Any] = {}
     for name, kind in get_type_hints(row).items():
         if kind is Box:
             found |= {f"{name}_{corner}": pa.float64() for corner in Box._fields}
         else:
-            found[name] = pa.string() if issubclass(kind, StrEnum) else kinds[kind]
+            found[name] = pa.string() if _is_word(kind) else kinds[kind]
     return found
+
+
+def _is_word(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, StrEnum)
 
 
 def read_parquet(file: Path) -> Any:
@@ -187,6 +194,6 @@ def _decode(columns: dict[str, list[Any]], name: str, kind: type) -> list[Any]:
     if kind is Box:
         corners = [columns[f"{name}_{corner}"] for corner in Box._fields]
         return [Box(*values) for values in zip(*corners, strict=True)]
-    if issubclass(kind, StrEnum):
+    if _is_word(kind):
         return [kind(value) for value in columns[name]]
     return columns[name]

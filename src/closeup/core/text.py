@@ -6,11 +6,17 @@ change the reading direction. Displayed as they are, they could fake a line of o
 
 from __future__ import annotations
 
+import hashlib
 import unicodedata
 from collections.abc import Iterable
 
 # Control characters, halves of a pair (how Python keeps bytes that are not UTF-8), line ends.
 _UNSAFE = frozenset({"Cc", "Cs", "Zl", "Zp"})
+_NOT_IN_NAMES = frozenset('/\\:*?"<>|%')
+_DEVICES = frozenset({"CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"}).union(
+    f"{port}{number}" for port in ("COM", "LPT") for number in "123456789\u00b9\u00b2\u00b3"
+)  # which Windows opens instead of a file of this name
+_LONGEST_FOLDER = 120
 _TURNING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
@@ -49,6 +55,29 @@ def first_of(names: Iterable[str], most: int = 5) -> str:
     ordered = sorted(names)
     more = len(ordered) - most
     return ", ".join(ordered[:most]) + (f" and {more} more" if more > 0 else "")
+
+
+def folder_name(label: str) -> str:
+    """A label as the name of a folder: the same label if it is safe, and unique for each label.
+
+    >>> folder_name("Granny Smith"), folder_name("a/b"), folder_name(".."), folder_name("con")
+    ('Granny Smith', 'a%2Fb', '%2E%2E', '%63on')
+    """
+    if not label:
+        return "%unlabelled"
+    ends = (0, len(label) - 1)
+    safe = "".join(
+        "".join(f"%{byte:02X}" for byte in char.encode())
+        if char in _NOT_IN_NAMES or not char.isprintable() or (place in ends and char in ". ")
+        else char
+        for place, char in enumerate(label)
+    )
+    if safe.partition(".")[0].rstrip().upper() in _DEVICES:
+        safe = f"%{ord(safe[0]):02X}{safe[1:]}"
+    if len(safe.encode()) > _LONGEST_FOLDER:
+        digest = hashlib.blake2b(label.encode(), digest_size=8).hexdigest()
+        safe = f"{safe.encode()[: _LONGEST_FOLDER - 20].decode(errors='ignore')}%{digest}"
+    return safe
 
 
 def duration(seconds: float) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,6 +12,7 @@ import numpy as np
 from PIL import Image, ImageStat
 
 from closeup.core.config import CropConfig, DetectConfig
+from closeup.core.text import folder_name
 from closeup.core.types import ANY, Box, Crop, CropState, Detection, Photo, PhotoState, Pixels
 from closeup.photos.picture import Picture
 
@@ -26,8 +26,6 @@ TOO_SMALL = "too small: "
 """How the reason of a photo begins that has suitable boxes, but only smaller ones than allowed."""
 SAME_OBJECT = 0.6
 """IoU above which two boxes are one object, named twice."""
-_UNSAFE = frozenset('/\\:*?"<>|%')
-_LONGEST_FOLDER = 120
 
 
 def _is_any(parent: Sequence[str]) -> bool:
@@ -272,27 +270,6 @@ def closeups_of(
         )
         for number, detection in enumerate(chosen, start=1)
     ]
-
-
-def folder_name(label: str) -> str:
-    """A label as the name of a folder: the same label if it is safe, and unique for each label.
-
-    >>> folder_name("Granny Smith"), folder_name("a/b"), folder_name("..")
-    ('Granny Smith', 'a%2Fb', '%2E%2E')
-    """
-    if not label:
-        return "%unlabelled"
-    ends = (0, len(label) - 1)
-    safe = "".join(
-        "".join(f"%{byte:02X}" for byte in char.encode())
-        if char in _UNSAFE or not char.isprintable() or (place in ends and char in ". ")
-        else char
-        for place, char in enumerate(label)
-    )
-    if len(safe.encode()) > _LONGEST_FOLDER:
-        digest = hashlib.blake2b(label.encode(), digest_size=8).hexdigest()
-        safe = f"{safe.encode()[: _LONGEST_FOLDER - 20].decode(errors='ignore')}%{digest}"
-    return safe
 
 
 def _placed(crop: Crop, size: tuple[int, int], pad: float) -> Crop:

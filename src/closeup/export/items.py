@@ -9,8 +9,8 @@ from pathlib import Path, PurePosixPath
 
 from closeup.core.errors import ProjectError
 from closeup.core.project import Project
+from closeup.core.text import folder_name
 from closeup.core.types import Box, Crop, CropState, Example, Photo, PhotoState, Result
-from closeup.crops.cut import folder_name
 
 PARTS = ("train", "test")
 

@@ -125,6 +125,21 @@ def read_picture(
             return _decode_stream(stream, max_pixels)
 
 
+def picture_format(data: bytes) -> str:
+    """Pillow's name of a picture's format, by its header; ``"DNG"`` for a raw file with a preview.
+
+    Raises PhotoError as :func:`read_photo`.
+    """
+    try:
+        with _quiet(), _open(io.BytesIO(data)) as image:
+            name = image.format or ""
+            return "DNG" if is_tiff(data) and name != "TIFF" else name
+    except Image.DecompressionBombError as err:
+        raise PhotoError("too_large", f"too many pixels for its format: {err}") from err
+    except _BROKEN as err:
+        raise _broken(err) from err
+
+
 def read_and_hash(path: Path, stream: IO[bytes], max_pixels: int) -> tuple[Picture, str]:
     """A photo, as :func:`read_photo` reads it, and the SHA-256 of its file, open in `stream`.
 

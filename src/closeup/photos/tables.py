@@ -29,6 +29,16 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
     ),
     "group": ("group_id", "groups"),
     "split": ("subset", "data_set", "dataset_split", "partition"),
+    "url": (
+        *("uri", "urls", "image_url", "img_url", "photo_url", "image_uri", "original_url", "link"),
+        *("href", "image_link", "media_url", "identifier"),
+    ),
+    "licence": ("license", "licence_name", "license_name", "rights"),
+    "licence_url": ("license_url", "licence_uri", "license_uri"),
+    "creator": ("author", "artist", "photographer", "creator_name"),
+    "landing_page": (
+        *("landing_url", "foreign_landing_url", "page_url", "source_url", "references"),
+    ),
 }
 """What a column may be called instead, in lower case with ``_`` for spaces and hyphens."""
 

@@ -1,0 +1,11 @@
+"""``python -m tests.collect.child LIST PHOTOS``: collect from a farm of another process."""
+
+import sys
+from pathlib import Path
+
+from closeup.collect.collecting import gather
+from closeup.collect.lists import read_addresses
+from tests.collect.test_farm import access
+
+if __name__ == "__main__":
+    gather(read_addresses(Path(sys.argv[1])), Path(sys.argv[2]), access())
