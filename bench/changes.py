@@ -31,7 +31,7 @@ from closeup.dataset.split import make_dataset
 from closeup.decisions.kinds import Decision, Kind
 from closeup.decisions.log import Decisions
 from closeup.evaluate.scores import paired_difference
-from closeup.photos.listing import list_entries
+from closeup.photos.listing import collect
 
 SPARE = 6  # photos kept back, to be added as new ones
 
@@ -111,7 +111,7 @@ class World:
 
     def id_of(self, file: Path) -> str:
         """The id that a photo of the source will have."""
-        entries = list_entries(PhotosConfig(source=str(self.source)))
+        entries = collect(PhotosConfig(source=str(self.source))).entries
         name = file.relative_to(self.source).as_posix()
         return next(entry.id for entry in entries if entry.path == name)
 
@@ -253,7 +253,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=given.work) as folder:
         work = Path(folder)
         shutil.copytree(given.photos, work / "first")
-        entries = list_entries(PhotosConfig(source=str(work / "first")))
+        entries = collect(PhotosConfig(source=str(work / "first"))).entries
         (work / "spare").mkdir()
         spare = []
         for number, entry in enumerate(entries[:: len(entries) // SPARE][:SPARE]):

@@ -27,7 +27,7 @@ from closeup.detect import Detector
 from closeup.learn.embed import Embedder
 from closeup.networks import Network, find
 from closeup.networks.engine import Graph
-from closeup.photos.listing import list_entries
+from closeup.photos.listing import collect
 from closeup.photos.reading import read_photo
 from closeup.pipeline.stages import Job, Wanted, look
 
@@ -59,7 +59,7 @@ def pass_rate(photos: Path, detector: Network, backbone: Network, engine: Engine
         project = Project(Path(folder) / "project")
         project.write_config(config)
         wanted = Wanted(detector, None, backbone, (View(),), signatures=True)
-        entries, job = list_entries(config.photos), Job(project, config)
+        entries, job = collect(config.photos).entries, Job(project, config)
         start = time.perf_counter()
         look(job, entries, wanted)
         return len(entries) / (time.perf_counter() - start)

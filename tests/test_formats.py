@@ -27,6 +27,7 @@ from closeup.core.types import (
     Photo,
     PhotoState,
     Result,
+    Rights,
 )
 from closeup.dataset.duplicates import Pair
 from closeup.dataset.kept import Place
@@ -45,7 +46,7 @@ from tests import commands, tiny
 PAGE = Path(__file__).parent.parent.joinpath("docs", "formats.md").read_text(encoding="utf8")
 ROWS = {"photos": Photo, "detections": Detection, "crops": Crop, "duplicates": Pair,
         "split": Place, "dataset": Example, "results": Result, "suggested": Suggested,
-        "answers": Answered}  # fmt: skip
+        "answers": Answered, "rights": Rights}  # fmt: skip
 
 
 def section(title: str) -> str:
@@ -81,12 +82,12 @@ def keys_of(value: object) -> object:
 
 
 def labelled(photos: Path) -> Path:
-    """The photos of a folder as a table, with an attribute."""
+    """The photos of a folder as a table, with an attribute and a licence."""
     files = sorted(path.relative_to(photos) for path in photos.rglob("*.*"))
-    rows = [f"{file},{file.parent},{'steel' if n % 2 else 'leather'}"
+    rows = [f"{file},{file.parent},{'steel,CC BY 4.0' if n % 2 else 'leather,'}"
             for n, file in enumerate(files)]  # fmt: skip
     table = photos / "photos.csv"
-    table.write_text("\n".join(["path,label,strap", *rows]))
+    table.write_text("\n".join(["path,label,strap,licence", *rows]))
     return table
 
 
@@ -156,6 +157,12 @@ def test_the_summary_of_many_photos() -> None:
 def test_keys_of_an_attribute(printed: dict[str, Any]) -> None:
     (row,) = printed["attributes"]
     assert table("`attributes`").keys() == row.keys()
+
+
+def test_keys_of_the_rights(printed: dict[str, Any]) -> None:
+    said, found = table("`rights`"), printed["rights"]
+    assert said.keys() == found.keys()
+    assert found["licences"][0].keys() < set(re.findall(r"`([a-z]+)`", said["licences"]))
 
 
 def test_keys_of_what_was_scouted(made: Path) -> None:

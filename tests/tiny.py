@@ -154,8 +154,13 @@ def make_cache(folder: Path, patch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def make_project(base: Path) -> Path:
+def make_project(base: Path, **options: Any) -> Path:
     """A finished run on tiny networks in a folder of its own, whose cache is gone afterwards.
+
+    Parameters
+    ----------
+    options
+        More of :func:`closeup.run`.
 
     Returns
     -------
@@ -174,6 +179,6 @@ def make_project(base: Path) -> Path:
         make_backbone(base / "cache")
         photos = make_photos(base / "photos", dark=2)
         closeup.run(photos, out=base / "out", detector="tiny-box", backbone="tiny-pool",
-                    parent="thing", preset="quick")  # fmt: skip
+                    parent="thing", preset="quick", **options)  # fmt: skip
     shutil.rmtree(base / "cache")
     return base / "out" / "model"

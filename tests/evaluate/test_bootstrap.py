@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 from scipy.sparse import csr_array
+from scipy.stats import binomtest
 
 from closeup.evaluate.bootstrap import (
     Interval,
+    count_interval,
     drawn_weights,
     interval,
     resampled_sums,
@@ -46,3 +48,18 @@ def test_intervals_of_shares() -> None:
 def test_one_group_says_nothing_about_others() -> None:
     assert interval(0.4, np.linspace(0, 1, 1001), 3, (-1.0, 1.0)) == Interval(0.4, 0.025, 0.975)
     assert interval(0.4, np.full(9, 0.4), 1, (-1.0, 1.0)) == Interval(0.4, -1.0, 1.0)
+
+
+def test_the_interval_of_a_count_is_scipys() -> None:
+    for hits, n in [(0, 10), (3, 50), (195, 200), (7, 7)]:
+        found, theirs = count_interval(hits, n), binomtest(hits, n).proportion_ci(method="wilson")
+        assert found.value == hits / n
+        assert np.allclose((found.low, found.high), (theirs.low, theirs.high), atol=1e-6)
+    assert count_interval(0, 0) == Interval(0.0, 0.0, 1.0)
+
+
+def test_the_interval_of_a_count_lies_around_it_and_in_what_is_possible() -> None:
+    for n in range(1, 60):
+        for hits in range(n + 1):
+            found = count_interval(hits, n)
+            assert 0 <= found.low <= found.value <= found.high <= 1

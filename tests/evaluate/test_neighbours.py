@@ -14,7 +14,7 @@ import closeup
 from closeup.core.errors import ModelError
 from closeup.core.project import Project
 from closeup.core.types import Crop, Example, Photo
-from closeup.evaluate.neighbours import Known, known_of, neighbours
+from closeup.evaluate.neighbours import Known, beside, known_of, neighbours
 from closeup.evaluate.unknown import MAX_REFERENCES, UnknownRule, reference_rows
 from tests import tiny
 
@@ -30,6 +30,19 @@ def rule(rows: int, dim: int = 6) -> UnknownRule:
 def examples(count: int) -> list[Example]:
     return [Example(f"c{n}", f"p{n}", f"label {n % 3}", f"p{n}", "train", True, "")
             for n in range(count)]  # fmt: skip
+
+
+@given(rows=st.integers(1, 40), count=st.integers(0, 50))
+def test_beside_a_reference_are_the_others_of_the_largest_cosine(rows: int, count: int) -> None:
+    mine = rule(rows)
+    own = rows // 2
+    found = beside(mine, known_of(examples(rows)), f"c{own}", count)
+    exact = mine.references.astype(np.float64)
+    cosines = exact @ exact[own] / np.linalg.norm(exact[own])
+    wanted = sorted(set(range(rows)) - {own}, key=lambda row: -cosines[row])[:count]
+    assert [near.crop for near in found] == [f"c{row}" for row in wanted]
+    assert [near.similarity for near in found] == pytest.approx(cosines[wanted], abs=1e-5)
+    assert beside(mine, known_of(examples(rows)), "somebody else", count) == ()
 
 
 @given(rows=st.integers(1, 40), count=st.integers(0, 50))

@@ -34,7 +34,17 @@ from closeup.collect.sources import search
 from closeup.core.config import resolve
 from closeup.core.project import Project, encode_table, read_table
 from closeup.core.serialization import to_json
-from closeup.core.types import Box, Crop, CropState, Detection, Example, Photo, PhotoState, Result
+from closeup.core.types import (
+    Box,
+    Crop,
+    CropState,
+    Detection,
+    Example,
+    Photo,
+    PhotoState,
+    Result,
+    Rights,
+)
 from closeup.dataset.duplicates import Signatures
 from closeup.dataset.kept import Place, read_split
 from closeup.decisions.log import Decisions
@@ -52,6 +62,7 @@ from closeup.networks.catalogue import catalogue
 from closeup.networks.engine import read_signature
 from closeup.networks.layouts import read_json
 from closeup.photos.films import recordings
+from closeup.photos.origins import Origins
 from closeup.photos.reading import read_photo
 from closeup.photos.tables import listed_photos
 from closeup.photos.tables import read_table as read_list
@@ -59,6 +70,7 @@ from closeup.pipeline import restored_config
 from closeup.pipeline.scouting import read_scouted
 from closeup.pipeline.suggested import Suggested, read_suggested
 from closeup.pipeline.written_boxes import BOXES_FILE, read_boxes_file
+from tests.collecting import BY, failed, saved, write_collected
 from tests.corpus.encode import encode, exif, plain, smooth, with_exif
 from tests.detect.reading import read_boxes
 from tests.networks.ready_graphs import D_FINE_INPUT, DINO_INPUT
@@ -311,6 +323,7 @@ _TABLES: Mapping[type, list[object]] = {
     Example: [Example("a-1", "a-1", "x", "g", "train", True, "")],
     Result: [Result("a-1", "a-1", "x", "y", 0.5, True)],
     Answered: [Answered("h", "x/a.jpg", Box(1, 2, 9, 9), "x", "g", "test", "y")],
+    Rights: [Rights("a-1", "CC BY 4.0", "", "Ada", "", "", "", "", "https://a.example/1")],
 }  # fmt: skip
 
 
@@ -336,6 +349,7 @@ def readers() -> tuple[Reader, ...]:
                partial(_listed, "a.csv")),
         Reader("list-parquet", (lists.getvalue(),),
                partial(_file, "a.parquet", partial(read_list, required=("path", "label")))),
+        Reader("origins", (_collected_seed(),), partial(_file, COLLECTED_FILE, _origins)),
         Reader("addresses", (b"url,label,licence\nhttp://a.test/1.jpg,x,by\n",),
                partial(_file, "a.csv", read_addresses)),
         Reader("addresses-text", (b"# mine\nhttp://a.test/1.jpg x\n",),
@@ -394,6 +408,24 @@ def readers() -> tuple[Reader, ...]:
           for name in ("model.json", "head.safetensors", "unknown.safetensors",
                        "backbone/graph.onnx", "detector/card.json")),
     )  # fmt: skip
+
+
+def _origins(file: Path) -> object:
+    """What is known of a collected photo, by its place and by its content."""
+    (file.parent / "x").mkdir(exist_ok=True)
+    for name in ("a.jpg", "b.jpg"):
+        (file.parent / "x" / name).write_bytes(b"photo")
+    origins = Origins.beside([file])
+    return [origins.of(file.parent / "x" / name) for name in ("a.jpg", "b.jpg")]
+
+
+def _collected_seed() -> bytes:
+    with TemporaryDirectory() as folder:
+        photo = Path(folder, "x", "a.jpg")
+        photo.parent.mkdir()
+        photo.write_bytes(b"photo")
+        rows = [saved(photo, Path(folder), **BY, group="g"), failed("https://a.example/gone")]
+        return write_collected(Path(folder), rows).read_bytes()
 
 
 def _yolo_names(boxes: Callable[[Path], object], folder: Path, data: bytes) -> object:

@@ -21,7 +21,7 @@ from closeup.dataset.duplicates import Pair, Signatures
 from closeup.detect import Detector
 from closeup.learn.embed import Embedder, Embeddings
 from closeup.networks import find
-from closeup.photos.listing import list_entries
+from closeup.photos.listing import collect
 from closeup.photos.picture import Picture
 from closeup.pipeline import one_pass as pass_module
 from closeup.pipeline import stages
@@ -75,7 +75,7 @@ def tables(job: Job) -> None:
 
 def run_one_by_one(job: Job) -> None:
     """Detect, crop, compare and embed, a pass for each."""
-    entries, detector = list_entries(job.config.photos), find("tiny-box", "detector")
+    entries, detector = collect(job.config.photos).entries, find("tiny-box", "detector")
     look(job, entries, Wanted(detector))
     photos = stages.photos_stage(job)
     detections = stages.detections_stage(job, photos, detector)
@@ -89,7 +89,7 @@ def run_one_by_one(job: Job) -> None:
 def pass_over(job: Job) -> None:
     wanted = Wanted(find("tiny-box", "detector"), None, find("tiny-pool", "backbone"),
                     views_of("both"), signatures=True)  # fmt: skip
-    look(job, list_entries(job.config.photos), wanted)
+    look(job, collect(job.config.photos).entries, wanted)
 
 
 def run_at_once(job: Job) -> None:

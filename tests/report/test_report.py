@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
-import math
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +21,17 @@ from closeup.evaluate.findings import Findings
 from closeup.evaluate.scores import MAX_MISTAKES, Scores, evaluate, worst_mistakes
 from closeup.networks import Card, Network
 from closeup.photos.thumbnail import thumbnail
-from closeup.report.charts import Line, line_chart
 from closeup.report.data import MAX_SAMPLES, Mistake, ReportData, Sample, Skipped, pick_samples
 from closeup.report.page import (
     MAX_MATRIX,
     MAX_ROWS,
+    class_rows,
     confused_pairs,
     duration,
+    on_strip,
     percent,
     render_report,
+    sentence,
 )
 from closeup.report.result import Counts, RunResult
 
@@ -57,6 +60,7 @@ class Page(HTMLParser):
         self.loaded: list[str] = []
         self.ids: list[str] = []
         self.links: list[str] = []
+        self.scripts: list[str] = []
         self.feed(html)
         self.close()
         assert not self.open, f"never closed: {self.open}"
@@ -82,7 +86,9 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        if "style" not in self.open:
+        if "script" in self.open:
+            self.scripts.append(data)
+        elif "style" not in self.open:
             self.text.append(data)
 
     @property
@@ -160,10 +166,10 @@ def full(word: str = "rolex") -> ReportData:
 
 def test_a_bare_page_is_whole() -> None:
     page = Page(render_report(bare()))
-    assert "macro-F1 of 1.000" in page.words
+    assert "macro-F1 1.000, accuracy 1.000" in page.words
     assert "None: every answer on the test part was correct." in page.words
     assert "None: every photo could be read" in page.words
-    assert "No two labels were confused more than once." in page.words
+    assert "No two classes were confused more than once." in page.words
     assert "img" not in page.tags
     assert len(page.ids) == len(set(page.ids))
 
@@ -171,7 +177,8 @@ def test_a_bare_page_is_whole() -> None:
 def test_a_full_page_tells_all() -> None:
     page = Page(render_report(full()))
     for words in (
-        "1,951 photos", "97.3 %", "1,890 with the object found", "52 without", "9 unreadable",
+        "1,951 photos", "97.3 % of 1,942", "1,890 with the object found",
+        "52 without", "9 unreadable",
         "rolex predicted as omega", "87.0 %", "the whole photo was used", "rolex/3.jpg",
         "rolex cannot be read", "rolex is rare", "closeup run rolex", 'source = "rolex"',
         "https://example.org/rolex", "abababababab", "1 min 12 s", "no picture", "C = 0.1",
@@ -182,12 +189,16 @@ def test_a_full_page_tells_all() -> None:
 
 
 @pytest.mark.parametrize("data", [bare(), full(), full("a"), bare(log=MLP)])
-def test_nothing_is_loaded_and_nothing_runs(data: ReportData) -> None:
+def test_nothing_is_loaded_and_only_the_script_of_the_package_runs(data: ReportData) -> None:
     html = render_report(data)
     page = Page(html)
     assert all(uri.startswith("data:image/webp;base64,") for uri in page.loaded)
     assert all(link.startswith("#") and link[1:] in page.ids for link in page.links)
-    assert not {"script", "link", "iframe", "object", "embed", "form", "base"} & set(page.tags)
+    assert not {"link", "iframe", "object", "embed", "form", "base"} & set(page.tags)
+    only = files("closeup.report").joinpath("page.js").read_text("utf-8")
+    assert page.scripts == [only]
+    digest = base64.b64encode(hashlib.sha256(only.encode()).digest()).decode()
+    assert html.count("script-src") == html.count(f"script-src 'sha256-{digest}'\"") == 1
     style = html[html.index("<style>") : html.index("</style>")]
     assert not re.search(r"url\(|@import|https?:", style)
     assert "default-src 'none'" in html
@@ -199,7 +210,7 @@ def test_nothing_is_loaded_and_nothing_runs(data: ReportData) -> None:
 )
 def test_every_text_is_escaped(word: str) -> None:
     page = Page(render_report(full(word)))
-    assert "script" not in page.tags
+    assert page.tags.count("script") == len(page.scripts) == 1
     assert page.tags.count("img") == 3
     assert page.words.count(word) > 12  # it is shown just as it is
     assert "49" not in page.words
@@ -233,7 +244,70 @@ def test_a_label_without_test_photos_has_no_score() -> None:
 def test_nothing_found_and_nothing_readable() -> None:
     nothing = evaluate(["a"], np.array([[1.0, 0.0]]), ["a", "b"], ["g"], [False], resamples=5)
     page = Page(render_report(bare(scores=nothing, counts=Counts(0, 0, 0, 0, {}, {}))))
-    assert "made from 0 photos." in page.words
+    assert "Closeup report · 0 photos" in page.words
+
+
+def test_a_picture_is_on_the_page_once() -> None:
+    uris = [f"data:image/webp;base64,{number:08}" for number in range(48)]
+    samples = [Sample(f"{i}.jpg", "a", uris[2 * i], uris[2 * i + 1]) for i in range(24)]
+    strip, others = on_strip(samples)
+    assert len(strip) == 8
+    assert sorted([*strip, *others], key=samples.index) == samples
+    html = render_report(replace(bare(), samples=samples))
+    assert [html.count(uri) for uri in uris] == [1] * 48
+
+
+@pytest.mark.parametrize("count", [0, 1, 10, 11, 24])
+def test_the_strip_holds_ten_at_most(count: int) -> None:
+    samples = [Sample(f"{i}.jpg", "a", "", "") for i in range(count)]
+    strip, others = on_strip(samples)
+    assert len(strip) <= 10
+    assert len(strip) + len(others) == count
+    assert bool(strip) == bool(count)
+
+
+def test_every_link_to_a_section_lies_inside_what_it_opens() -> None:
+    html = render_report(full())
+    inside = re.findall(r'<details class="section">\n<summary>.*</summary>\n<div class="inside" '
+                        r'id="([a-z-]+)">', html)  # fmt: skip
+    assert {"scores", "labels", "confusions", "mistakes", "photos", "skipped", "head",
+            "made"} <= set(inside)  # fmt: skip
+    links = {link[1:] for link in Page(html).links}
+    assert links == {*inside, "top"}
+
+
+def test_a_long_table_can_be_searched_and_a_short_one_cannot() -> None:
+    def page(count: int) -> str:
+        labels = [f"label {i}" for i in range(count)]
+        counts = replace(BARE.counts, labels={}, found_per_label={})
+        return render_report(bare(scores=scores(labels, labels, labels), counts=counts))
+
+    assert 'data-search="classes"' not in page(30)
+    assert 'data-search="classes"' in page(31)
+
+
+def test_the_weakest_class_is_first_and_one_that_was_not_tested_last() -> None:
+    found = scores(["a", "a", "b"], ["a", "b", "b"], ["a", "b", "c"])
+    counts = Counts(9, 9, 0, 0, dict.fromkeys("abcd", 2), dict.fromkeys("abcd", 1.0))
+    rows = class_rows(replace(BARE, scores=found, counts=counts))
+    assert [row.label for row in rows] == ["a", "b", "c", "d"]
+    assert rows[3].score is None
+    rows = class_rows(replace(BARE, scores=None, counts=counts))
+    assert [(row.label, row.photos) for row in rows] == [(name, 2) for name in "abcd"]
+
+
+def test_review_is_named_once_however_many_mistakes_there_are() -> None:
+    mistakes = [Mistake(f"{i}.jpg", "a", "b", 0.5, True, "", "", review=f"http://127.0.0.1/{i}")
+                for i in range(9)]  # fmt: skip
+    page = Page(render_report(replace(bare(results=wrong(9)), mistakes=mistakes)))
+    assert page.words.count("start closeup review") == 1
+    assert [link for link in page.links if "127.0.0.1" in link] == [m.review for m in mistakes]
+
+
+def test_sentences_of_checks_keep_their_code_and_escape_the_rest() -> None:
+    assert sentence("see `a<b` and <c>") == "See <code>a&lt;b</code> and &lt;c&gt;."
+    assert sentence("a, b …") == "A, b …"
+    assert sentence("") == "."
 
 
 def test_mistakes_without_pictures_are_counted() -> None:
@@ -242,7 +316,7 @@ def test_mistakes_without_pictures_are_counted() -> None:
 
 
 def test_big_input_gives_a_bounded_page() -> None:
-    labels = [f"label {i}" for i in range(1000)]
+    labels = [f"label {i}" for i in range(1200)]
     uri = thumbnail(picture())
     whole = full()
     result = replace(
@@ -264,8 +338,8 @@ def test_big_input_gives_a_bounded_page() -> None:
     page = Page(html)
     assert page.tags.count("img") == 2 * (MAX_SAMPLES + MAX_MISTAKES)
     assert f"and {10_000 - MAX_ROWS:,} more files" in page.words
-    assert "and 800 more labels" in page.words
-    assert f"shown for up to {MAX_MATRIX} labels" in page.words
+    assert "and 200 more classes" in page.words
+    assert f"shown for up to {MAX_MATRIX} classes" in page.words
     assert "The 30 most confident of 5,000 wrong answers." in page.words
     assert len(html) < 600_000
 
@@ -361,22 +435,3 @@ def test_no_box_draws_nothing(box: Box | None) -> None:
 @pytest.mark.parametrize("box", [Box(-50, -50, 500, 500), Box(39, 29, 40, 30), Box(4, 4, 5, 5)])
 def test_boxes_beyond_the_photo_or_tiny_do_no_harm(box: Box) -> None:
     assert opened(thumbnail(picture(), box)).size == (40, 30)
-
-
-@pytest.mark.parametrize(
-    "points",
-    [[(0.0, 0.5)], [(0.0, 0.5), (1.0, 0.5)], [(0.0, 0.0), (1.0, 1e-9)], [(1.0, 3.0), (9.0, 1e6)]],
-)
-def test_charts_of_few_or_flat_points_stay_inside(points: list[tuple[float, float]]) -> None:
-    svg = line_chart([Line("x", "one", points)], [(points[0][0], "0")], "x", points[0][0], "x")
-    Page(str(svg))
-    numbers = [float(v) for v in re.findall(r'\b[xy]\d?="([^"]+)"', svg)]
-    assert all(math.isfinite(v) and -1 <= v <= 700 for v in numbers)
-
-
-def test_names_at_the_ends_of_lines_do_not_overlap() -> None:
-    lines = [Line(name, name, [(0.0, 1.0), (1.0, 0.5)]) for name in ("one", "two", "three")]
-    svg = line_chart(lines, [], "x", 0, "x")
-    heights = sorted(float(y) for y in re.findall(r'y="([\d.]+)" text-anchor="start"', svg))
-    assert len(heights) == 3
-    assert min(np.diff(heights)) >= 14

@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from closeup.core.project import Project
-from closeup.core.types import Crop, Detection, Example, Photo, Result
+from closeup.core.types import Crop, Detection, Example, Photo, Result, Rights
 from closeup.dataset.kept import Place
 from closeup.learn.embed import Embeddings
 from closeup.pipeline.suggested import Suggested
 
 NURSERY = Path(__file__).parent / "nursery.py"
 TABLES = {"photos": Photo, "detections": Detection, "crops": Crop, "dataset": Example,
-          "split": Place, "results": Result, "suggested": Suggested}  # fmt: skip
+          "split": Place, "results": Result, "suggested": Suggested, "rights": Rights}  # fmt: skip
 KILLED = -9
 
 

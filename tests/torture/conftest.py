@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests import tiny
+from tests.collecting import BY, saved, write_collected
 from tests.torture.children import Ended, Nursery
 
 TINY = ("--detector", "tiny-box", "--backbone", "tiny-pool", "--parent", "thing",
@@ -67,7 +68,7 @@ class World:
 
     @property
     def photos(self) -> Path:
-        """Nine photos of three labels."""
+        """Nine photos of three labels; those of the first were collected."""
         return self.base / "photos"
 
     @property
@@ -105,7 +106,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     base = tmp_path_factory.mktemp("world")
     tiny.make_detector(base / "cache")
     tiny.make_backbone(base / "cache")
-    tiny.make_photos(base / "photos", per_label=3)
+    photos = tiny.make_photos(base / "photos", per_label=3)
+    write_collected(photos, [saved(file, photos, **BY) for file in (photos / "ash").iterdir()])
     nursery = Nursery(base)
     yield World(base, nursery)
     nursery.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,8 @@ from fastapi.testclient import TestClient
 
 import closeup
 from closeup.cli.demo import BACKBONE, DETECTOR
+from closeup.core.project import Project
+from closeup.core.types import Example
 from closeup.web.review.app import ReviewConfig, make_review_app
 from closeup.web.run import make_access_policy
 from tools.render.photos import write_photos
@@ -48,3 +51,24 @@ def asking(project: Path) -> Iterator[TestClient]:
     app = make_review_app(config_of(project))
     with TestClient(app, base_url="http://127.0.0.1", follow_redirects=False) as client:
         yield client
+
+
+def with_issues(project: Path, count: int = 3) -> list[str]:
+    """Make labels of training close-ups doubtful, as if training had; their ids."""
+    known = Project(project).read("dataset", Example)
+    scores = json.loads((project / "scores.json").read_text())
+    assert known is not None
+    rows = [row for row in known.rows if row.split == "train"][:count]
+    labels = sorted({row.label for row in known.rows})
+    issues = [
+        {"index": place, "given": row.label, "score": 0.9 - place / 100, "p_given": 0.04,
+         "suggested": next(label for label in labels if label != row.label),
+         "p_suggested": 0.81, "confident": True}
+        for place, row in enumerate(rows)
+    ]  # fmt: skip
+    scores["findings"]["suspects"] = {
+        "n": len(known.rows), "share": 0.1, "confident": 0.1, "least": 0.1, "rows": issues
+    }  # fmt: skip
+    scores["findings"]["suspect_crops"] = [row.crop_id for row in rows]
+    (project / "scores.json").write_text(json.dumps(scores))
+    return [row.crop_id for row in rows]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from importlib.resources import files
 from pathlib import Path
 
 import httpx2
@@ -51,6 +53,14 @@ def test_every_answer_carries_the_security_headers(path: str, accept: str) -> No
         if name != "cache-control":
             assert answer.headers[name] == value
     assert "unsafe" not in SECURITY_HEADERS["content-security-policy"]
+
+
+def test_the_colours_are_those_of_the_report() -> None:
+    page = client_of().get("/absent", headers=PAGE).text
+    (link,) = re.findall(r'href="([^"]*/tokens\.css)"', page)
+    tokens = client_of().get(link)
+    assert tokens.status_code == 200
+    assert tokens.text == files("closeup.report").joinpath("static/tokens.css").read_text("utf-8")
 
 
 def test_errors_are_json_for_programs_and_pages_for_people() -> None:

@@ -150,7 +150,7 @@ def test_a_round_of_labelling_by_keys(browser: Browser, project: Path) -> None:
             page.keyboard.type("Newmaker")
             page.keyboard.press("Enter")
             expect(waiting(page)).not_to_have_count(had)
-        expect(page.locator("#message")).to_contain_text("Press u to undo")
+        expect(page.locator("#message")).to_contain_text("Undo")
         expect(page.locator('[data-count="suggested"]')).to_be_hidden()
     missed = next(row for row in read_suggested(Project(project)) if not row.found)
     assert len(given(project)) == 9

@@ -26,7 +26,7 @@ from closeup.core.project import Project
 from closeup.core.types import Box, Crop, Photo
 from closeup.decisions.kinds import Decision, Kind
 from closeup.decisions.log import Decisions, read_decisions
-from closeup.web.review.app import make_review_app
+from closeup.web.review.app import ALL, make_review_app
 from closeup.web.review.session import PAGE, SORTS, Filter, ReviewSession
 from tests import tiny
 from tests.web.conftest import running
@@ -78,7 +78,7 @@ def single(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_one_photo_alone_can_be_reviewed(single: Path) -> None:
     with asking(single) as client:
-        assert '<strong class="num">1</strong> close-up' in client.get("/").text
+        assert '<strong class="num">1</strong> close-up' in client.get(ALL).text
         (crop,) = crops_of(single)
         assert send(client, {"kind": "accept", "crops": [crop.id]}).json()["numbers"] == [1]
 
@@ -91,7 +91,7 @@ def test_a_photo_that_vanished_or_changed_is_told(single: Path) -> None:
         assert client.get(f"/closeup/{crop.id}").status_code == 200  # cut from the photo again
     Image.new("RGB", (70, 60), "black").save(file)
     with asking(single) as client:
-        assert client.get("/").status_code == 200
+        assert client.get(ALL).status_code == 200
         changed = client.get(f"/closeup/{crop.id}")
         file.unlink()
         gone = client.get(f"/photo/{crop.photo_id}")
@@ -101,8 +101,9 @@ def test_a_photo_that_vanished_or_changed_is_told(single: Path) -> None:
 
 
 def test_every_page_answers(client: TestClient, project: Path) -> None:
-    for path in ("/", "/tiles", "/duplicates", "/log", "/?only=doubted&sort=suspicion",
-                 "/?sort=nonsense&state=nonsense&only=nonsense", "/?at=no-such", "/healthz",
+    for path in (ALL, "/tiles", "/duplicates", "/log", "/train", "/train/state",
+                 "/?only=doubted&sort=suspicion", "/?sort=nonsense&state=nonsense&only=nonsense",
+                 "/?at=no-such", "/healthz",
                  "/static/review/htmx.min.js", "/static/review/review.css"):  # fmt: skip
         assert client.get(path).status_code == 200, path
     for crop in crops_of(project):
@@ -264,7 +265,7 @@ def test_tables_that_another_run_rewrote_are_seen_at_once(
 def test_pictures_are_kept_by_browsers_under_the_address_that_names_them(
     client: TestClient,
 ) -> None:
-    page = client.get("/").text
+    page = client.get(ALL).text
     address = "/closeup" + page.split('<img src="/closeup')[1].split('"')[0].replace("&amp;", "&")
     assert "immutable" in client.get(address).headers["cache-control"]
     assert client.get(address.replace("v=", "v=0")).headers["cache-control"] == "no-store"
@@ -336,7 +337,7 @@ def test_names_from_files_and_people_are_only_text(project: Path) -> None:
         send(client, {"kind": "relabel", "crops": [crop.id], "label": bad})
         client.cookies.set("closeup-review-who", "%3Cscript%3Ex")
         send(client, {"kind": "accept", "crops": [crop.id]}, {crop.photo_id: 1})
-        for path in ("/", "/log", f"/detail/{crop.id}"):
+        for path in (ALL, "/log", f"/detail/{crop.id}"):
             page = client.get(path).text
             assert "&lt;script&gt;" in page
             assert bad not in page

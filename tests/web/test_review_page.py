@@ -17,6 +17,7 @@ from closeup.core.types import Photo
 from closeup.decisions.kinds import Kind
 from closeup.decisions.log import Decisions, read_decisions
 from closeup.web.guard import AccessPolicy
+from closeup.web.review.app import ALL as EVERY
 from closeup.web.review.app import ReviewConfig, make_review_app
 from tests.web.browsing import DARK, DESK, PHONE, fits, is_accessible, opened
 from tests.web.conftest import TOKEN, running
@@ -27,7 +28,7 @@ ALL = 5 * PER_MAKER + 2
 
 @contextmanager
 def reviewing(
-    browser: Browser, project: Path, how: dict[str, Any], path: str = "/"
+    browser: Browser, project: Path, how: dict[str, Any], path: str = EVERY
 ) -> Iterator[Page]:
     app = make_review_app(config_of(project))
     with running(app) as (url, _), opened(browser, url, how) as page:
@@ -78,7 +79,6 @@ def round_of_review(page: Page) -> str:
     page.keyboard.press("Escape")
     page.locator("h1").evaluate("() => document.activeElement.blur()")
 
-    page.keyboard.press("j")
     rejected = current(page).get_attribute("data-id")
     panel_shows(page, current(page))
     page.keyboard.press("r")
@@ -101,9 +101,8 @@ def round_of_review(page: Page) -> str:
     drag(page, (0.2, 0.25), (0.6, 0.75))
     page.keyboard.press("Enter")
     said(page, "Box saved")
-    expect(current(page).locator(".stamp")).to_have_text("box drawn")
+    expect(page.locator(f'#grid > [data-photo="{photo}"] .stamp')).to_have_text("box drawn")
 
-    page.keyboard.press("j")
     undone = current(page).get_attribute("data-id")
     page.keyboard.press("n")
     said(page, "Marked as no object")
@@ -143,7 +142,7 @@ def test_a_round_of_review_changes_the_report(browser: Browser, project: Path) -
 def page_of_report(browser: Browser, project: Path, kept: dict[Kind, int]) -> None:
     context = browser.new_context(**DESK)
     page = context.new_page()
-    page.goto((project / "report.html").as_uri())
+    page.goto((project / "report.html").as_uri() + "#review")  # which opens the section
     rows = page.locator("#review table").first.locator("tbody tr")
     expect(rows).to_have_count(len(kept))
     for place, words in enumerate([
@@ -188,7 +187,6 @@ def test_boxes_are_moved_added_picked_and_left_by_keys_alone(
     browser: Browser, project: Path
 ) -> None:
     with reviewing(browser, project, DESK, "/?label=Dornwick") as page:
-        page.keyboard.press("j")
         here = current(page)
         photo = here.get_attribute("data-photo")
         panel_shows(page, here)
@@ -203,14 +201,18 @@ def test_boxes_are_moved_added_picked_and_left_by_keys_alone(
         page.keyboard.press("+")
         page.keyboard.press("Enter")
         said(page, "Box saved")
+        page.keyboard.press("k")  # it has gone on to the next
+        expect(page.locator("#detail .chosen")).to_have_attribute("data-photo", str(photo))
         (own,) = read_decisions(project).boxes[photo]
         shown = page.locator("#detail .chosen")
         width = float(shown.get_attribute("data-width") or 0)
         assert own.x1 == pytest.approx(0.3 * width)
         expect(shown).to_contain_text("drawn or chosen by a person")
-        page.keyboard.press("1")
-        expect(page.locator(".history li")).to_have_count(2)
         first = page.locator("#detail .chip").first.get_attribute("data-box")
+        page.keyboard.press("1")
+        said(page, "Box saved")
+        page.keyboard.press("k")
+        expect(page.locator(".history li")).to_have_count(2)
         (picked,) = read_decisions(project).boxes[photo]
         assert list(picked) == pytest.approx([float(value) for value in str(first).split()])
 
@@ -237,6 +239,7 @@ def test_two_people_are_told_of_one_another(browser: Browser, project: Path) -> 
         opened(browser, url, DESK) as two,
     ):
         for page in (one, two):
+            page.goto(url + EVERY)
             tiles(page).nth(2).click()
             panel_shows(page, tiles(page).nth(2))
         one.keyboard.press("r")
@@ -251,7 +254,7 @@ def test_a_server_that_is_gone_is_told(browser: Browser, project: Path) -> None:
     with running(make_review_app(config_of(project))) as (url, end):
         context = browser.new_context(**DESK)
         page = context.new_page()
-        page.goto(url)
+        page.goto(url + EVERY)
         tiles(page).nth(0).click()
         panel_shows(page, tiles(page).nth(0))
         page.route("**/decisions", lambda route: route.abort())
@@ -309,7 +312,7 @@ def test_more_come_as_one_scrolls(
 
 
 @pytest.mark.parametrize("how", [DESK, PHONE, DARK], ids=["desk", "phone", "dark"])
-@pytest.mark.parametrize("path", ["/", "/?state=not_found", "/duplicates", "/log", "/absent"])
+@pytest.mark.parametrize("path", ["/", EVERY, "/duplicates", "/log", "/train", "/absent"])
 def test_the_pages_are_accessible_and_fit(
     browser: Browser, reviewed: Path, how: dict[str, Any], path: str
 ) -> None:
@@ -317,7 +320,7 @@ def test_the_pages_are_accessible_and_fit(
         expect(page.locator("h1")).to_have_count(1)
         assert fits(page)
         is_accessible(page)
-        if path == "/":
+        if path == EVERY and how is not PHONE:
             page.get_by_role("button", name="Keyboard shortcuts").click()
             expect(page.locator("#help")).to_be_visible()
             is_accessible(page)
@@ -361,6 +364,7 @@ def test_with_a_token_one_signs_in_first(browser: Browser, project: Path) -> Non
     with running(make_review_app(config)) as (url, _), opened(browser, url, DESK) as page:
         page.get_by_label("Token").fill(TOKEN)
         page.get_by_role("button", name="Sign in").click()
+        page.get_by_role("link", name="Close-ups").click()
         expect(tiles(page)).to_have_count(ALL)
         page.wait_for_load_state()
         tiles(page).nth(0).click()

@@ -15,6 +15,7 @@ from closeup.core.project import Project
 from closeup.core.types import Box, Photo
 from closeup.decisions.kinds import Decision, Kind
 from closeup.decisions.log import Decisions, read_decisions
+from closeup.web.review.app import ALL as EVERY
 from closeup.web.review.app import make_review_app
 from tests.web.browsing import DESK, PHONE, fits, opened
 from tests.web.conftest import running
@@ -107,6 +108,8 @@ def test_drawing_begins_once_the_photo_is_shown(browser: Browser, project: Path)
         page.keyboard.press("Shift+ArrowLeft")
         page.keyboard.press("Enter")
         said(page, "Box saved")
+        page.keyboard.press("k")
+        panel_shows(page, second)
         ((photo, (box,)),) = read_decisions(project).boxes.items()
         assert photo == second.get_attribute("data-photo")
         assert list(box)[:2] == pytest.approx(own[:2], abs=0.01)
@@ -135,15 +138,18 @@ def test_labels_stay_with_their_boxes(browser: Browser, project: Path) -> None:
     photo = with_two_boxes(project)
     with reviewing(browser, project, DESK, f"/?at={photo}-2") as page:
         widen(page)
+        page.keyboard.press("k")  # it has gone on to the next
         left, right = read_decisions(project).boxes[photo]
         assert left == LEFT
         assert right[:2] == RIGHT[:2]
         assert right.x2 > RIGHT.x2
         expect(page.locator("#detail h2")).to_contain_text("right")
         expect(page.locator(".history li")).to_have_count(4)
-        page.keyboard.press("1")
-        expect(page.locator(".history li")).to_have_count(5)
         chosen = chip(page)
+        page.keyboard.press("1")
+        expect(page.locator("#detail h2")).not_to_contain_text("right")
+        page.keyboard.press("k")
+        expect(page.locator(".history li")).to_have_count(5)
         after = read_decisions(project).boxes[photo]
         assert list(after[-1]) == pytest.approx(chosen, abs=0.01)
         assert after[:-1] in ((LEFT,), ())  # the detector's box may be around the same object
@@ -265,7 +271,7 @@ def test_the_last_decision_is_taken_back_on_every_page(
         said(page, "no decision to undo")
 
 
-@pytest.mark.parametrize("path", ["/", "/duplicates", "/log"])
+@pytest.mark.parametrize("path", [EVERY, "/duplicates", "/log"])
 def test_long_labels_fit_a_phone(browser: Browser, project: Path, path: str) -> None:
     one, other = (photo.id for photo in photos(project)[:2])
     decided(
@@ -275,7 +281,7 @@ def test_long_labels_fit_a_phone(browser: Browser, project: Path, path: str) -> 
     )
     with reviewing(browser, project, PHONE, path) as page:
         assert fits(page)
-        if path == "/":
+        if path == EVERY:
             tile = page.locator(f'#grid > [data-id="{one}"]')
             tile.tap()
             panel_shows(page, tile)

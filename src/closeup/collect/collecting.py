@@ -15,20 +15,14 @@ from closeup.collect.contact import checked_contact, user_agent
 from closeup.collect.limits import Limits
 from closeup.collect.lists import read_addresses
 from closeup.collect.network import IsPublic, Resolve, anything, is_public
-from closeup.collect.record import (
-    COLLECTED_FILE,
-    Collected,
-    Log,
-    Status,
-    read_collected,
-    write_collected,
-)
+from closeup.collect.record import Collected, Log, Status, read_collected, write_collected
 from closeup.collect.result import CollectResult, summary
 from closeup.collect.settle import Folders, arranged, settle
 from closeup.core.config import CONFIG_FILE
 from closeup.core.errors import PhotosError, UsageError
 from closeup.core.lock import only_writer, sweep
 from closeup.core.progress import Progress, silent
+from closeup.photos.origins import COLLECTED_FILE
 
 RETRIED = (Status.FAILED, Status.REFUSED)
 

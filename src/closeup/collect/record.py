@@ -16,8 +16,8 @@ from closeup.core.errors import ProjectError
 from closeup.core.project import cannot_write, write_atomically
 from closeup.core.serialization import from_json, to_json
 from closeup.core.tables import encode_table, read_table
+from closeup.photos.origins import COLLECTED_FILE
 
-COLLECTED_FILE = "collected.parquet"
 LOG_FILE = ".collecting.jsonl"
 _BINARY = getattr(os, "O_BINARY", 0)
 

@@ -7,6 +7,7 @@ change the reading direction. Displayed as they are, they could fake a line of o
 from __future__ import annotations
 
 import hashlib
+import html
 import unicodedata
 from collections.abc import Iterable
 
@@ -44,6 +45,16 @@ def visible_json(text: str) -> str:
 def readable(value: object) -> object:
     """For pages: a string as by :func:`visible`, with its line breaks; anything else unchanged."""
     return type(value)(visible(value, keep="\n\t")) if isinstance(value, str) else value
+
+
+def markdown(text: str) -> str:
+    """Text that Markdown shows as it is, on one line.
+
+    >>> print(markdown("a_b [1]"))
+    a\\_b \\[1\\]
+    """
+    plain = html.escape(visible(" ".join(text.split())), quote=False)
+    return "".join(f"\\{one}" if one in "\\`*_[]|#" else one for one in plain)
 
 
 def first_of(names: Iterable[str], most: int = 5) -> str:

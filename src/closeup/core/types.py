@@ -149,6 +149,31 @@ class Photo:
 
 
 @dataclass(frozen=True, slots=True)
+class Rights:
+    """Whose a photo is and on which terms it may be used, as a list or a source says it.
+
+    Texts are as they were given, ``""`` where nothing was; :mod:`closeup.photos.licences` reads the
+    licence. `url` is the address that the photo was collected from, `landing_page` the page that
+    shows it, `attribution` a ready credit line. A photo without any of these has no row.
+    """
+
+    photo_id: str
+    licence: str
+    licence_url: str
+    creator: str
+    landing_page: str
+    title: str
+    attribution: str
+    source: str
+    url: str
+
+    @property
+    def told(self) -> bool:
+        """Whether it says on which terms the photo may be used, or that it is somebody else's."""
+        return bool(self.licence or self.licence_url or self.landing_page or self.url)
+
+
+@dataclass(frozen=True, slots=True)
 class Detection:
     """One box in a photo, from a detector or the user's own boxes file.
 

@@ -94,6 +94,23 @@ def share_interval(value: float, drawn: Values, groups: int) -> Interval:
     return Interval(value, low, high)
 
 
+def count_interval(hits: float, n: int) -> Interval:
+    """The share `hits` of `n` photos that have nothing to do with each other (Wilson 1927).
+
+    Of no photos, it may be any share.
+
+    >>> str(count_interval(8, 10)), str(count_interval(10, 10))
+    ('0.800 (0.490 to 0.943)', '1.000 (0.722 to 1.000)')
+    """
+    if not n:
+        return Interval(0.0, 0.0, 1.0)
+    share, z = hits / n, 1.959964
+    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * (share * (1 - share) / n + z * z / (4 * n * n)) ** 0.5
+    # Rounding must not move a bound past the share itself.
+    return Interval(share, max(min(middle - half, share), 0.0), min(max(middle + half, share), 1.0))
+
+
 def members(groups: Sequence[str]) -> tuple[NDArray[np.int64], int]:
     """The number of each row's group, and how many groups there are."""
     names, member = np.unique(np.asarray(groups), return_inverse=True)

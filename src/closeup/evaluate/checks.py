@@ -1,13 +1,14 @@
 """What may be wrong with the photos or the model, as coded checks.
 
-Each check turns plain facts into a verdict. CU201 to CU203 are made in ``crop_checks.py``, CU304 in
-``limits.py``. Codes never change their meaning:
+Each check turns plain facts into a verdict. CU105 is made in ``rights.py``, CU201 to CU203 in
+``crop_checks.py``, CU304 in ``limits.py``. Codes never change their meaning:
 
 ===== ==========================================================================
 CU101 copies on both sides of a split that the user gave
 CU102 classes of very different size
 CU103 too few test photos for a useful interval
 CU104 labels that may be wrong
+CU105 photos without a known licence, or with one that limits their use
 CU201 the detector misses the object of some class more often than of others
 CU202 the close-up does not clearly help
 CU203 close-ups of a few pixels
@@ -42,6 +43,7 @@ WIDE = 0.15  # CU103 is an issue from this width of the interval of macro-F1 on
 FEW = 10  # CU103 is an issue where a class has fewer test photos
 WRONG_LABELS = 0.01  # CU104 is an issue from this share of wrong labels on
 MISCALIBRATED = 0.05  # CU301 is an issue from this calibration error on
+MOST_NAMED = 8  # classes in a sentence
 CONFUSED = 5  # CU303 is an issue from this number of confused photos of a pair on
 
 
@@ -60,6 +62,9 @@ TITLES: Mapping[str, Titles] = {
     "CU102": Titles("Uneven class sizes", "Similar class sizes", "Class sizes"),
     "CU103": Titles("Too few test photos", "Enough test photos", "Number of test photos"),
     "CU104": Titles("Labels that may be wrong", "Hardly any doubtful labels", "Labels"),
+    "CU105": Titles(
+        "Photos with unknown or limiting licences", "Known and open licences", "Licences of photos"
+    ),
     "CU201": Titles(
         "Objects missed more often in some classes",
         "Objects found in all classes alike",
@@ -170,7 +175,7 @@ def check_precision(score: Interval, support: Mapping[str, int]) -> Check:
     """CU103, from macro-F1 on the test part and the test photos of each label."""
     n, width = sum(support.values()), score.high - score.low
     detail = f"macro-F1 {score} from {n} test photos"
-    few = sorted(label for label, count in support.items() if count < FEW)
+    few = sorted((n, label) for label, n in support.items() if n < FEW)
     if width < WIDE and not few:
         return passed("CU103", detail)
     advice = []
@@ -179,8 +184,8 @@ def check_precision(score: Interval, support: Mapping[str, int]) -> Check:
         needed = round(n * (width / WIDE) ** 2)
         advice.append(f"for an interval narrower than {WIDE}, test on about {needed} photos")
     if few:
-        named = ", ".join(f"{label} ({support[label]})" for label in few)
-        detail += f"; fewer than {FEW} test photos of {shortened(named)}"
+        named = listed([f"{label} ({count})" for count, label in few])
+        detail += f"; fewer than {FEW} test photos of {named}"
         advice.append("do not rely on the scores of the smallest classes; add photos of them")
     return issue("CU103", detail, "; ".join(advice))
 
@@ -291,10 +296,10 @@ def check_confusions(labels: Sequence[str], confusion: Sequence[Sequence[int]]) 
     )
     if not pairs:
         return passed("CU303", "errors are spread over all classes")
-    named = ", ".join(f"{labels[i]} / {labels[j]} ({between[i, j]} photos)" for i, j in pairs)
+    named = listed([f"{labels[i]} / {labels[j]} ({between[i, j]} photos)" for i, j in pairs])
     return issue(
         "CU303",
-        f"often confused: {shortened(named)}",
+        f"often confused: {named}",
         "check the labels of these classes, add photos that show the difference, or merge them",
     )
 
@@ -307,6 +312,12 @@ def rejected_by_holm(chances: Mapping[K, float]) -> list[K]:
             break
         rejected.append(key)
     return rejected
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first few names, and how many more there are."""
+    more = len(names) - MOST_NAMED
+    return ", ".join(names[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def shortened(text: str, most: int = 300) -> str:

@@ -9,6 +9,7 @@ from closeup.evaluate.checks import (
     Check,
     counted,
     issue,
+    listed,
     not_applicable,
     passed,
     rejected_by_holm,
@@ -54,10 +55,10 @@ def check_detection(found: Mapping[str, tuple[int, int]] | None) -> Check:
     detail = f"the object was found in {hits} of {total} photos"
     if not worse:
         return passed("CU201", f"{detail}, in no class clearly less often than in the others")
-    named = ", ".join(f"{label} ({found[label][0]} of {found[label][1]})" for label in worse)
+    named = listed([f"{label} ({found[label][0]} of {found[label][1]})" for label in worse])
     return issue(
         "CU201",
-        f"{detail}, clearly less often for {shortened(named)}",
+        f"{detail}, clearly less often for {named}",
         "lower --threshold, name more categories with --parent, or give boxes for these classes "
         "with --boxes; `closeup scout` shows what is detected in them",
     )

@@ -12,6 +12,11 @@ from closeup.core.types import Floats, Pixels
 from closeup.evaluate.unknown import unit_rows
 from closeup.learn.heads.head import Standardiser
 
+LUMA = np.array([0.299, 0.587, 0.114])
+HEAT = (0.0, 0.5, 1.0)
+HUES = ((255, 255, 214), (225, 140, 16), (110, 30, 39))
+"""Red, green and blue of what decided nothing, half as much as the most, and most."""
+
 
 def nearest(
     train: Floats, test: Floats, blocks: Sequence[int], count: int
@@ -77,14 +82,17 @@ def _reach(cell: int, grid: int, side: int) -> tuple[int, int]:
 
 
 def overlay(closeup: Pixels, drops: NDArray[np.float64]) -> Pixels:
-    """The close-up, darkened except for the region that decided the answer.
+    """The close-up in grey, yellow to red where it decided the answer.
 
-    All of it is dark where no covered part lowers the probability by 0.01.
+    All of it is grey where no covered part lowers the probability by 0.01.
     """
     height, width = closeup.shape[:2]
     top = float(drops.max())
     heat = np.clip(drops / top, 0, 1) if top >= 0.01 else np.zeros_like(drops)
     small = Image.fromarray((heat * 255).astype(np.uint8))
     mask = np.asarray(small.resize((width, height), Image.Resampling.BICUBIC), np.float64) / 255
-    lit: Pixels = (closeup * (0.25 + 0.75 * mask[:, :, None])).round().astype(np.uint8)
-    return lit
+    hue = np.stack([np.interp(mask, HEAT, channel) for channel in HUES], axis=-1)
+    grey = 0.85 * (closeup @ LUMA)[:, :, None]
+    share = 0.7 * np.sqrt(mask)[:, :, None]  # of the colour: what decided a little shows, too
+    shown: Pixels = (grey * (1 - share) + hue * share).round().astype(np.uint8)
+    return shown

@@ -20,6 +20,7 @@ from closeup.evaluate.compare import Compared
 from closeup.evaluate.label_issues import LabelIssues
 from closeup.evaluate.learning_curve import LearningCurve
 from closeup.evaluate.limits import Limits, check_chance
+from closeup.evaluate.rights import RightsCount, check_rights
 from closeup.evaluate.scores import AttributeScore, Difference, Scores
 from closeup.evaluate.trust import Trust
 
@@ -128,6 +129,7 @@ class Facts:
     - `own_test`: whether the user brought the test part
     - `pairs`: ids of photos that show the same picture, as found and as people decided; photos of
       identical bytes need not be among them
+    - `rights`: the licences of the photos; None where nothing is known of any
     """
 
     photos: Sequence[Photo]
@@ -136,6 +138,7 @@ class Facts:
     detector: bool
     own_test: bool
     pairs: Sequence[tuple[str, str]] = ()
+    rights: RightsCount | None = None
 
 
 def run_checks(facts: Facts, evaluation: Evaluation) -> list[Check]:
@@ -151,6 +154,7 @@ def run_checks(facts: Facts, evaluation: Evaluation) -> list[Check]:
         if scores else checks.skipped("CU103", untested, "add photos"),
         checks.check_labels(findings.label_issues, _disputed(facts.examples, picture_of),
                             withheld(findings, findings.no_issues)),
+        check_rights(facts.rights),
         crop_checks.check_detection(_found(facts) if facts.detector else None),
         crop_checks.check_crop(gain.delta if gain else None),
         crop_checks.check_tiny(_sides(facts), too_small(facts.crops)),

@@ -11,6 +11,8 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from closeup.core.errors import ModelError
 from closeup.core.serialization import from_json, to_json
 from closeup.core.types import Example, Floats, Neighbour
@@ -61,3 +63,18 @@ def neighbours(
         Neighbour(known.crops[row], known.labels[row], float(cosine))
         for row, cosine in zip(rows, cosines, strict=True)
     )
+
+
+def beside(rule: UnknownRule, known: Known, crop: str, count: int) -> tuple[Neighbour, ...]:
+    """The `count` training close-ups most similar to another one of them, the nearest first.
+
+    None where `crop` is not among the references.
+    """
+    if crop not in known.crops:
+        return ()
+    own = known.crops.index(crop)
+    references = rule.references.astype(np.float32)
+    cosines = references @ references[own] / max(float(np.linalg.norm(references[own])), 1e-12)
+    order = [row for row in np.argsort(-cosines, kind="stable").tolist() if row != own][:count]
+    return tuple(Neighbour(known.crops[row], known.labels[row], float(cosines[row]))
+                 for row in order)  # fmt: skip

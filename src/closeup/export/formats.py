@@ -17,6 +17,7 @@ from xml.etree import ElementTree as ET
 from closeup._version import __version__
 from closeup.core.types import Box
 from closeup.export.items import PARTS, Item, Items, Object
+from closeup.photos.rights import licence_of
 
 Files = Iterator[tuple[str, str]]
 Placed = Callable[[Item], str]
@@ -39,6 +40,7 @@ def coco(items: Items) -> Files:
     number = {label: place for place, label in enumerate(items.labels, start=1)}
     categories = [{"id": n, "name": name, "supercategory": _parent(items, name)}
                   for name, n in number.items()]  # fmt: skip
+    licences, licence_ids = _coco_licences(items)
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     answers: list[dict[str, Any]] = []
@@ -46,6 +48,7 @@ def coco(items: Items) -> Files:
         images.append({
             "id": image_id, "file_name": item.name, "width": item.photo.width,
             "height": item.photo.height, "split": item.part, "label": item.label,
+            **({"license": licence_ids[item.name], **item.credits} if licences else {}),
         })  # fmt: skip
         for one, box in _boxed(item):
             where = [box.x1, box.y1, box.width, box.height]
@@ -61,10 +64,20 @@ def coco(items: Items) -> Files:
         ids = {image["id"] for image in mine}
         yield f"annotations/instances{f'_{part}' if part else ''}.json", _json({
             "info": {"description": f"exported by Closeup {__version__}"},
-            "images": mine, "categories": categories,
+            "images": mine, "categories": categories, "licenses": licences,
             "annotations": [row for row in annotations if row["image_id"] in ids],
         })  # fmt: skip
     yield "annotations/predictions_test.json", _json(answers)
+
+
+def _coco_licences(items: Items) -> tuple[list[dict[str, Any]], dict[str, int]]:
+    """The list of licences, and the id of each item's; none where no rights are known."""
+    read = {item.name: licence_of(item.rights) for item in items.items if item.rights}
+    named = {name: (one.name, one.url) if one.known else ("unknown", "")
+             for name, one in read.items()}  # fmt: skip
+    number = {one: place for place, one in enumerate(sorted(set(named.values())), start=1)}
+    rows = [{"id": place, "name": name, "url": url} for (name, url), place in number.items()]
+    return rows, {name: number[one] for name, one in named.items()}
 
 
 def _parent(items: Items, label: str) -> str:
@@ -151,7 +164,8 @@ def label_studio(items: Items) -> Files:
         task: dict[str, Any] = {
             "id": number,
             "data": {"image": f"/data/local-files/?d={in_images(item)}", "split": item.part,
-                     "label": item.label, "group": item.group},
+                     "label": item.label, "group": item.group,
+                     **item.credits},
             "annotations": [{"id": number, "result": objects}],
         }  # fmt: skip
         if answers:
@@ -199,6 +213,7 @@ def imagefolder(items: Items) -> Files:
             boxed = list(_boxed(item))
             rows.append(json.dumps({
                 "file_name": item.name, "label": item.label, "group": item.group,
+                **item.credits,
                 "objects": {
                     "bbox": [[box.x1, box.y1, box.width, box.height] for _, box in boxed],
                     "category": [one.label for one, _ in boxed],
@@ -218,16 +233,17 @@ def table(items: Items) -> Files:
     """One CSV with a row per object, and one for a photo without any."""
     text = io.StringIO(newline="")
     writer = csv.writer(text)
-    writer.writerow(COLUMNS)
+    writer.writerow((*COLUMNS, *(items.items[0].credits if items.items else ())))
     for item in items.items:
+        rights = item.credits.values()
         start = (in_images(item), item.label, item.group, item.part)
         for one in item.objects:
             box: Sequence[object] = one.box or ("",) * 4
             confidence: object = one.confidence if one.answer else ""
             writer.writerow((start[0], one.label, *start[2:], *box, one.category, one.score,
-                             one.answer, confidence, one.box is None))  # fmt: skip
+                             one.answer, confidence, one.box is None, *rights))  # fmt: skip
         if not item.objects:
-            writer.writerow((*start, *("",) * 8, False))
+            writer.writerow((*start, *("",) * 8, False, *rights))
     yield "labels.csv", text.getvalue()
 
 

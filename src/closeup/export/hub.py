@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import os
 import shutil
 from collections.abc import Iterable, Sequence
@@ -11,13 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 from closeup.core.errors import NetworkError, UsageError
 from closeup.core.serialization import from_json
+from closeup.core.text import markdown
 from closeup.evaluate.bootstrap import Interval
+from closeup.evaluate.rights import RightsCount
 from closeup.evaluate.scores import Scores
 from closeup.export.folder import files_in
 from closeup.model.card import CARD_FILE, ModelCard, check_files, read_card
 from closeup.model.parts import read_parts
 from closeup.networks.card import Card
 from closeup.networks.names import HUB
+from closeup.report.attribution import ATTRIBUTION_FILE
 
 if TYPE_CHECKING:
     from huggingface_hub import ModelCardData
@@ -31,11 +33,14 @@ _LICENCES = frozenset({
 """Licences by the hub's names for them; others it knows as ``other``."""
 
 
-def write_hub_folder(source: Path, card: ModelCard, folder: Path, name: str) -> None:
+def write_hub_folder(
+    source: Path, card: ModelCard, folder: Path, name: str, rights: RightsCount | None = None
+) -> None:
     """The files of a model and a README.md, the model card.
 
-    `name` is what to call it: ``OWNER/NAME`` where its repository is known already. Raises
-    ModelError where the model's parts do not fit its card.
+    `name` is what to call it: ``OWNER/NAME`` where its repository is known already. `rights` are
+    those of the training photos, None where nothing is known of them. Raises ModelError where the
+    model's parts do not fit its card.
     """
     for file in (CARD_FILE, *card.files):
         place = folder / file
@@ -44,25 +49,28 @@ def write_hub_folder(source: Path, card: ModelCard, folder: Path, name: str) -> 
     parts = read_parts(source, card)
     networks = {"detector": parts.detector, "backbone": parts.backbone}
     cards = {role: network.card for role, network in networks.items() if network is not None}
-    (folder / README).write_text(_readme(card, cards, name), encoding="utf8", newline="")
+    (folder / README).write_text(_readme(card, cards, name, rights), encoding="utf8", newline="")
 
 
-def _readme(card: ModelCard, networks: dict[str, Card], title: str) -> str:
+def _readme(
+    card: ModelCard, networks: dict[str, Card], title: str, rights: RightsCount | None
+) -> str:
     try:
         scores = from_json(Scores, card.scores) if card.scores else None
     except ValueError:
         scores = None  # an earlier version's, which stay in model.json
     repo, name = title if "/" in title else "", title.rpartition("/")[2]
     head = _header(card, networks, scores, name).to_yaml()
-    blocks = [f"---\n{head}\n---\n\n# {_text(name)}\n", _about(card), _example(repo)]
+    blocks = [f"---\n{head}\n---\n\n# {markdown(name)}\n", _about(card), _example(repo)]
     blocks += _measured(scores) if scores else ["## Scores\n\nNo photos were held out for testing."]
     blocks += [
-        "## Labels\n\n" + ", ".join(map(_text, card.labels)),
+        "## Labels\n\n" + ", ".join(map(markdown, card.labels)),
         "## Networks\n\n" + _table(
             ("", "name", "licence", "source", "trained on"),
             ((role, one.name, one.licence, one.source, ", ".join(one.trained_on))
              for role, one in networks.items()),
         ),
+        *(_training_photos(rights) if rights else ()),
         "## What is in it\n\nNo photos. `references.json` holds the ids and labels of training "
         "close-ups, `unknown.safetensors` reduced embeddings of them, by which photos unlike "
         "anything trained on are recognised. There is no pickle.",
@@ -101,7 +109,7 @@ def _header(
 def _about(card: ModelCard) -> str:
     where = "the whole photo"
     if card.detector:
-        parent = " or ".join(map(_text, card.detect.parent))
+        parent = " or ".join(map(markdown, card.detect.parent))
         where = f"the {parent} that a detector finds in a photo"
         where += " and by the whole photo" * (card.view == "both")
     known = " It answers `unknown` where it is not sure." if card.unknown else ""
@@ -140,19 +148,24 @@ def _measured(scores: Scores) -> list[str]:
     ]
 
 
+def _training_photos(rights: RightsCount) -> list[str]:
+    rows = [(one.name, one.url, one.photos, str(one)) for one in rights.licences]
+    unknown = len(rights.unknown)
+    return [
+        f"## Training photos\n\n{rights.photos - unknown} of {rights.photos} have a known licence. "
+        f"{ATTRIBUTION_FILE} names their creators.",
+        _table(("licence", "text", "photos", "asks"),
+               [*rows, *([("unknown", "", unknown, "")] if unknown else [])]),
+    ]  # fmt: skip
+
+
 def _interval(value: Interval) -> str:
     return f"{value.value:.3f} ({value.low:.3f} to {value.high:.3f})"
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(_text(str(v)) for v in line) + " |" for line in lines)
-
-
-def _text(value: str) -> str:
-    """Text that Markdown shows as it is, on one line."""
-    marked = "".join(f"\\{one}" if one in "\\`*_[]|#" else one for one in html.escape(value, False))
-    return " ".join(marked.split())
+    return "\n".join("| " + " | ".join(markdown(str(v)) for v in line) + " |" for line in lines)
 
 
 def is_hub_folder(folder: Path, card: ModelCard) -> bool:

@@ -10,9 +10,12 @@ from pathlib import Path, PurePosixPath
 from closeup.core.errors import ProjectError
 from closeup.core.project import Project
 from closeup.core.text import folder_name
-from closeup.core.types import Box, Crop, CropState, Example, Photo, PhotoState, Result
+from closeup.core.types import Box, Crop, CropState, Example, Photo, PhotoState, Result, Rights
+from closeup.photos.rights import NOTHING, read_rights
 
 PARTS = ("train", "test")
+CREDITS = ("licence", "licence_url", "creator", "landing_page", "title", "attribution", "source")
+"""What is written of a photo's rights, by names that a table of photos may have for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +40,8 @@ class Object:
 class Item:
     """One photo: its unique `name` in the export (a relative path), its part and its objects.
 
-    `part` is ``"train"``, ``"test"``, or ``""`` for one that is in neither.
+    `part` is ``"train"``, ``"test"``, or ``""`` for one that is in neither. `rights` is None where
+    nothing is known of any photo's.
     """
 
     photo: Photo
@@ -47,6 +51,15 @@ class Item:
     group: str
     fold: int
     objects: tuple[Object, ...]
+    rights: Rights | None = None
+
+    @property
+    def credits(self) -> dict[str, str]:
+        """Its rights by the names in :data:`CREDITS`; none where no photo has any."""
+        if self.rights is None:
+            return {}
+        found = {name: getattr(self.rights, name) for name in CREDITS}
+        return {**found, "landing_page": self.rights.landing_page or self.rights.url}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +92,7 @@ def read_items(project: Project) -> Items:
     examples, results = project.read("dataset", Example), project.read("results", Result)
     example_of = {row.crop_id: row for row in examples.rows} if examples else {}
     result_of = {row.crop_id: row for row in results.rows} if results else {}
+    rights = read_rights(project)
     crops_of: dict[str, list[Crop]] = {}
     for crop in crops.rows:
         crops_of.setdefault(crop.photo_id, []).append(crop)
@@ -99,6 +113,7 @@ def read_items(project: Project) -> Items:
             photo, name, kept[0].label if kept else photo.label, used.split if used else "",
             used.group if used else photo.group, used.fold if used else -1,
             tuple(_object(crop, result_of.get(crop.id)) for crop in shown),
+            rights.get(photo.id, NOTHING if rights else None),
         ))  # fmt: skip
     items.sort(key=lambda item: item.name)
     labels = {one.label for item in items for one in item.objects} | {i.label for i in items}

@@ -97,11 +97,24 @@ def read_parts(folder: Path, card: ModelCard) -> Parts:
         detector = _network(folder, "detector") if card.detector else None
         backbone = _network(folder, "backbone")
         head = restore(card.head, card.labels, load_file(folder / HEAD_FILE), card.head_settings)
-        rule = (None if card.unknown is None
-                else restore_rule(load_file(folder / UNKNOWN_FILE), card.unknown))  # fmt: skip
-        known = (Known.from_bytes((folder / KNOWN_FILE).read_bytes(), len(rule.references))
-                 if rule is not None and KNOWN_FILE in card.files else None)  # fmt: skip
+        rule, known = read_references(folder, card)
         return Parts(detector, backbone, head, rule, known, read_heads(folder, card))
+
+
+def read_references(folder: Path, card: ModelCard) -> tuple[UnknownRule | None, Known | None]:
+    """The rule for unknown photos, and the close-ups behind its references; None for what is not.
+
+    Raises ModelError where they are damaged.
+    """
+    from safetensors.numpy import load_file
+
+    with loading(folder):
+        if card.unknown is None:
+            return None, None
+        rule = restore_rule(load_file(folder / UNKNOWN_FILE), card.unknown)
+        if KNOWN_FILE not in card.files:
+            return rule, None
+        return rule, Known.from_bytes((folder / KNOWN_FILE).read_bytes(), len(rule.references))
 
 
 @contextmanager

@@ -17,12 +17,13 @@ from closeup.core.config import CONFIG_FILE, PhotosConfig
 from closeup.core.errors import PhotoError, PhotosError
 from closeup.core.parallel import ordered_map
 from closeup.core.progress import Progress, silent, track
-from closeup.core.types import Photo, PhotoState
+from closeup.core.types import Photo, PhotoState, Rights
 from closeup.photos.attributes import settled
 from closeup.photos.films import recordings
 from closeup.photos.kinds import photo_suffixes
 from closeup.photos.labels import notes_on_spelling, one_spelling
 from closeup.photos.layout import TEST, Layout, tree, understand
+from closeup.photos.origins import COLLECTED_FILE, Origins
 from closeup.photos.picture import Picture
 from closeup.photos.reading import open_photo, read_and_hash
 from closeup.photos.tables import listed_photos
@@ -41,7 +42,7 @@ def list_photos(
     file has the same size and modification time, without reading it again. `progress` is called
     for the stage ``"photos"``. Raises PhotosError as :func:`collect`.
     """
-    entries = list_entries(config)
+    entries = collect(config).entries
     known = known_photos(previous)
 
     def one(entry: Entry) -> Photo:
@@ -54,7 +55,8 @@ def list_photos(
 class Entry:
     """One file of the collection before it is read: the first fields of its row, see `Photo`.
 
-    `code` and `reason` say why it cannot be read, where that is known already.
+    `code` and `reason` say why it cannot be read, and `rights` (without the photo's id) whose it
+    is, where that is known already.
     """
 
     id: str
@@ -66,6 +68,7 @@ class Entry:
     code: str = ""
     reason: str = ""
     attributes: str = ""
+    rights: Rights | None = None
 
     @property
     def file(self) -> Path:
@@ -100,7 +103,8 @@ def collect(config: PhotosConfig, *, labels_elsewhere: bool = False) -> Collecti
     ``path,label[,group][,split]``, paths relative to the table's folder or absolute. Folders called
     ``train``, ``val`` and ``test`` above or below the labels are parts of a split, and so are the
     words of the column. In a folder, every file is an entry, or a side file that the notes count;
-    hidden files, folders of the system and Closeup's own project folders are passed over.
+    hidden files, folders of the system and Closeup's own project folders are passed over. Collected
+    photos have the group and the rights that ``collected.parquet`` beside them says.
 
     Photos of the test part, and all of ``config.test``, have ``split="test"``; ids are unique.
     Labels that look alike are one, see :mod:`closeup.photos.labels`.
@@ -134,11 +138,6 @@ def collect(config: PhotosConfig, *, labels_elsewhere: bool = False) -> Collecti
     entries = settled(entries, config.attributes, str(source))
     entries.sort(key=lambda entry: (entry.split, entry.path))
     return Collection(_with_ids(entries), (*notes, *notes_on_spelling(spelling)), lines)
-
-
-def list_entries(config: PhotosConfig) -> list[Entry]:
-    """The files of the collection, see :func:`collect`."""
-    return collect(config).entries
 
 
 def list_paths(paths: Iterable[str | Path]) -> list[Path]:
@@ -226,6 +225,8 @@ def _from_folder(
             f"photos; {_LAYOUT}, and keep the project elsewhere"
         )
     found = walk(root, skip)
+    origins = Origins.beside(found.side)
+    found.side = [file for file in found.side if file not in origins.files]
     if not found.photos:
         others = tally([*found.side, *found.odd])
         what = f"only other files ({others})" if others else "no files at all"
@@ -249,7 +250,7 @@ def _from_folder(
         return Entry("", str(root), path, label if label in labels else "",
                      films.get(file.name, ""), layout.split(names), code, reason)  # fmt: skip
 
-    entries = [entry(file) for file in (*found.photos, *found.odd)] + [
+    entries = [origins.completed(entry(file)) for file in (*found.photos, *found.odd)] + [
         entry(folder, "no_permission", f"the folder cannot be listed: {why}; check its permissions")
         for folder, why in found.closed
     ]
@@ -300,11 +301,11 @@ def _from_table(file: Path, config: PhotosConfig) -> Collection:
             f"the split is that of your table: {sides.total() - sides[TEST]} photos for training, "
             f"{sides[TEST]} for testing; --ignore-split draws another one", *notes
         ]  # fmt: skip
-    entries = [
-        Entry("", str(file.parent), row.path, row.label, row.group,
-              TEST if used and row.part == TEST else "", row.code, row.reason, row.attributes)
-        for row in rows
-    ]  # fmt: skip
+    origins = Origins.beside([file.parent / COLLECTED_FILE])
+    entries = [origins.completed(Entry(
+        "", str(file.parent), row.path, row.label, row.group,
+        TEST if used and row.part == TEST else "", row.code, row.reason, row.attributes, row.rights,
+    )) for row in rows]  # fmt: skip
     counts = Counter(((TEST if e.split else "training",) if used else ()) + (e.label or "no label",)
                      for e in entries)  # fmt: skip
     return Collection(entries, tuple(notes), tuple(tree(counts, str(file))))

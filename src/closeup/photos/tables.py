@@ -8,14 +8,17 @@ import json
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from closeup.core.errors import PhotosError
 from closeup.core.tables import read_parquet
 from closeup.core.text import first_of
+from closeup.core.types import Rights
 from closeup.photos.attributes import COLUMN, attributes_of
 from closeup.photos.layout import NO_PART, part_of
+from closeup.photos.rights import ALIASES as RIGHTS
+from closeup.photos.rights import of_cells
 
 ALIASES: Mapping[str, tuple[str, ...]] = {
     "path": (
@@ -33,12 +36,7 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
         *("uri", "urls", "image_url", "img_url", "photo_url", "image_uri", "original_url", "link"),
         *("href", "image_link", "media_url", "identifier"),
     ),
-    "licence": ("license", "licence_name", "license_name", "rights"),
-    "licence_url": ("license_url", "licence_uri", "license_uri"),
-    "creator": ("author", "artist", "photographer", "creator_name"),
-    "landing_page": (
-        *("landing_url", "foreign_landing_url", "page_url", "source_url", "references"),
-    ),
+    **RIGHTS,
 }
 """What a column may be called instead, in lower case with ``_`` for spaces and hyphens."""
 
@@ -174,7 +172,10 @@ def _dialect(text: str) -> tuple[int, str]:
 
 @dataclass(slots=True)
 class Listed:
-    """One photo of a table: its cells, and why it cannot be read where that is known already."""
+    """One photo of a table: its cells, and why it cannot be read where that is known already.
+
+    Of a photo that is listed twice, the first `rights` count.
+    """
 
     line: int
     path: str
@@ -184,6 +185,7 @@ class Listed:
     code: str = ""
     reason: str = ""
     attributes: str = ""
+    rights: Rights | None = field(default=None, compare=False)
 
 
 def listed_photos(file: Path, attributes: Sequence[str] = ()) -> tuple[list[Listed], list[str]]:
@@ -209,7 +211,7 @@ def listed_photos(file: Path, attributes: Sequence[str] = ()) -> tuple[list[List
     found: dict[str, Listed] = {}
     several: set[str] = set()
     for row, mine in zip(rows, kept, strict=True):
-        one = replace(_listed(file, row, answers), attributes=mine)
+        one = replace(_listed(file, row, answers), attributes=mine, rights=of_cells(row.cells))
         first = found.setdefault(one.path, one)
         if replace(one, line=first.line) == first:
             continue

@@ -15,13 +15,14 @@ from closeup.learn.heads import Head
 from closeup.pipeline.fit import Fit
 
 ALIKE = 3  # how many training close-ups are shown beside a mistake
+MOST_ALIKE = 200  # mistakes that have them: the report shows fewer, review all of them
 
 
 def alike(fit: Fit, results: Sequence[Result]) -> dict[str, tuple[str, ...]]:
     """The training close-ups most similar to each of the worst mistakes, by crop id."""
     train, test = fit.train, fit.test
     place = {example.crop_id: row for row, example in enumerate(test.examples)}
-    wrong = [result.crop_id for result in worst_mistakes(results)]
+    wrong = [result.crop_id for result in worst_mistakes(results, MOST_ALIKE)]
     seen = test.vectors[[place[name] for name in wrong]]
     rows, _ = nearest(train.vectors, seen, fit.features.blocks, ALIKE)
     return {name: tuple(train.examples[row].crop_id for row in mine)

@@ -41,7 +41,7 @@ from closeup.report.data import (
 from closeup.report.page import render_report
 from closeup.report.result import RunResult
 
-VERSION = 10
+VERSION = 12
 REPORT_FILE = "report.html"
 
 Tables = tuple[Table[Photo], Table[Crop], Table[Example]]
@@ -53,13 +53,14 @@ def write_report(job: Job, tables: Tables, pairs: Table[Pair], result: RunResult
     The seconds on the page are those of the run that wrote it.
     """
     reviewed = to_json(result.reviewed) if result.reviewed else None
+    rights = to_json(result.rights) if result.rights else None
     keys = [table.key for table in (*tables, pairs)]
     past = read_history(job.project)
     rows = [(row.number, row.key, row.used, row.why, bool(row.restored)) for row in past.trainings]
     training = to_json(_undated(result.training)) if result.training else None
     told = [past.in_use, rows, training]
     key = key_of("report", VERSION, told, keys, result.key, job.config.model_dump(), result.notes,
-                 __version__, reviewed, result.findings.label_issue_crops)  # fmt: skip
+                 __version__, reviewed, rights, result.findings.label_issue_crops)  # fmt: skip
     mark = f"<!-- closeup {key} -->\n".encode()
     if not (result.report.is_file() and result.report.read_bytes().endswith(mark)):
         data = replace(_gather(job, tables, pairs.rows, result), history=past)

@@ -358,9 +358,9 @@ def dataset_stage(
         job.notes.extend(split.meta["notes"].get(table.key, ()))
         job.notes.extend(notes_on_rows(table.rows, photos.rows))
         sides = {side: {e.label for e in table.rows if e.split == side} for side in SIDES}
-        if untested := sorted(sides["train"] - sides["test"]):
+        if untested := sides["train"] - sides["test"]:
             job.notes.append(
-                f"not tested, because nothing could be held out: {', '.join(untested)}; "
+                f"not tested, because nothing could be held out: {first_of(untested)}; "
                 "more photos of them are needed"
             )
         return table

@@ -13,6 +13,7 @@ from closeup.core.project import Project
 from closeup.core.types import Box, Detection, Photo, PhotoState
 from closeup.decisions.fold import Current
 from closeup.photos.listing import Collection, Entry
+from closeup.photos.origins import COLLECTED_FILE, Origins
 
 TABLE = "suggested"
 
@@ -99,7 +100,7 @@ def is_decided(row: Suggested, decisions: Current) -> bool:
 
 
 def with_suggested(collection: Collection, project: Project, decisions: Current) -> Collection:
-    """The collection with the suggested photos that have got a label."""
+    """The collection with the suggested photos that have got a label, and what is known of them."""
     there = {entry.id for entry in collection.entries}
     new = [
         Entry(row.photo_id, "", row.path, "", "", "train")
@@ -108,6 +109,9 @@ def with_suggested(collection: Collection, project: Project, decisions: Current)
     ]
     if not new:
         return collection
+    above = {folder for entry in new for folder in entry.file.parents[:2]}
+    origins = Origins.beside(folder / COLLECTED_FILE for folder in sorted(above))
     note = (f"{len(new)} photo{'s' if len(new) > 1 else ''} that `closeup suggest` named and you "
             "labelled are trained on, and never tested")  # fmt: skip
-    return replace(collection, entries=[*collection.entries, *new], notes=(*collection.notes, note))
+    entries = [*collection.entries, *map(origins.completed, new)]
+    return replace(collection, entries=entries, notes=(*collection.notes, note))

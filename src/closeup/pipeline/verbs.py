@@ -17,14 +17,17 @@ from closeup.decisions.apply import decided_pairs
 from closeup.decisions.log import read_decisions
 from closeup.detect.given import GivenBoxes
 from closeup.evaluate.findings import Facts, run_checks, without_settled
+from closeup.evaluate.rights import count_rights, rights_in_use
 from closeup.networks import Network
 from closeup.photos.listing import Collection
+from closeup.photos.rights import read_rights
 from closeup.pipeline.history import progress_checks, settle
 from closeup.pipeline.own_boxes import collected, may_bring_labels, take_boxes
 from closeup.pipeline.past import restore as put_back
 from closeup.pipeline.report_page import REPORT_FILE, write_report
 from closeup.pipeline.resume import FOLDER
 from closeup.pipeline.reviewed import remember_before, reviewed
+from closeup.pipeline.rights import rights_stage
 from closeup.pipeline.scouting import read_scouted, settle_parent, unreadable, write_config
 from closeup.pipeline.search import first_backbones, views_to_embed
 from closeup.pipeline.stages import (
@@ -133,6 +136,7 @@ def _crop(
         boxes = GivenBoxes(writer.write(entries), entries)
     look(job, entries, replace(needed, detector=network, boxes=boxes))
     photos = photos_stage(job)
+    rights_stage(job, photos, collection.entries)
     if photos.rows and (why := unreadable(photos.rows)):
         job.notes.append(why)
     detections = detections_stage(job, photos, network)
@@ -186,8 +190,10 @@ def run(
         with job.timed("report"):
             same = decided_pairs([(pair.a, pair.b) for pair in pairs.rows], job.decisions)
             own_test = any(photo.split == "test" for photo in photos.rows)
+            known = read_rights(job.project)
+            rights = count_rights(rights_in_use(photos.rows, crops.rows, known))
             facts = Facts(photos.rows, crops.rows, examples.rows, not config.detect.boxes,
-                          own_test, same)  # fmt: skip
+                          own_test, same, rights)  # fmt: skip
             result = RunResult(
                 **vars(trained),
                 counts=count(photos.rows, crops.rows),
@@ -198,6 +204,7 @@ def run(
                 reviewed=reviewed(job, tables, trained),
                 parent=job.config.detect.parent,
                 scouted=read_scouted(job.project, job.config),
+                rights=rights,
             )
             write_report(job, tables, pairs, result)
     return result

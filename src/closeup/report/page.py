@@ -1,33 +1,49 @@
-"""The page itself: one HTML file without scripts that loads nothing."""
+"""The page itself: one HTML file that loads nothing, and runs nothing but its own `page.js`."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+import base64
+import hashlib
+import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from importlib.resources import files
+from typing import TYPE_CHECKING
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from closeup.core import text
 from closeup.core.text import readable
+from closeup.evaluate.checks import CheckState
 from closeup.evaluate.findings import majority_share
-from closeup.evaluate.learning_curve import LearningCurve
-from closeup.evaluate.scores import MAX_MISTAKES, Scores
-from closeup.evaluate.trust import Trust
-from closeup.model.history import History
-from closeup.report.charts import Line, line_chart
-from closeup.report.data import MAX_COPIES, MAX_LABEL_ISSUES, MAX_SAMPLES, ReportData
+from closeup.evaluate.scores import MAX_MISTAKES, ClassScore, Scores
+from closeup.report import curves, verdict
+from closeup.report.data import MAX_COPIES, MAX_LABEL_ISSUES, MAX_SAMPLES, ReportData, Sample
+from closeup.report.result import RunResult
+from closeup.report.verdict import Level
 
 if TYPE_CHECKING:
     from jinja2 import Template
 
-MAX_ROWS = 200  # rows shown of a table (labels, skipped files, notes); the others are counted
-MAX_MATRIX = 40  # the confusion matrix is drawn up to this number of labels; more do not fit a page
+MAX_ROWS = 200  # rows shown of a table (skipped files, notes); the others are counted
+MAX_CLASSES = 1000  # rows shown of the table of classes
+MIN_SEARCH = 30  # a longer table can be searched
+MAX_MATRIX = 40  # the confusion matrix of more classes does not fit a page
 MAX_PAIRS = 10
+MAX_STEPS = 3  # of what to do first; the others are folded away
+MAX_STRIP = 10  # close-ups on the first screen
+LEVELS = {
+    None: "fine",
+    Level.SERIOUS: "serious",
+    Level.WORTH_DOING: "worth",
+    Level.GOOD_TO_KNOW: "know",
+}
+"""CSS classes of the levels."""
 HEADINGS = {
+    "epoch": "epoch",
     "c": "C",
+    "penalty": "penalty",
     "macro_f1": "macro-F1",
     "error": "standard error",
     "loss": "training loss",
@@ -36,7 +52,7 @@ HEADINGS = {
     "validation_macro_f1": "validation macro-F1",
     "rate": "learning rate",
 }
-"""Names of the head log's columns, for people."""
+"""The head log's columns in order, and their names for people."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,33 +65,48 @@ class Pair:
     support: int
 
 
+@dataclass(frozen=True, slots=True)
+class ClassRow:
+    """One class: its photos, in which share of them it was found, its score (None: untested)."""
+
+    label: str
+    photos: int
+    found: float
+    score: ClassScore | None
+
+
 def render_report(data: ReportData) -> str:
     """The report as one HTML file, whose size is bounded however many photos there are.
 
-    Every text is escaped, and the content security policy of the page forbids loading anything.
+    Every text is escaped. The content security policy of the page forbids loading anything, and
+    running anything but the script that searches tables and opens sections.
     """
     result, scores, trust = data.result, data.result.scores, data.result.trust
-    curve = result.findings.curve
+    curve, order = result.findings.curve, list(CheckState)
+    strip, samples = on_strip(data.samples)
     return page_template().render(
         data=data,
         result=result,
         scores=scores,
         curve=curve,
+        folder=shlex.quote(str(result.report.parent)),
+        verdict=verdict.verdict(result),
+        figures=verdict.figures(result),
+        steps=verdict.steps(result),
+        checks=sorted(result.checks, key=lambda check: order.index(check.state)),
+        notes_or_checks=bool(result.notes or result.checks),
+        classes=class_rows(result),
+        strip=strip,
+        samples=samples,
         wrong=sum(row.answer != row.truth for row in result.results),
-        chart=head_chart(result.log),
-        growth=curve_chart(curve) if curve else "",
-        trainings=history_chart(data.history) if data.history else "",
-        MAX_LABEL_ISSUES=MAX_LABEL_ISSUES,
-        MAX_COPIES=MAX_COPIES,
-        reliability=reliability_chart(trust) if trust else "",
-        withholding=withholding_chart(trust) if trust else "",
+        columns=[name for name in HEADINGS if name in set().union(*result.log.get("table", ()))],
+        chart=curves.head_chart(result.log),
+        growth=curves.curve_chart(curve) if curve else "",
+        trainings=curves.history_chart(data.history) if data.history else "",
+        reliability=curves.reliability_chart(trust) if trust else "",
+        withholding=curves.withholding_chart(trust) if trust else "",
         pairs=confused_pairs(scores) if scores else [],
         guess=majority_share(scores),
-        HEADINGS=HEADINGS,
-        MAX_ROWS=MAX_ROWS,
-        MAX_MATRIX=MAX_MATRIX,
-        MAX_SAMPLES=MAX_SAMPLES,
-        MAX_MISTAKES=MAX_MISTAKES,
     )
 
 
@@ -93,9 +124,42 @@ def page_template() -> Template:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        percent=percent, duration=duration, score="{:.3f}".format, count=count
+        percent=percent, duration=duration, score="{:.3f}".format, count=count, sentence=sentence
     )
+    script = files("closeup.report").joinpath("page.js").read_text("utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
+    environment.globals.update(
+        script=Markup(script),  # a file of the package
+        script_hash=f"sha256-{digest}",
+        HEADINGS=HEADINGS, LEVELS=LEVELS, MAX_CLASSES=MAX_CLASSES, MAX_COPIES=MAX_COPIES,
+        MAX_LABEL_ISSUES=MAX_LABEL_ISSUES, MAX_MATRIX=MAX_MATRIX, MAX_MISTAKES=MAX_MISTAKES,
+        MAX_ROWS=MAX_ROWS, MAX_STEPS=MAX_STEPS, MIN_SEARCH=MIN_SEARCH,
+    )  # fmt: skip
     return environment.get_template("page.html")
+
+
+def on_strip(samples: Sequence[Sample]) -> tuple[Sequence[Sample], Sequence[Sample]]:
+    """The samples for the first screen, evenly from all; and the others."""
+    some = samples[:MAX_SAMPLES]
+    step = max(1, -(-len(some) // MAX_STRIP))
+    return some[::step], [sample for place, sample in enumerate(some) if place % step]
+
+
+def class_rows(result: RunResult) -> list[ClassRow]:
+    """Every class, the weakest first; those without a score last."""
+    counts = result.counts
+    of = {row.label: row for row in result.scores.per_class} if result.scores else {}
+    rows = [
+        ClassRow(label, counts.labels.get(label, 0), counts.found_per_label.get(label, 0.0),
+                 of.get(label))
+        for label in dict.fromkeys([*counts.labels, *of])
+    ]  # fmt: skip
+
+    def place(row: ClassRow) -> tuple[bool, float, str]:
+        tested = row.score is not None and row.score.support > 0
+        return not tested, row.score.f1.value if row.score and tested else 0.0, row.label
+
+    return sorted(rows, key=place)
 
 
 def confused_pairs(scores: Scores, limit: int = MAX_PAIRS) -> list[Pair]:
@@ -109,104 +173,18 @@ def confused_pairs(scores: Scores, limit: int = MAX_PAIRS) -> list[Pair]:
     return sorted(pairs, key=lambda p: (-p.count, p.support, p.truth, p.answer))[:limit]
 
 
-def head_chart(log: Mapping[str, Any]) -> Markup:
-    """The head's cross-validation or epochs as a chart; empty where the log has no table."""
-    table: Sequence[dict[str, float]] = log.get("table", ())
-    if not table:
-        return Markup("")
-    if log["kind"] in ("logistic", "ridge"):
-        name, what = ("c", "C") if log["kind"] == "logistic" else ("penalty", "penalty")
-        direction = "weaker" if name == "c" else "stronger"
-        points = [(math.log10(row[name]), row["macro_f1"]) for row in table]
-        errors = [row["error"] for row in table]
-        whole = [x for x, _ in points if abs(x - round(x)) < 1e-6]
-        ticks = [(x, f"{10 ** round(x):g}") for x in whole]
-        line = Line("macro-F1", "one", points, errors)
-        return line_chart(
-            [line], ticks, f"{what} ({direction} regularisation to the right)",
-            math.log10(log[name]),
-            f"Macro-F1 in cross-validation for each {what}; {what} = {log[name]:g} was chosen",
-        )  # fmt: skip
-    lines = [Line("training", "two", [(row["epoch"], row["loss"]) for row in table])]
-    if "validation_loss" in table[0]:
-        losses = [(row["epoch"], row["validation_loss"]) for row in table]
-        lines.insert(0, Line("validation", "one", losses))
-    step = max(1, len(table) // 8)
-    ticks = [(row["epoch"], f"{row['epoch']:g}") for row in table[::step]]
-    return line_chart(
-        lines, ticks, "epoch; the lines show losses", log["best_epoch"],
-        f"Training and validation loss by epoch; epoch {log['best_epoch']} was kept",
-    )  # fmt: skip
+def sentence(text: str) -> Markup:
+    """`text` with a capital and a full stop, and what stands in backticks as code.
 
-
-def reliability_chart(trust: Trust) -> Markup:
-    """Accuracy against confidence in equal-width bins, with the diagonal."""
-    bins = [row for row in trust.calibration.bins if row.count]
-    points = [(row.confidence, row.accuracy) for row in bins]
-    # Half a 95 % interval of a share, by Agresti and Coull (1998).
-    errors = [1.96 * math.sqrt((p := (row.accuracy * row.count + 2) / (row.count + 4)) * (1 - p)
-                               / (row.count + 4)) for row in bins]  # fmt: skip
-    ticks = [(x / 10, f"{x / 10:g}") for x in range(0, 11, 2)]
-    return line_chart(
-        [Line("ideal", "two", [(0.0, 0.0), (1.0, 1.0)]), Line("measured", "one", points, errors)],
-        ticks, "confidence; the lines show accuracy", trust.calibration.confidence,
-        "Accuracy against confidence on the test part; the vertical line is the mean confidence",
-    )  # fmt: skip
-
-
-def withholding_chart(trust: Trust) -> Markup:
-    """Accuracy of the most confident answers against the share answered."""
-    curve = trust.selective.curve
-    points = [(point.coverage, point.accuracy.value) for point in curve]
-    errors = [(point.accuracy.high - point.accuracy.low) / 2 for point in curve]
-    ticks = [(x / 10, f"{x * 10} %") for x in range(0, 11, 2)]
-    return line_chart(
-        [Line("accuracy", "one", points, errors)], ticks, "share answered, most confident first",
-        trust.answered.value,
-        "Accuracy of the most confident answers against the share answered; the vertical line is "
-        "the share that the model answers",
-    )  # fmt: skip
-
-
-def curve_chart(curve: LearningCurve) -> Markup:
-    """The measured and the fitted score against photos per class."""
-    measured = [(point.photos, point.score.value) for point in curve.measured]
-    errors = [(point.score.high - point.score.low) / 2 for point in curve.measured]
-    fitted = [(point.photos, point.score.value) for point in curve.line]
-    spread = [(point.score.high - point.score.low) / 2 for point in curve.line]
-    last = fitted[-1][0]
-    step = next(s for s in (m * 10**e for e in range(6) for m in (1, 2, 5)) if last / s <= 7)
-    ticks = [(x * step, f"{x * step:g}") for x in range(1, int(last // step) + 1)]
-    return line_chart(
-        [Line("fitted", "two", fitted, spread), Line("measured", "one", measured, errors)],
-        ticks, "training photos per label; the lines show macro-F1", curve.photos,
-        "Macro-F1 in cross-validation against the number of training photos per label, and the "
-        "fitted curve beyond; the vertical line is the present number",
-    )  # fmt: skip
-
-
-def history_chart(history: History) -> Markup:
-    """Macro-F1 by training, of those on the split of the one in use; empty for fewer than two."""
-    split = history.used.split if history.used else ""
-    rows = [row for row in history.trainings if row.split == split]
-    found = {
-        "test": [(row.number, row.macro_f1) for row in rows if row.macro_f1],
-        "out of fold": [(row.number, row.out_of_fold) for row in rows if row.out_of_fold],
-    }
-    lines = [
-        Line(name, css, [(n, score.value) for n, score in points],
-             [(score.high - score.low) / 2 for _, score in points] if css == "one" else ())
-        for (name, points), css in zip(found.items(), ("one", "two"), strict=True) if points
-    ]  # fmt: skip
-    if not lines or len(rows) < 2:
-        return Markup("")
-    step = -(-len(rows) // 12)
-    ticks = [(float(row.number), str(row.number)) for row in rows[::step]]
-    return line_chart(
-        lines, ticks, "training; the lines show macro-F1", history.in_use,
-        "Macro-F1 of each training, on the test part and out of fold; the vertical line is the one "
-        "in use",
-    )  # fmt: skip
+    >>> sentence("see `closeup review`")
+    Markup('See <code>closeup review</code>.')
+    """
+    end = "" if text.endswith(("…", ".")) else "."
+    plain, *rest = f"{text[:1].upper()}{text[1:]}{end}".split("`")
+    shown = escape(plain)
+    for place, part in enumerate(rest):
+        shown += (Markup("<code>{}</code>") if place % 2 == 0 else Markup("{}")).format(part)
+    return shown
 
 
 def percent(share: float) -> str:

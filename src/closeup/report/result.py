@@ -19,6 +19,7 @@ from closeup.detect.scouting import Scouted
 from closeup.evaluate.bootstrap import Interval
 from closeup.evaluate.checks import Check
 from closeup.evaluate.findings import Evaluation
+from closeup.evaluate.rights import RightsCount
 from closeup.evaluate.scores import ClassScore, Scores
 from closeup.evaluate.trust import Trust
 from closeup.model.history import Training
@@ -153,6 +154,8 @@ class RunResult(Trained):
         What people decided in review; None where they have not.
     parent, scouted
         The detector's categories that are accepted; how they were chosen, None where a person did.
+    rights
+        The licences of the photos; None where nothing is known of any.
     """
 
     counts: Counts
@@ -163,16 +166,20 @@ class RunResult(Trained):
     reviewed: Reviewed | None = None
     parent: tuple[str, ...] = ()
     scouted: Scouted | None = None
+    rights: RightsCount | None = None
 
     @property
     def usefulness(self) -> str:
         """What the model can be used for, in a sentence or two; ``""`` where that is not known."""
-        if self.trust is None:
-            return ""
+        return "" if self.trust is None else self.trust.sentence(self.noun)
+
+    @property
+    def noun(self) -> str:
+        """What the test part is made of: photos, the objects in them, or close-ups."""
         every = self.scores is None or self.scores.n == self.scores.n_end_to_end
         if self.by_photo[1] < len(self.results):
-            return self.trust.sentence("objects")
-        return self.trust.sentence("photos" if every else "close-ups")
+            return "objects"
+        return "photos" if every else "close-ups"
 
     @property
     def none(self) -> ClassScore | None:
@@ -219,6 +226,7 @@ class RunResult(Trained):
             "withheld": self.findings.no_issues or None,
             "more_photos": self.findings.curve.sentence if self.findings.curve else None,
             **gain,
+            "rights": None if self.rights is None else to_json(self.rights),
             "review": None if self.reviewed is None else to_json(self.reviewed),
             "training": None if self.training is None else to_json(self.training),
             "seconds": self.seconds,

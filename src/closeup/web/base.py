@@ -97,7 +97,8 @@ def make_app(site: Site, *, lifespan: Lifespan[FastAPI] | None = None) -> FastAP
         middleware=[Middleware(Guard, access=site.access)],
     )  # fmt: skip
     app.state.templates = site.templates()
-    app.mount("/static/base", _Static(directory=FOLDER / "static"))
+    shared = _Static(directory=FOLDER / "static", packages=[("closeup.report", "static")])
+    app.mount("/static/base", shared)
     if (site.folder / "static").is_dir():
         app.mount(f"/static/{site.access.name}", _Static(directory=site.folder / "static"))
     _add_errors(app)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote, unquote, urlencode
 
 from fastapi import APIRouter, Depends, FastAPI, Form, Query
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
@@ -24,18 +26,31 @@ from closeup.web.base import COOKIE_SECONDS, Site, make_app, render
 from closeup.web.guard import AccessPolicy
 from closeup.web.limits import Bounded
 from closeup.web.refusal import Refusal, refuse
+from closeup.web.review.entries import entries_of
 from closeup.web.review.pairs import groups_of
 from closeup.web.review.pictures import SIZES, Pictures, version_of
 from closeup.web.review.schemas import DecisionRequest, UndoRequest
-from closeup.web.review.session import ONLY, SORTS, STATES, Filter, Item, ReviewSession, counts_of
+from closeup.web.review.session import (
+    ONLY,
+    QUEUES,
+    SORTS,
+    STATES,
+    Filter,
+    Item,
+    ReviewSession,
+    counts_of,
+)
+from closeup.web.review.training import Trainer
 
 WHO_COOKIE = "closeup-review-who"
 LONGEST_NAME = 60
 GROUPS = 20
-LOG_ROWS = 200
+LOG_ENTRIES = 200
 MOST_BYTES = 8_000_000
 LONGEST_SECONDS = 30.0
 """Limits of a request; many decisions at once fit well within them."""
+ALL = "/?sort=photo"
+"""Where all close-ups are listed."""
 FOREVER = "private, max-age=31536000, immutable"
 
 
@@ -53,12 +68,20 @@ def make_review_app(config: ReviewConfig) -> FastAPI:
 
     Raises a ProjectError if the folder is no project with close-ups.
     """
-    review = Review(config, ReviewSession(config.folder))
-    app = make_app(Site(config.folder.resolve().name, Path(__file__).parent, config.access))
+    session = ReviewSession(config.folder)
+    review = Review(config, session, Trainer(session))
+
+    @asynccontextmanager
+    async def until_closed(_app: FastAPI) -> AsyncIterator[None]:
+        yield
+        await run_in_threadpool(review.trainer.stop)
+
+    site = Site(config.folder.resolve().name, Path(__file__).parent, config.access)
+    app = make_app(site, lifespan=until_closed)
     app.add_middleware(Bounded, most_bytes=MOST_BYTES, seconds=LONGEST_SECONDS)
     app.state.review = review
     app.state.templates.env.globals |= {
-        "closeup_url": review.closeup_url, "photo_url": review.photo_url
+        "closeup_url": review.closeup_url, "photo_url": review.photo_url, "queues": QUEUES
     }  # fmt: skip
 
     @app.exception_handler(UsageError)
@@ -75,6 +98,7 @@ class Review:
 
     config: ReviewConfig
     session: ReviewSession
+    trainer: Trainer
     pictures: Pictures = field(default_factory=Pictures)
 
     def who(self, request: Request) -> str:
@@ -87,16 +111,17 @@ class Review:
         known: dict[str, Any] = {
             "who": self.who(request), "counts": self.counts(), "size": GROUPS,
             "train": f"closeup train {shlex.quote(str(self.config.folder))}",
-            "decided": len(live(self.session.snapshot().rows)),
+            "decided": len(live(self.session.snapshot().rows)), "run": self.trainer.run,
             "waiting": bool(self.session.snapshot().data.waiting),
+            "collected": bool(self.session.snapshot().data.collected),
         }  # fmt: skip
         return render(request, template, **known, **values)
 
     def counts(self) -> dict[str, int]:
         """How many close-ups or groups each page has for review."""
         now = self.session.snapshot()
-        groups = groups_of(now.data, now.decisions, {})
-        return counts_of(now.all_items) | {"groups": sum(group.open for group in groups)}
+        groups = sum(group.open for group in groups_of(now))
+        return counts_of(now.all_items) | {"groups": groups}
 
     def closeup_url(self, item: Item, size: int) -> str:
         """The address of the picture of a close-up with pixels."""
@@ -107,6 +132,14 @@ class Review:
     def photo_url(self, photo: Photo, size: int) -> str:
         """The address of the picture of a readable photo."""
         return f"/photo/{quote(photo.id, safe='')}?v={version_of(photo.sha256)}&size={size}"
+
+    def similar(self, item: Item) -> list[Item]:
+        """The training close-ups most similar to this one that are there and in use."""
+        now, found = self.session.snapshot(), []
+        for name in now.data.similar(item.crop.id):
+            with suppress(Refusal):
+                found.append(self.session.item(name))
+        return [one for one in found if one.crop.side and not one.verdict.rejected]
 
     def saved(self, request: Request, appended: Appended) -> dict[str, Any]:
         """The answer to new decisions, with the new tiles of every photo that they concern."""
@@ -153,20 +186,32 @@ pages = APIRouter(include_in_schema=False)
 @pages.get("/")
 @pages.get("/tiles")
 def grid(request: Request, review: Shared, filters: Annotated[Filter, Query()]) -> Response:
-    """The close-ups; as ``/tiles`` the next of them, for a page that is scrolled."""
+    """The close-ups; as ``/tiles`` the next of them, for a page that is scrolled.
+
+    Without any parameter it leads to the first list of doubtful cases in which one is open.
+    """
+    if request.url.path == "/" and not request.query_params:
+        return RedirectResponse(_place_of(review.session.first_queue()), 303)
     page = review.session.page(filters)
     following = filters.model_copy(update={"after": page.after, "at": ""})
-    query = urlencode(following.model_dump(exclude_defaults=True))
-    more = f"/tiles?{query}" if page.after else ""
+    more = f"/tiles?{_query(following)}" if page.after else ""
     if request.url.path == "/tiles":
         return review.render(request, "_tiles.html", page=page, more=more)
     return review.render(
         request, "grid.html", page=page, more=more, filters=filters,
         labels=review.session.labels(), sorts=SORTS, states=STATES, only=ONLY,
         no_issues=review.session.snapshot().data.no_issues,
-        here=filters.only if filters.only in ("doubted", "mistakes", "unsure") else
-        "not_found" if filters.state == "not_found" else "all",
+        whole=f"/?{_query(filters.model_copy(update={'at': page.top}))}" if page.top else "",
+        here=filters.only if filters.only in QUEUES else "all",
     )  # fmt: skip
+
+
+def _query(filters: Filter) -> str:
+    return urlencode(filters.model_dump(exclude_defaults=True))
+
+
+def _place_of(queue: str) -> str:
+    return f"/?only={queue}&sort={QUEUES[queue][1]}" if queue else ALL
 
 
 @pages.get("/detail/{crop_id}")
@@ -178,8 +223,8 @@ def detail(request: Request, review: Shared, crop_id: str) -> Response:
                if photo.id in (row.decision.photo, row.decision.other)]  # fmt: skip
     return review.render(
         request, "_detail.html", item=item, photo=photo, history=history[::-1],
-        siblings=now.items[photo.id], candidates=now.data.candidates(photo.id),
-        readable=photo.state is PhotoState.READABLE,
+        siblings=now.items[photo.id], candidates=now.data.candidates(photo.id), data=now.data,
+        similar=review.similar(item), readable=photo.state is PhotoState.READABLE,
     )  # fmt: skip
 
 
@@ -189,8 +234,7 @@ def duplicates(
 ) -> Response:
     """Groups of near duplicates, some on each page."""
     now = review.session.snapshot()
-    labels = {name: mine[0].crop.label for name, mine in now.items.items() if mine}
-    groups = groups_of(now.data, now.decisions, labels)
+    groups = groups_of(now)
     return review.render(
         request, "duplicates.html", groups=groups[start : start + GROUPS], start=start,
         total=len(groups), seen=now.seen, here="groups",
@@ -210,14 +254,42 @@ def label(request: Request, review: Shared, start: Annotated[int, Query(ge=0)] =
 
 @pages.get("/log")
 def log(request: Request, review: Shared) -> Response:
-    """The newest decisions, and the trainings."""
+    """The newest decisions; what was decided in one step is one entry."""
     now = review.session.snapshot()
-    history = read_history(Project(now.data.folder))
-    active = {row.number for row in live(now.rows)}
     paths = {name: photo.path for name, photo in now.data.photos.items()}
-    return review.render(request, "log.html", rows=now.rows[: -LOG_ROWS - 1 : -1], paths=paths,
-                         active=active, total=len(now.rows), here="log",
-                         history=history)  # fmt: skip
+    return review.render(request, "log.html", entries=entries_of(now.rows, LOG_ENTRIES),
+                         most=LOG_ENTRIES, paths=paths, here="log")  # fmt: skip
+
+
+@pages.get("/train")
+@pages.get("/train/state")
+def training(request: Request, review: Shared) -> Response:
+    """The button that trains, what it does and what came of it, and all trainings.
+
+    As ``/train/state`` what changes while it trains.
+    """
+    if request.url.path == "/train/state":
+        part, run = review.render(request, "_training.html"), review.trainer.run
+        if run is not None and run.state != "running":
+            part.headers["hx-refresh"] = "true"  # all of the page is new
+        return part
+    history = read_history(Project(review.config.folder))
+    return review.render(request, "train.html", history=history, here="train",
+                         folder=review.config.folder)  # fmt: skip
+
+
+@pages.post("/train", dependencies=[Depends(_only_json)])
+def train(review: Shared) -> dict[str, bool]:
+    """Begin to train, as ``closeup train`` does."""
+    review.trainer.start()
+    return {"running": True}
+
+
+@pages.post("/train/stop", dependencies=[Depends(_only_json)])
+def stop(review: Shared) -> dict[str, bool]:
+    """End the training that runs."""
+    review.trainer.stop()
+    return {"running": False}
 
 
 @pages.post("/who")

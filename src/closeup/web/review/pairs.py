@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from closeup.core.types import Photo
 from closeup.dataset.groups import group_photos
-from closeup.decisions.fold import Current
-from closeup.web.review.data import ProjectData
+from closeup.web.review.session import Snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +21,12 @@ class PhotoPair:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Photos that are joined by `pairs`, each with its label."""
+    """Photos that are joined by `pairs`, each with its label, and whether it is `left_out`."""
 
     photos: tuple[Photo, ...]
     labels: tuple[str, ...]
     pairs: tuple[PhotoPair, ...]
+    left_out: tuple[bool, ...]
 
     @property
     def name(self) -> str:
@@ -40,24 +39,26 @@ class Group:
 
     @property
     def open(self) -> bool:
-        """Whether nobody has decided about any of its pairs."""
-        return all(pair.same is None for pair in self.pairs)
+        """Whether several of its photos are used, and nobody has decided about any pair."""
+        used = self.left_out.count(False)
+        return used > 1 and all(pair.same is None for pair in self.pairs)
 
     @property
     def conflicting(self) -> bool:
-        """Whether its photos have different labels."""
-        return len(set(self.labels)) > 1
+        """Whether the photos that are used have different labels."""
+        pairs = zip(self.labels, self.left_out, strict=True)
+        return len({label for label, left in pairs if not left}) > 1
 
 
-def groups_of(data: ProjectData, decisions: Current, label_of: Mapping[str, str]) -> list[Group]:
+def groups_of(now: Snapshot) -> list[Group]:
     """The groups of pairs that were found or that people named, the least similar first.
 
     Identical files are no pairs: they always stay together. Pairs that people separated stay in
     their group, so that they can change their minds.
     """
-    photos = data.photos
+    photos, decisions = now.data.photos, now.decisions
     similarities = {
-        (min(p.a, p.b), max(p.a, p.b)): p.similarity for p in data.pairs
+        (min(p.a, p.b), max(p.a, p.b)): p.similarity for p in now.data.pairs
         if photos[p.a].sha256 != photos[p.b].sha256
     }  # fmt: skip
     for pair in decisions.pairs:
@@ -75,8 +76,13 @@ def groups_of(data: ProjectData, decisions: Current, label_of: Mapping[str, str]
         pairs_of.setdefault(root_of[a], []).append(row)
     groups = [
         Group(tuple(photos[name] for name in mine),
-              tuple(label_of.get(name, photos[name].label) for name in mine),
-              tuple(pairs_of[root]))
+              tuple(_label(now, name) for name in mine), tuple(pairs_of[root]),
+              tuple(all(item.verdict.rejected for item in now.items[name]) for name in mine))
         for root, mine in members.items()
     ]  # fmt: skip
     return sorted(groups, key=lambda group: (group.pairs[0].similarity, group.name))
+
+
+def _label(now: Snapshot, name: str) -> str:
+    mine = now.items[name]
+    return mine[0].crop.label if mine else now.data.photos[name].label

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from closeup.core.errors import UsageError
 from closeup.core.types import Box
 from closeup.decisions.kinds import LONGEST_LABEL, MOST_BOXES, Decision, Kind
 from closeup.web.refusal import Refusal
@@ -52,13 +53,32 @@ class OnPairs(_Strict):
     pairs: Annotated[list[tuple[Id, Id]], Field(min_length=1, max_length=MOST_AT_ONCE)]
 
 
+class OnCopies(_Strict):
+    """Keep one of several photos of the same picture, and leave the copies out."""
+
+    kind: Literal["keep"]
+    photo: Id
+    copies: Annotated[list[Id], Field(min_length=1, max_length=MOST_AT_ONCE)]
+
+    def decisions(self, session: ReviewSession) -> list[Decision]:
+        """The close-ups of the copies are rejected; what is kept is no longer."""
+        items, found = session.snapshot().items, []
+        for name in self.copies:
+            found += [Decision(Kind.REJECT, name, item.crop.id) for item in items[name]
+                      if not item.verdict.rejected]  # fmt: skip
+        return found + [Decision(Kind.ACCEPT, self.photo, item.crop.id)
+                        for item in items[self.photo] if item.verdict.rejected]  # fmt: skip
+
+
 class DecisionRequest(_Strict):
     """A decision, and for each photo the number of the last decision that its page showed.
 
     A photo without a number had no decision yet when the page was made.
     """
 
-    decision: Annotated[OnCloseups | OnPhotos | OnBoxes | OnPairs, Field(discriminator="kind")]
+    decision: Annotated[
+        OnCloseups | OnPhotos | OnBoxes | OnPairs | OnCopies, Field(discriminator="kind")
+    ]
     seen: dict[str, int] = {}
 
     def decisions(self, session: ReviewSession) -> list[Decision]:
@@ -71,11 +91,17 @@ class DecisionRequest(_Strict):
         photos = session.snapshot().data.photos
         if isinstance(given, OnPairs):
             named = [name for pair in given.pairs for name in pair]
+        elif isinstance(given, OnCopies):
+            named = [given.photo, *given.copies]
+            if given.photo in given.copies:
+                raise UsageError("a photo that is kept is no copy to leave out")
         else:
             named = given.photos if isinstance(given, OnPhotos) else [given.photo]
         for name in named:
             if name not in photos:
                 raise Refusal(404, "gone", f"photo {name} no longer exists; reload the page")
+        if isinstance(given, OnCopies):
+            return given.decisions(session)
         if isinstance(given, OnPhotos):
             return [Decision(Kind.NOT_FOUND, name) for name in named]
         if isinstance(given, OnPairs):

@@ -30,8 +30,10 @@ class Item:
     `own_label` is the label from before any decision; `boxes_decided` whether a person drew or
     chose the photo's boxes; `seen` the number of the last decision about the photo, 0 for none;
     `order` the photo's position in the project. `score` and `side` are as Closeup found them by
-    itself: a decision must not change the order of the tiles. `waiting`: whether its photo was
-    suggested for labelling and is no photo of the project yet.
+    itself, and `missed` whether it found nothing: a decision must not change the order of the
+    tiles, or which of them a list has. `waiting`: whether its photo was suggested for labelling and
+    is no photo of the project yet. `collected`: whether it was fetched from an address; `copied`:
+    whether another photo shows the same picture.
     """
 
     crop: Crop
@@ -44,7 +46,10 @@ class Item:
     score: float
     side: int
     order: int
+    missed: bool
     waiting: bool = False
+    collected: bool = False
+    copied: bool = False
 
     @property
     def decided(self) -> bool:
@@ -54,8 +59,10 @@ class Item:
     @property
     def has_label_issue(self) -> bool:
         """Whether its label may be wrong and nobody has checked it."""
-        checked = self.verdict.accepted or self.verdict.label or self.verdict.rejected
-        return self.training.issue_score > 0 and not checked
+        emptied = self.boxes_decided and self.crop.state is CropState.NOT_FOUND
+        return self.training.issue_score > 0 and not (
+            self.verdict.accepted or self.verdict.label or self.verdict.rejected or emptied
+        )
 
     @property
     def has_low_score(self) -> bool:
@@ -63,11 +70,38 @@ class Item:
         return 0 < self.score < LOW_SCORE
 
     @property
+    def open_in(self) -> tuple[str, ...]:
+        """The lists of doubtful cases, of :data:`QUEUES`, in which it waits for a decision.
+
+        A label says nothing about the box: one that is unsure or missing is judged by accepting,
+        rejecting or redrawing it.
+        """
+        if self.waiting:
+            return ()
+        judged = self.boxes_decided or self.verdict.accepted or self.verdict.rejected
+        found = {
+            "new": self.collected and not self.decided,
+            "doubted": self.has_label_issue,
+            "mistakes": self.training.misclassified and not self.decided,
+            "missed": self.missed and not judged,
+            "unsure": self.has_low_score and not judged,
+        }
+        return tuple(name for name, is_open in found.items() if is_open)
+
+    @property
     def suggested(self) -> str:
         """Another label to consider, ``""`` for none."""
         if self.has_label_issue:
             return self.training.suggested
         return self.training.answer if self.training.misclassified else ""
+
+    @property
+    def doubts(self) -> tuple[float, ...]:
+        """For sorting: no object found, then near duplicates, then the least sure label and box."""
+        seen = self.training
+        wrong = seen.confidence if seen.misclassified else 1 - seen.confidence
+        wrong = wrong if seen.answer else seen.issue_score
+        return (0 if self.missed else 1 if self.copied else 2, -wrong, self.score, self.order)
 
 
 SORTS: Mapping[str, tuple[str, Callable[[Item], tuple[object, ...]]]] = {
@@ -80,6 +114,7 @@ SORTS: Mapping[str, tuple[str, Callable[[Item], tuple[object, ...]]]] = {
     ),
     "score": ("lowest box score", lambda i: (i.score, i.order)),
     "surest": ("highest box score", lambda i: (-i.score, i.order)),
+    "new": ("most doubtful", lambda i: i.doubts),
     "small": ("smallest", lambda i: (i.side, i.order)),
     "large": ("largest", lambda i: (-i.side, i.order)),
 }
@@ -91,9 +126,16 @@ STATES: Mapping[str, str] = {
 }  # fmt: skip
 ONLY: Mapping[str, str] = {
     "": "all", "doubted": "label issues", "mistakes": "test-set mistakes",
-    "unsure": "low-score boxes", "open": "undecided", "decided": "decided",
-    "left": "not used", "suggested": "suggested photos",
+    "missed": "no object found", "unsure": "low-score boxes", "open": "undecided",
+    "decided": "decided", "left": "not used", "new": "new photos",
+    "suggested": "suggested photos",
 }  # fmt: skip
+QUEUES: Mapping[str, tuple[str, str]] = {
+    "new": ("New photos", "new"),
+    "doubted": ("Label issues", "suspicion"), "mistakes": ("Mistakes", "mistake"),
+    "missed": ("No object found", "photo"), "unsure": ("Low-score boxes", "score"),
+}  # fmt: skip
+"""The lists of doubtful cases, by the name in :data:`ONLY`: a title, and how they are sorted."""
 
 
 Text = Annotated[str, Field(max_length=1000)]
@@ -128,9 +170,11 @@ class Filter(BaseModel):
         return {
             "doubted": training.issue_score > 0,
             "mistakes": training.misclassified,
+            "missed": item.missed,
             "unsure": item.has_low_score,
             "open": not item.decided,
             "decided": item.decided,
+            "new": item.collected,
             "left": not training.split and bool(training.reason),
         }.get(self.only, True)
 
@@ -142,11 +186,17 @@ def _folded(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Part of a list of `total` items; the next part follows the id `after`, ``""`` at the end."""
+    """Part of a list of `total` items; the next part follows the id `after`, ``""`` at the end.
+
+    `done` of them wait for no decision any more, in a list of doubtful cases. `top` is the id of
+    the first item of all where the part begins further down, else ``""``.
+    """
 
     items: tuple[Item, ...]
     total: int
     after: str
+    done: int = 0
+    top: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,11 +254,13 @@ class ReviewSession:
     def page(self, filters: Filter, size: int = PAGE) -> Page:
         """The next `size` items that `filters` asks for.
 
+        A list of doubtful cases starts further down where its first part is all decided.
+
         If `after` no longer exists because a box was redrawn, the remaining close-ups of its photo
         take its place, provided that they are neighbours in this order. Any other unknown `after`
         or `at` starts at the beginning.
         """
-        now, after = self.snapshot(), filters.after
+        now, after, queue = self.snapshot(), filters.after, filters.only
         every = sorted(now.all_items, key=SORTS.get(filters.sort, SORTS["photo"])[1])
         start = 0
         if after or filters.at:
@@ -217,19 +269,19 @@ class ReviewSession:
             start = places.get(filters.at, 0)
             if after:
                 start = _past(places, now.items if beside else {}, after)
-        shown: list[Item] = []
-        total, more = 0, False
-        for place, item in enumerate(every):
-            if not filters.admits(item):
-                continue
-            total += 1
-            if place >= start:
-                more = len(shown) == size
-                if not more:
-                    shown.append(item)
-                elif after:
-                    break
-        return Page(tuple(shown), total, shown[-1].crop.id if more else "")
+        admitted = [(place, item) for place, item in enumerate(every) if filters.admits(item)]
+        still = [place for place, item in admitted if queue in item.open_in]
+        if still and not (after or filters.at) and [p for p, _ in admitted].index(still[0]) >= size:
+            start = still[0]
+        shown = [item for place, item in admitted if place >= start]
+        more = shown[size - 1].crop.id if len(shown) > size else ""
+        top = admitted[0][1].crop.id if len(shown) < len(admitted) else ""
+        return Page(tuple(shown[:size]), len(admitted), more, len(admitted) - len(still), top)
+
+    def first_queue(self) -> str:
+        """The first list of :data:`QUEUES` in which a case waits for a decision, ``""`` if none."""
+        counts = counts_of(self.snapshot().all_items)
+        return next((name for name in QUEUES if counts[name]), "")
 
     def item(self, crop_id: str) -> Item:
         """The item of a close-up; a 404 Refusal if there is none."""
@@ -262,9 +314,10 @@ def _snapshot(data: ProjectData, rows: Sequence[Row], before: Snapshot | None = 
     now = Snapshot(data, current(rows), rows, dict(before.items) if before else {}, seen)
     new = rows[len(before.rows) :] if before else ()
     changed = {name for row in new for name in _photos_of(row.decision)}
+    copied = {name for pair in data.pairs for name in (pair.a, pair.b)}
     for order, name in enumerate(data.photos):
         if before is None or name in changed:
-            now.items[name] = _items(now, name, order)
+            now.items[name] = _items(now, name, order, name in copied)
     return now
 
 
@@ -280,7 +333,7 @@ def _photos_of(decision: Decision) -> tuple[str, ...]:
     return (decision.photo, decision.other) if decision.other else (decision.photo,)
 
 
-def _items(now: Snapshot, name: str, order: int) -> tuple[Item, ...]:
+def _items(now: Snapshot, name: str, order: int, copied: bool) -> tuple[Item, ...]:
     """The items of one photo."""
     data, decisions = now.data, now.decisions
     photo, config = data.photos[name], data.config
@@ -294,7 +347,9 @@ def _items(now: Snapshot, name: str, order: int) -> tuple[Item, ...]:
         items.append(Item(
             crop, photo.path, photo.label or base.label, data.training.get(crop.id, NOT_TRAINED),
             decisions.verdict(name, crop.id), name in decisions.boxes,
-            now.seen.get(name, 0), base.score, base.side, order, name in data.waiting,
+            now.seen.get(name, 0), base.score, base.side, order,
+            base.state is CropState.NOT_FOUND, name in data.waiting,
+            name in data.collected, copied,
         ))  # fmt: skip
     return tuple(items)
 
@@ -306,8 +361,4 @@ def counts_of(items: Iterable[Item]) -> dict[str, int]:
     return {
         "suggested": sum(item.waiting and not item.decided for item in together),
         "all": len(every),
-        "not_found": sum(i.crop.state is CropState.NOT_FOUND and not i.decided for i in every),
-        "doubted": sum(i.has_label_issue for i in every),
-        "mistakes": sum(i.training.misclassified and not i.decided for i in every),
-        "unsure": sum(i.has_low_score and not i.decided for i in every),
-    }
+    } | {name: sum(name in i.open_in for i in every) for name in QUEUES}

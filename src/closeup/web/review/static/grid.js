@@ -36,6 +36,9 @@ export function go(id, { focus = true, open = true } = {}) {
   if (focus) here.focus({ preventScroll: true });
   here.scrollIntoView({ block: "nearest" });
   onMove(here, open);
+  for (const [act, end] of [["previous", tiles()[0]], ["next", tiles().at(-1)]]) {
+    document.querySelector(`.steps [data-act="${act}"]`).disabled = here === end;
+  }
 }
 
 function columns() {
@@ -56,11 +59,34 @@ export function step(key, extend) {
   else go(all[to].dataset.id);
 }
 
-// The id of the tile after these, where the work continues; "" if there is none.
+// In a list of doubtful cases: whether a tile waits for a decision.
+const results = () => document.getElementById("results");
+const queue = () => results().dataset.queue;
+const isOpen = (one) => queue() !== "" && one.dataset.open.split(" ").includes(queue());
+export const firstOpen = () => tiles().find(isOpen);
+
+// The id of the tile after these, where the work continues; "" if there is none. In a list of
+// doubtful cases it is the next one that is open, from the beginning again after the last.
 export function next(ids) {
   const all = tiles();
   const last = Math.max(...all.map((one, place) => (ids.has(one.dataset.id) ? place : -1)));
-  return all.slice(last + 1).find((one) => !ids.has(one.dataset.id))?.dataset.id ?? "";
+  const others = [...all.slice(last + 1), ...all.slice(0, last)].filter((one) => !ids.has(one.dataset.id));
+  const waits = (one) => isOpen(one) && !one.classList.contains("is-saving");
+  if (queue()) return others.find(waits)?.dataset.id ?? "";
+  return all.slice(last + 1).includes(others[0]) ? others[0].dataset.id : "";
+}
+
+// How many of a list of doubtful cases are done, after so many fewer are open; true at the end.
+function progress(fewer) {
+  if (!queue() || !fewer) return false;
+  const { dataset } = results();
+  const [done, total] = [Number(dataset.done) + fewer, Number(dataset.total)];
+  dataset.done = done;
+  for (const place of document.querySelectorAll("[data-progress]")) place.textContent = `${done} of ${total} done`;
+  results().querySelector("progress").value = done;
+  const finished = results().querySelector(".finished");
+  finished.hidden = done < total;
+  return done === total;
 }
 
 export function toggle(id) {
@@ -99,8 +125,10 @@ export function onlyNew(more) {
   for (const one of more.querySelectorAll(".tile")) if (tile(one.dataset.id)) one.remove();
 }
 
-// The server's new tiles in place of the old ones: {photo: {close-up: html}}.
+// The server's new tiles in place of the old ones: {photo: {close-up: html}}. Returns whether the
+// last one of a list of doubtful cases was decided.
 export function replace(photos) {
+  let fewer = 0;
   for (const [photo, fresh] of Object.entries(photos)) {
     const old = tiles().filter((one) => one.dataset.photo === photo);
     if (!old.length) continue;
@@ -111,10 +139,12 @@ export function replace(photos) {
     });
     const had = old.some((one) => one.dataset.id === current);
     const focused = old.some((one) => one === document.activeElement);
+    fewer += old.filter(isOpen).length - made.filter(isOpen).length;
     old[0].before(...made);
     old.forEach((one) => one.remove());
     if (had && !tile()) current = made[0]?.dataset.id ?? "";
     if (focused) tile()?.focus({ preventScroll: true });
   }
   show();
+  return progress(fewer);
 }

@@ -34,7 +34,7 @@ function proceed(batch) {
   const after = every.slice(every.indexOf(batch) + 1).find((one) => open(one).length);
   const following = after ?? every.find((one) => open(one).length);
   if (following) go(following);
-  else say("All photos of this page are decided. Press u to undo.");
+  else say("All photos of this page are decided.");
 }
 
 function finish(ones, words) {
@@ -67,7 +67,9 @@ async function send(batch, kind, label) {
     one.querySelector(".given").textContent = "";
   }
   if (answers.every(Boolean) && late.size) overtaken([...late]);
-  else if (!late.size) say(`${words}: ${ones.length}. Press u to undo.`);
+  else if (!late.size) {
+    say(`${words}: ${ones.length}.`, { numbers: answers.flatMap((answer) => answer.numbers) });
+  }
 }
 
 function act(batch, what, label) {

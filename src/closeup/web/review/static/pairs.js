@@ -3,6 +3,7 @@ import { decide, note, overtaken, say, settled } from "./send.js";
 
 const groups = () => [...document.querySelectorAll(".group")];
 const rows = (group) => [...group.querySelectorAll("[data-a]")];
+const members = (group) => [...group.querySelectorAll("[data-member]")].map((one) => one.dataset.member);
 
 let renewing = false;
 
@@ -11,6 +12,7 @@ function noteAll() {
     note(dataset.a, dataset.seenA);
     note(dataset.b, dataset.seenB);
   }
+  for (const { dataset } of document.querySelectorAll("[data-member]")) note(dataset.member, dataset.seen);
 }
 
 // Shows the present state; until it has arrived, nothing can be decided.
@@ -46,7 +48,20 @@ async function send(kind, wanted, move) {
       button.setAttribute("aria-pressed", String(button.dataset.act === kind));
     }
   }
-  say(kind === "same" ? "Kept together." : "Separated.");
+  say(kind === "same" ? "Kept together." : "Separated.", { numbers: answer.numbers });
+  if (move) step(1);
+}
+
+// One photo of a group is used, its copies are left out.
+async function keep(group, photo, move) {
+  if (renewing) return;
+  const copies = members(group).filter((name) => name !== photo);
+  const answer = await decide({ kind: "keep", photo, copies }, [photo, ...copies]);
+  if (!answer) return;
+  if (answer.overtaken.length) overtaken(answer.overtaken);
+  else say(copies.length > 1 ? `Kept one, ${copies.length} copies left out.` : "Kept one, the copy left out.",
+    { numbers: answer.numbers });
+  if (!renewing) await renew();
   if (move) step(1);
 }
 
@@ -61,6 +76,8 @@ function step(by) {
 noteAll();
 
 document.addEventListener("click", (event) => {
+  const kept = event.target.closest(".group [data-keep]");
+  if (kept) keep(kept.closest(".group"), kept.dataset.keep, false);
   const button = event.target.closest(".group [data-act]");
   if (!button) return;
   const group = button.closest(".group");
@@ -73,7 +90,9 @@ document.addEventListener("keydown", (event) => {
   if (document.querySelector("dialog[open]") || !document.getElementById("keys-on").checked) return;
   const group = document.activeElement?.closest(".group");
   const kind = { t: "same", d: "different" }[event.key];
+  const photo = /^[1-9]$/.test(event.key) && group && members(group)[Number(event.key) - 1];
   if (kind && group) send(kind, rows(group), true);
+  else if (photo) keep(group, photo, true);
   else if (event.key === "j") step(1);
   else if (event.key === "k") step(-1);
   else return;

@@ -3,6 +3,7 @@ import { Editor, apart } from "./draw.js";
 import { say } from "./send.js";
 
 const panel = document.getElementById("detail");
+const shown = document.getElementById("shown");
 let coming = null; // what is loading: the close-up's id, how to abort it, whether to draw afterwards
 let editor = null;
 
@@ -12,8 +13,13 @@ export const shownPhoto = () => find(".chosen")?.dataset.photo ?? "";
 export const editing = () => editor !== null;
 export const isOpen = () => Boolean(panel?.classList.contains("open"));
 
-// Until it has loaded, the previous close-up is still shown, and its boxes cannot be used.
-export async function show(id, open) {
+// Until it has loaded, the previous close-up is still shown, and its boxes cannot be used. What is
+// shown already is loaded again only if it is to be `anew`.
+export async function show(id, open, anew = true) {
+  if (!anew && !coming && shownId() === id) {
+    panel.classList.toggle("open", open || isOpen());
+    return;
+  }
   const draw = coming?.id === id && coming.draw;
   cancel();
   coming?.stop.abort();
@@ -27,7 +33,8 @@ export async function show(id, open) {
       if (coming === mine) empty(words ?? "This close-up cannot be shown.");
       return;
     }
-    panel.innerHTML = await answer.text();
+    shown.innerHTML = await answer.text();
+    find(".steps").hidden = false;
     const { width, height } = find(".chosen").dataset;
     find(".frame")?.style.setProperty("--ratio", width / height);
     panel.scrollTop = 0;
@@ -42,8 +49,9 @@ export async function show(id, open) {
 
 function empty(words) {
   close();
-  panel.replaceChildren();
-  say(words, true);
+  shown.replaceChildren();
+  find(".steps").hidden = true;
+  say(words, { failed: true });
 }
 
 export function close() {

@@ -2,7 +2,7 @@
 import * as grid from "./grid.js";
 import { ask } from "./labels.js";
 import * as panel from "./panel.js";
-import { decide, overtaken, say, undo } from "./send.js";
+import { decide, order, overtaken, say, undo } from "./send.js";
 import "./label.js";
 import "./pairs.js";
 
@@ -22,31 +22,35 @@ function store(name, value) {
   }
 }
 
-function settle(answer, words) {
+function settle(answer, words, numbers = []) {
   if (!answer) return;
-  grid.replace(answer.photos);
+  const finished = grid.replace(answer.photos);
   if (answer.overtaken.length) overtaken(answer.overtaken);
-  else if (words) say(words);
+  else if (words) say(words, { numbers });
+  if (finished) {
+    panel.close(); // on a phone it covers what there is to do next
+    document.querySelector(".finished").scrollIntoView({ block: "center" });
+  }
   if (panel.shownPhoto() in answer.photos && !panel.editing()) {
     const here = grid.tile();
     if (here) panel.show(here.dataset.id, false);
   }
 }
 
-async function send(kind, values, tiles, move = true) {
+async function send(kind, values, tiles) {
   if (!tiles.length) return;
   const ids = new Set(tiles.map((one) => one.dataset.id));
   const photos = tiles.map((one) => one.dataset.photo);
   const what = { accept: "crops", reject: "crops", relabel: "crops", not_found: "photos" }[kind];
   const named = { crops: [...ids], photos: [...new Set(photos)] }[what];
-  const following = move ? grid.next(ids) : "";
+  const following = grid.next(ids);
   tiles.forEach((one) => one.classList.add("is-saving"));
   grid.clear();
   if (following) grid.go(following, { open: panel.isOpen() });
   const answer = await decide({ kind, ...(what ? { [what]: named } : {}), ...values }, photos);
   document.querySelectorAll(".is-saving").forEach((one) => ids.has(one.dataset.id) && one.classList.remove("is-saving"));
   const label = values.label ? ` as ${values.label}` : "";
-  settle(answer, `${WORDS[kind]}${label}${tiles.length > 1 ? `: ${tiles.length}` : ""}. Press u to undo.`);
+  settle(answer, `${WORDS[kind]}${label}${tiles.length > 1 ? `: ${tiles.length}` : ""}.`, answer?.numbers);
 }
 
 async function takeBack(numbers) {
@@ -67,11 +71,11 @@ function saveBoxes(boxes) {
   const photo = panel.shownPhoto();
   const here = grid.tile(panel.shownId()) ?? grid.tiles().find((one) => one.dataset.photo === photo);
   if (!here) {
-    say("Not saved: this photo is no longer in the list. Show it again, then draw.", true);
+    say("Not saved: this photo is no longer in the list. Show it again, then draw.", { failed: true });
     return;
   }
-  if (boxes.length) send("boxes", { photo, boxes }, [here], false);
-  else send("not_found", {}, [here], false);
+  if (boxes.length) send("boxes", { photo, boxes }, [here]);
+  else send("not_found", {}, [here]);
 }
 
 const ACTS = {
@@ -87,7 +91,9 @@ const ACTS = {
     if (here?.dataset.suggested) send("relabel", { label: here.dataset.suggested }, [here]);
   },
   undo: () => takeBack([]),
-  "undo-one": (button) => takeBack([Number(button.dataset.number)]),
+  "take-back": (button) => takeBack(button.dataset.numbers.split(" ").map(Number)),
+  previous: () => grid.step("k"),
+  next: () => grid.step("j"),
   edit: () => panel.edit(),
   save: () => panel.editing() && saveBoxes(panel.drawn()),
   cancel: () => panel.cancel(),
@@ -95,14 +101,24 @@ const ACTS = {
   remove: () => panel.remove(),
   pick: (button) => pick(button.dataset.n),
   close: () => close(),
-  clear: () => grid.clear(),
-  select: (button) => {
-    selecting = !selecting;
-    button.setAttribute("aria-pressed", String(selecting));
-    if (!selecting) grid.clear();
+  clear: () => select(false),
+  select: () => select(!selecting),
+  filters: (button) => {
+    const open = document.getElementById("filters").classList.toggle("open");
+    button.setAttribute("aria-expanded", String(open));
   },
+  "no-label": () => document.getElementById("relabel").close(),
   help: () => help.showModal(),
+  train: () => order("/train"),
+  "stop-training": () => order("/train/stop"),
 };
+
+// On a touch screen: whether a tap selects a tile instead of showing it.
+function select(on) {
+  selecting = on;
+  document.querySelector('[data-act="select"]')?.setAttribute("aria-pressed", String(on));
+  if (!on) grid.clear();
+}
 
 function pick(number) {
   const boxes = panel.picked(number);
@@ -185,25 +201,34 @@ document.addEventListener("focusin", (event) => {
   if (event.target.closest("#detail")) panel.point(event.target.closest(".chip"));
 });
 
+// The close-up to begin with: the linked one, the first that is open, or the first of all. On a phone
+// the first two are opened over the list.
+function begin(open) {
+  const at = new URLSearchParams(location.search).get("at");
+  const linked = at && grid.tiles().find((one) => [one.dataset.id, one.dataset.photo].includes(at));
+  const doubtful = linked || grid.firstOpen();
+  const first = doubtful ?? grid.tiles()[0];
+  if (first) grid.go(first.dataset.id, { focus: Boolean(linked), open: open && Boolean(doubtful) });
+}
+
 document.querySelector("nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
 keysOn.checked = store("closeup-keys") !== "off";
 keysOn.addEventListener("change", () => store("closeup-keys", keysOn.checked ? "on" : "off"));
 
 if (hasGrid()) {
   grid.watch((tile, open) => {
-    if (panel.shownId() !== tile.dataset.id || open) panel.show(tile.dataset.id, open);
+    panel.show(tile.dataset.id, open, false);
   });
   grid.show();
   document.addEventListener("htmx:afterSettle", (event) => {
     if (event.target.id === "results") {
       panel.close();
       grid.reset();
+      begin(false);
     } else grid.show();
   });
   document.addEventListener("htmx:oobBeforeSwap", (event) => grid.onlyNew(event.detail.fragment));
-  document.addEventListener("htmx:responseError", () => say("The server could not answer. Reload the page.", true));
-  document.addEventListener("htmx:sendError", () => say("The server does not answer. Is `closeup review` still running?", true));
-  const at = new URLSearchParams(location.search).get("at");
-  const linked = at && grid.tiles().find((one) => [one.dataset.id, one.dataset.photo].includes(at));
-  if (linked) grid.go(linked.dataset.id);
+  document.addEventListener("htmx:responseError", () => say("The server could not answer. Reload the page.", { failed: true }));
+  document.addEventListener("htmx:sendError", () => say("The server does not answer. Is `closeup review` still running?", { failed: true }));
+  begin(true);
 }

@@ -8,15 +8,31 @@ export function note(photo, number) {
   seen.set(photo, Math.max(seen.get(photo) ?? 0, Number(number) || 0));
 }
 
-export function say(words, failed = false) {
-  const place = document.getElementById(failed ? "error" : "message");
-  document.getElementById(failed ? "message" : "error").textContent = "";
-  place.textContent = words;
-  clearTimeout(hide);
-  hide = setTimeout(() => { place.textContent = ""; }, failed ? 12000 : 5000);
+function undoButton(numbers) {
+  const button = document.createElement("button");
+  Object.assign(button, { type: "button", className: "link", textContent: "Undo" });
+  Object.assign(button.dataset, { act: "take-back", numbers: numbers.join(" ") });
+  const key = document.createElement("kbd");
+  key.textContent = "u";
+  key.setAttribute("aria-hidden", "true");
+  button.append(" ", key);
+  return button;
 }
 
-async function post(path, body) {
+// What was done, with a button to undo the decisions of these numbers.
+export function say(words, { failed = false, numbers = [] } = {}) {
+  const place = document.getElementById(failed ? "error" : "message");
+  document.getElementById(failed ? "message" : "error").replaceChildren();
+  place.replaceChildren(words, ...(numbers.length ? [" ", undoButton(numbers)] : []));
+  const fade = () => {
+    if (place.matches(":hover, :focus-within")) hide = setTimeout(fade, 2000);
+    else place.replaceChildren();
+  };
+  clearTimeout(hide);
+  hide = setTimeout(fade, failed ? 12000 : 7000);
+}
+
+async function request(path, body) {
   let response;
   try {
     response = await fetch(path, {
@@ -24,13 +40,18 @@ async function post(path, body) {
       headers: { "content-type": "application/json", accept: "application/json" },
     });
   } catch {
-    throw new Error("Not saved: the server does not answer. Is `closeup review` still running?");
+    throw new Error("the server does not answer. Is `closeup review` still running?");
   }
   if (response.status === 401) location.assign("/login");
   const answer = await response.json().catch(() => null);
   if (!response.ok || !answer) {
-    throw new Error(`Not saved: ${answer?.error?.message ?? `the server answered ${response.status}`}`);
+    throw new Error(answer?.error?.message ?? `the server answered ${response.status}`);
   }
+  return answer;
+}
+
+async function post(path, body) {
+  const answer = await request(path, body);
   for (const [photo, number] of Object.entries(answer.seen)) seen.set(photo, number);
   for (const photo of answer.overtaken) late.set(photo, (late.get(photo) ?? 0) + 1);
   const counts = { ...answer.counts, decided: answer.decided };
@@ -39,6 +60,7 @@ async function post(path, body) {
       badge.textContent = count;
       badge.hidden = !count;
     }
+    for (const link of document.querySelectorAll(`[data-left="${name}"]`)) link.hidden = !count;
   }
   return answer;
 }
@@ -47,7 +69,7 @@ function queue(path, make) {
   const done = line.then(() => post(path, make()));
   line = done.catch(() => {});
   return done.catch((err) => {
-    say(err.message, true);
+    say(`Not saved: ${err.message}`, { failed: true });
     return null;
   });
 }
@@ -68,4 +90,14 @@ export const undo = (numbers = []) => queue("/undo", () => ({ numbers }));
 
 export const overtaken = (names) =>
   say(`Not saved: somebody else has just decided about ${names.join(", ")}. `
-    + "The page now shows that decision; decide again if you disagree.", true);
+    + "The page now shows that decision; decide again if you disagree.", { failed: true });
+
+// Starts or stops something that is no decision, then shows what has become of it.
+export async function order(path) {
+  try {
+    await request(path, {});
+    location.reload();
+  } catch (err) {
+    say(`${err.message[0].toUpperCase()}${err.message.slice(1)}`, { failed: true });
+  }
+}
