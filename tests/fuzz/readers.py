@@ -68,8 +68,9 @@ from closeup.photos.tables import listed_photos
 from closeup.photos.tables import read_table as read_list
 from closeup.pipeline import restored_config
 from closeup.pipeline.scouting import read_scouted
-from closeup.pipeline.suggested import Suggested, read_suggested
+from closeup.pipeline.suggested import Suggested, read_corrected, read_suggested
 from closeup.pipeline.written_boxes import BOXES_FILE, read_boxes_file
+from closeup.web.serve.uploads import photo_in_json
 from tests.collecting import BY, failed, saved, write_collected
 from tests.corpus.encode import encode, exif, plain, smooth, with_exif
 from tests.detect.reading import read_boxes
@@ -163,10 +164,17 @@ def _suggested(folder: Path, data: bytes) -> object:
     return read_suggested(Project(folder))
 
 
+def _corrected(folder: Path, data: bytes) -> object:
+    (folder / "closeup.toml").touch()
+    return _file("corrected/a-0b.json", lambda _: read_corrected(Project(folder)), folder, data)
+
+
+_SUGGESTED = Suggested("a-0b", "a.jpg", 64, 48, 9, 1, "0b", True, "clock", 0.5, Box(1, 2, 9, 8),
+                       "rolex", 0.4, "not confident", 0.01, 0)  # fmt: skip
+
+
 def _suggested_seed() -> bytes:
-    row = Suggested("a-0b", "/pool/a.jpg", 64, 48, 9, 1, "0b", True, "clock", 0.5, Box(1, 2, 9, 8),
-                    "rolex", 0.4, "not confident", 0.01, 0)  # fmt: skip
-    return encode_table(Suggested, [row], "k", {})
+    return encode_table(Suggested, [_SUGGESTED], "k", {})
 
 
 def _scouted(folder: Path, data: bytes) -> object:
@@ -384,6 +392,10 @@ def readers() -> tuple[Reader, ...]:
           for row, rows in _TABLES.items()),
         Reader("split", (_split_seed(),), _split),
         Reader("suggested", (_suggested_seed(),), _suggested),
+        Reader("corrected", (json.dumps(to_json(_SUGGESTED)).encode(),), _corrected),
+        Reader("photo-in-json", (b'{"image": "aGVsbG8="}',
+                                 b'{"image": "data:image/png;base64,aGVs\\nbG8="}'),
+               lambda _, data: photo_in_json(data)),
         Reader("batch-part", (_part(),), partial(_folder, f"{PARTS}/00001-ab.parquet", _parts)),
         Reader("batch-manifest", (_manifest(),), partial(_folder, "manifest.parquet", _parts)),
         Reader("batch-about", (_about(),), partial(_folder, "batch.json", _read_about)),

@@ -50,7 +50,9 @@ def test_it_serves_until_a_signal_and_ends_well(
         assert process.wait(30) == 0
         rest = process.stderr.read()
         assert re.fullmatch(
-            r"answers come with similar training close-ups; [^\n]*--no-examples[^\n]*\n", rest
+            r"[^\n]*test photos[^\n]* similar training close-ups; --no-examples [^\n]*\n"
+            r"[^\n]* kept in \S+/out/corrected [^\n]*; --no-corrections [^\n]*\n",
+            rest,
         ), rest
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import shutil
@@ -24,6 +25,7 @@ from closeup.cli.app import app as command
 from closeup.core.errors import NetworkDamaged
 from closeup.model.model import Model
 from closeup.web.guard import AccessPolicy
+from closeup.web.serve import uploads
 from closeup.web.serve.app import make_serve_app
 from closeup.web.serve.examples import project_of
 from closeup.web.serve.service import Limits
@@ -107,6 +109,53 @@ def test_too_large_is_refused_in_every_way(ask: Ask, photo: Path) -> None:
         assert counted.status_code == 413
         three = [("photo", (f"{i}.png", b"x")) for i in range(3)]
         assert client.post("/predict", files=three).json()["error"]["code"] == "too_many"
+
+
+def test_a_photo_in_json_is_answered_as_the_file_is(ask: Ask, photo: Path) -> None:
+    data = photo.read_bytes()
+    text = base64.b64encode(data).decode()
+    forms = [text, f"data:image/png;base64,{text}", f"DATA:;charset=x;BASE64,{text}",
+             base64.encodebytes(data).decode()]  # fmt: skip
+    with ask() as client:
+        expected = client.post("/predict?nearest=2", content=data, headers=JPEG).json()
+        for form in forms:
+            said = client.post("/predict?nearest=2", json={"image": form, "more": 1})
+            assert (said.status_code, said.json()) == (200, expected)
+        drawn = client.post("/predict?draw=1", json={"image": text})
+        assert drawn.headers["content-type"] == "image/jpeg"
+        as_text = {"content-type": "application/json; charset=utf-8"}
+        body = json.dumps({"image": text})
+        assert client.post("/predict", content=body, headers=as_text).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        (b"", 415, "unsupported"), (b"{", 415, "unsupported"), (b"[]", 415, "unsupported"),
+        (b'{"image": 1}', 415, "unsupported"), (b"[" * 100_000, 415, "unsupported"),
+        (b'"\xff"', 415, "unsupported"), (b"9" * 9999, 415, "unsupported"),
+        (b'{"image": "data:image/png,abc"}', 415, "unsupported"),
+        (b'{"image": "data:image/png;base64"}', 415, "unsupported"),
+        (b'{"image": "a"}', 400, "damaged"), (b'{"image": "\\u00e4"}', 400, "damaged"),
+        (b'{"image": "YWJj!"}', 400, "damaged"), (b'{"image": "\\ud800"}', 400, "damaged"),
+        (b'{"image": ""}', 400, "empty"), (b'{"image": "YWJj"}', 400, "not_an_image"),
+    ],
+)  # fmt: skip
+def test_json_without_a_photo_is_refused(ask: Ask, body: bytes, status: int, code: str) -> None:
+    with ask() as client:
+        said = client.post("/predict", content=body, headers={"content-type": "application/json"})
+        assert (said.status_code, said.json()["error"]["code"]) == (status, code)
+
+
+def test_json_has_the_same_limits_before_it_is_decoded(
+    ask: Ask, photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = base64.b64encode(photo.read_bytes()).decode()
+    with ask(limits=Limits(max_pixels=10)) as client:
+        assert client.post("/predict", json={"image": text}).status_code == 413
+    monkeypatch.setattr(uploads, "photo_in_json", lambda _: 1 / 0)
+    with ask(uploads=UploadLimits(most_bytes=1000)) as client:
+        assert client.post("/predict", json={"image": "a" * 1000}).status_code == 413
 
 
 def test_what_is_no_photo_by_its_type_is_refused(ask: Ask) -> None:

@@ -49,7 +49,10 @@ Address = Annotated[
 ]
 Host = Annotated[
     str,
-    typer.Option(help="Address to listen on; one that other machines can reach needs --token."),
+    typer.Option(
+        help="Address to listen on; 0.0.0.0 for all of this machine's. One that other machines can "
+        "reach needs --token, or a terminal to show a one-time link and its QR code in."
+    ),
 ]
 Port = Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0: any free port.")]
 Token = Annotated[

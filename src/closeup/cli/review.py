@@ -56,22 +56,24 @@ def review(
         _relabel_moved(Project(folder), who or login_name())
         return
     with opt.serve_extra("review"):
+        from closeup.cli.sharing import invite, open_access
         from closeup.web.review.app import ReviewConfig, make_review_app
         from closeup.web.review.data import photo_folders
-        from closeup.web.run import Address, make_access_policy, serve_app
-    access = make_access_policy("review", host, token, tuple(allow_host or ()))
+        from closeup.web.run import Address, serve_app
+    access = open_access("review", host, token, allow_host or ())
     project = Project(folder)
     photos = project.read("photos", Photo)
     waiting = [row.photo for row in read_suggested(project)]
     places = photo_folders([*(photos.rows if photos else ()), *waiting])[:MOST_PLACES]
     app = make_review_app(ReviewConfig(folder, access, who or login_name()))
 
-    def announce(url: str) -> None:
-        say(f"review {folder} at {url} (press Ctrl-C to stop; decisions are saved at once)")
+    def announce(urls: list[str]) -> None:
+        say(f"review {folder} at {urls[0]} (press Ctrl-C to stop; decisions are saved at once)")
         for place in places:
             say(f"photos: {place}")
+        link = invite(access, urls)
         if browser:
-            webbrowser.open(url)
+            webbrowser.open(link or urls[0])
 
     serve_app(app, Address(host, port), announce=announce)
 

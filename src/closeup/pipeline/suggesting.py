@@ -37,7 +37,7 @@ from closeup.pipeline.stages import (
     look,
     photos_stage,
 )
-from closeup.pipeline.suggested import TABLE, Suggested, is_decided, read_suggested
+from closeup.pipeline.suggested import TABLE, Suggested, is_decided, read_named, read_suggested
 
 POOL = "pool"
 MOST = 6000
@@ -128,7 +128,7 @@ def suggest(
         with job.timed("suggest"):
             rows = _chosen(job, seen, model, count)
             decisions = read_decisions(out)
-            kept = [row for row in read_suggested(project) if is_decided(row, decisions)]
+            kept = [row for row in read_named(project) if is_decided(row, decisions)]
             named = {row.photo_id for row in kept}
             rows = [row for row in rows if row.photo_id not in named]
             project.write(TABLE, Suggested, [*kept, *rows], key_of(TABLE, 1, rows))

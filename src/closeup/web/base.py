@@ -5,6 +5,7 @@ Static files of an application are at ``/static/NAME/``, the shared ones at ``/s
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,7 @@ from starlette.types import Lifespan, Scope
 
 from closeup._version import __version__
 from closeup.core.errors import CloseupError
-from closeup.web.guard import SECURITY_HEADERS, AccessPolicy, Guard
+from closeup.web.guard import AccessPolicy, Guard, local_path, root_of
 from closeup.web.limits import limited
 from closeup.web.refusal import Refusal, as_refusal, problem, refuse
 
@@ -37,15 +38,17 @@ COOKIE_SECONDS = 30 * 24 * 3600
 class Site:
     """One application: the title of its pages, its name (`access.name`), and who may use it.
 
-    `folder` holds its ``templates/`` and ``static/``, either of which may be absent.
+    `folder` holds its ``templates/`` and ``static/``, either of which may be absent. `root` is what
+    a proxy puts before every path, ``""`` for nothing.
     """
 
     title: str
     folder: Path
     access: AccessPolicy
+    root: str = ""
 
     def templates(self) -> Jinja2Templates:
-        """Its templates; they also see `title`, `name`, `path` and `signed_in`."""
+        """Its templates; they also see `title`, `name`, `root`, `path` below it, `signed_in`."""
         environment = jinja2.Environment(
             loader=jinja2.FileSystemLoader([self.folder / "templates", FOLDER / "templates"]),
             autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
@@ -53,8 +56,8 @@ class Site:
 
         def context(request: Request) -> dict[str, Any]:
             signed_in = bool(self.access.token) and self.access.admits(request.headers)
-            return {"title": self.title, "name": self.access.name, "path": request.url.path,
-                    "signed_in": signed_in}  # fmt: skip
+            return {"title": self.title, "name": self.access.name, "path": local_path(request),
+                    "root": root_of(request), "signed_in": signed_in}  # fmt: skip
 
         return Jinja2Templates(env=environment, context_processors=[context])
 
@@ -94,16 +97,17 @@ def make_app(site: Site, *, lifespan: Lifespan[FastAPI] | None = None) -> FastAP
     app = FastAPI(
         title=site.title, version=__version__, lifespan=lifespan, responses=responses,
         dependencies=dependencies, docs_url=None, redoc_url=None,
-        middleware=[Middleware(Guard, access=site.access)],
+        middleware=[Middleware(Guard, access=site.access, root=site.root)],
     )  # fmt: skip
     app.state.templates = site.templates()
     shared = _Static(directory=FOLDER / "static", packages=[("closeup.report", "static")])
     app.mount("/static/base", shared)
     if (site.folder / "static").is_dir():
         app.mount(f"/static/{site.access.name}", _Static(directory=site.folder / "static"))
-    _add_errors(app)
+    _add_errors(app, site.access)
+    app.state.root = site.root
     if site.access.token:
-        _add_login(app, site.access)
+        _add_login(app, site.access, site.root)
 
     @app.get("/healthz", summary="Is the service up?", tags=["service"],
              openapi_extra={"security": []})  # fmt: skip
@@ -113,7 +117,7 @@ def make_app(site: Site, *, lifespan: Lifespan[FastAPI] | None = None) -> FastAP
     return app
 
 
-def _add_errors(app: FastAPI) -> None:
+def _add_errors(app: FastAPI, access: AccessPolicy) -> None:
     @app.exception_handler(HTTPException)
     async def refused(request: Request, err: HTTPException) -> Response:
         return refuse(request, as_refusal(request, err))
@@ -138,37 +142,48 @@ def _add_errors(app: FastAPI) -> None:
     async def crashed(request: Request, _err: Exception) -> Response:
         # The only answer that does not pass Guard on its way out.
         message = "the service failed; see its log"
-        return refuse(request, Refusal(500, "internal", message, SECURITY_HEADERS))
+        headers = access.headers(local_path(request), request.headers)
+        return refuse(request, Refusal(500, "internal", message, headers))
 
 
-def _add_login(app: FastAPI, access: AccessPolicy) -> None:
+def _add_login(app: FastAPI, access: AccessPolicy, root: str) -> None:
+    linked = access.key is not None
+
     @app.get("/login", include_in_schema=False)
     async def form(request: Request) -> Response:
-        target = _local(request.query_params.get("next", "/"))
-        return render(request, "login.html", next=target, wrong=False)
+        target = _local(request.query_params.get("next", ""), root)
+        return render(request, "login.html", next=target, wrong="", linked=linked)
 
     @app.post("/login", include_in_schema=False)
     async def login(request: Request) -> Response:
         bounded = limited(request, most_bytes=10_000, seconds=10)
         async with bounded.form(max_files=0, max_fields=8) as fields:
-            token, target = str(fields.get("token", "")), _local(str(fields.get("next", "/")))
-        if not access.is_token(token.strip()):
-            return render(request, "login.html", 403, next=target, wrong=True)
+            given = {name: str(fields.get(name, "")) for name in ("token", "key", "next")}
+        target = _local(given["next"], root)
+        if given["key"]:
+            key = access.key  # in a thread: the next link is shown, which a terminal may hold up
+            good = key is not None and await asyncio.to_thread(key.redeem, given["key"])
+            wrong = "" if good else "link"
+        else:
+            wrong = "" if access.is_token(given["token"].strip()) else "token"
+        if wrong:
+            return render(request, "login.html", 403, next=target, wrong=wrong, linked=linked)
         response = RedirectResponse(target, 303)
         response.set_cookie(
-            access.cookie, access.pass_value, max_age=COOKIE_SECONDS, httponly=True,
-            samesite="strict", secure=request.url.scheme == "https",
+            access.cookie, access.pass_value, max_age=COOKIE_SECONDS, path=root or "/",
+            httponly=True, samesite="strict", secure=request.url.scheme == "https",
         )  # fmt: skip
         return response
 
     @app.post("/logout", include_in_schema=False)
     async def logout() -> Response:
-        response = RedirectResponse("/login", 303)
-        response.delete_cookie(access.cookie, httponly=True, samesite="strict")
+        response = RedirectResponse(f"{root}/login", 303)
+        response.delete_cookie(access.cookie, path=root or "/", httponly=True, samesite="strict")
         return response
 
 
-def _local(target: str) -> str:
-    """`target` if it is a path of this site, else ``"/"``: the form sends nobody elsewhere."""
+def _local(target: str, root: str) -> str:
+    """`target` if it is a path of this site, else its start: the form sends nobody elsewhere."""
     plain = target.isascii() and target.isprintable() and "\\" not in target
-    return target if plain and target.startswith("/") and not target.startswith("//") else "/"
+    here = target.startswith(f"{root}/") and not target.startswith("//")
+    return target if plain and here else f"{root}/"

@@ -21,7 +21,7 @@ from closeup.model.history import MODEL
 from closeup.model.parts import KNOWN_FILE, read_references
 from closeup.photos.rights import TABLE as RIGHTS
 from closeup.photos.rights import read_rights
-from closeup.pipeline.suggested import Suggested, read_suggested
+from closeup.pipeline.suggested import CORRECTED, Suggested, read_suggested
 
 TABLES = ("photos", "detections", "crops", "dataset", "results", "duplicates", "suggested",
           RIGHTS)  # fmt: skip
@@ -123,9 +123,11 @@ def photo_folders(photos: Iterable[Photo]) -> list[str]:
 
 
 def stamp_of(folder: Path) -> tuple[int, ...]:
-    """The modification times of the project's tables, 0 for those that do not exist."""
+    """When the project's tables and corrected photos changed, 0 for those that do not exist."""
     stamps = []
-    for name in (*(f"{table}.parquet" for table in TABLES), SCORES_FILE, f"{MODEL}/{CARD_FILE}"):
+    for name in (
+        *(f"{table}.parquet" for table in TABLES), SCORES_FILE, CORRECTED, f"{MODEL}/{CARD_FILE}",
+    ):  # fmt: skip
         try:
             stamps.append((folder / name).stat().st_mtime_ns)
         except (FileNotFoundError, NotADirectoryError):

@@ -13,18 +13,20 @@ from urllib.parse import quote
 
 import numpy as np
 from fastapi import APIRouter, Depends, FastAPI, Query
+from fastapi import Path as PathParam
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from closeup.model.model import Model
 from closeup.model.prediction import Prediction
 from closeup.web.base import Site, make_app, render
-from closeup.web.guard import AccessPolicy
+from closeup.web.guard import AccessPolicy, local_path
 from closeup.web.refusal import Refusal, refuse, wants_page
 from closeup.web.serve import schemas
-from closeup.web.serve.examples import Examples
+from closeup.web.serve.corrections import Corrections
+from closeup.web.serve.examples import Examples, Samples
 from closeup.web.serve.metrics import METRICS_TYPE, Metrics, RequestCounter
-from closeup.web.serve.schemas import ModelInfo, PhotoAnswer
+from closeup.web.serve.schemas import KeptPhoto, ModelInfo, PhotoAnswer
 from closeup.web.serve.service import MOST_NEAREST, Limits, QueueFull, Service
 from closeup.web.serve.uploads import UploadLimits, read_photos
 
@@ -37,7 +39,9 @@ _PAGES = {"/": "ask.html", "/about": "about.html", "/docs": "docs.html"}
 class ServeConfig:
     """How a model is served: its `name` for people, and the `seconds` that an answer may take.
 
-    `project` is where the pictures of training close-ups are; None shows none.
+    `project` is where the pictures of training close-ups and the sample photos are; None shows
+    none. `corrections` is the project that photos with corrected answers are kept in, None if they
+    are not. `root` is what a proxy puts before every path.
     """
 
     name: str
@@ -46,6 +50,8 @@ class ServeConfig:
     uploads: UploadLimits = field(default_factory=UploadLimits)
     seconds: float = 30
     project: Path | None = None
+    corrections: Path | None = None
+    root: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +62,8 @@ class _Served:
     service: Service
     metrics: Metrics
     examples: Examples
+    samples: Samples
+    corrections: Corrections | None
 
 
 def make_serve_app(model: Model, config: ServeConfig) -> FastAPI:
@@ -73,15 +81,21 @@ def make_serve_app(model: Model, config: ServeConfig) -> FastAPI:
         yield
         await asyncio.to_thread(service.close, config.seconds)
 
-    app = make_app(Site(config.name, Path(__file__).parent, config.access), lifespan=lifespan)
+    site = Site(config.name, Path(__file__).parent, config.access, config.root)
+    app = make_app(site, lifespan=lifespan)
     app.add_middleware(RequestCounter, metrics=metrics)
-    app.state.served = _Served(config, service, metrics, Examples(config.project))
+    app.state.served = _Served(
+        config, service, metrics, Examples(config.project), Samples(config.project),
+        Corrections(config.corrections) if config.corrections else None,
+    )  # fmt: skip
 
     @app.exception_handler(QueueFull)
     async def busy(request: Request, err: QueueFull) -> Response:
         return refuse(request, Refusal(503, "busy", str(err), {"retry-after": str(err.seconds)}))
 
     app.include_router(api)
+    if config.corrections:
+        app.include_router(corrected)
     for path in _PAGES:
         app.add_api_route(path, page, include_in_schema=False)
     return app
@@ -94,6 +108,7 @@ def _served(request: Request) -> _Served:
 
 Shared = Annotated[_Served, Depends(_served)]
 api = APIRouter()
+corrected = APIRouter()
 
 
 @api.post("/predict", summary="Where is the object, and what is it?", tags=["answers"],
@@ -123,8 +138,43 @@ async def predict(
         kind = "PNG" if "image/png" in request.headers.get("accept", "") else "JPEG"
         (data,) = await _within(seconds, [service.draw(photos[0][1], answers[0], kind)])
         return Response(data, media_type=f"image/{kind.lower()}")
-    bodies = [_to_json(answer, nearest, served.examples) for answer in answers]
+    bodies = [_to_json(answer, nearest, served) for answer in answers]
     return JSONResponse(bodies if form and len(bodies) > 1 else bodies[0], _status(answers))
+
+
+@corrected.post("/correct", summary="Keep a photo with its right label, for the next training",
+                tags=["answers"], responses=schemas.CORRECT_RESPONSES,
+                openapi_extra=schemas.PREDICT_BODY)  # fmt: skip
+async def correct(
+    request: Request,
+    served: Shared,
+    label: Annotated[str, Query(description="The right label, one of the model's.")],
+) -> KeptPhoto:
+    corrections, service = served.corrections, served.service
+    assert corrections is not None
+    if label not in service.model.labels:
+        raise Refusal(422, "invalid", f"label: the model has no label {label!r}")
+    with service.reserve():
+        photos = await read_photos(request, served.config.uploads)
+    if len(photos) != 1:
+        raise Refusal(400, "too_many", f"a correction is about one photo, not {len(photos)}")
+    # The model looks once more: what is kept is known to be a photo that can be used.
+    answers = await _within(served.config.seconds, service.submit(photos))
+    if answers[0].error_code:
+        raise Refusal(_status(answers), answers[0].error_code, answers[0].error_message)
+    name, data = photos[0]
+    kept = await asyncio.to_thread(corrections.keep, name, data, answers[0], label)
+    return KeptPhoto(photo=kept, label=label, place=corrections.place)
+
+
+@api.get("/samples/{number}", include_in_schema=False)
+async def sample(served: Shared, number: Annotated[int, PathParam(ge=0)]) -> Response:
+    """A test photo to try the model on."""
+    data = await asyncio.to_thread(served.samples.picture, number)
+    if data is None:
+        raise Refusal(404, "no_picture", f"there is no sample photo {number} here")
+    return Response(data, media_type="image/jpeg",
+                    headers={"cache-control": "private, max-age=3600"})  # fmt: skip
 
 
 @api.get("/training/{crop}", summary="A training close-up, small", tags=["answers"],
@@ -157,21 +207,22 @@ async def page(request: Request, served: Shared) -> Response:
     """One of the pages for people."""
     config = served.config
     return render(
-        request, _PAGES[request.url.path], card=served.service.model.card, limits=config.limits,
+        request, _PAGES[local_path(request)], card=served.service.model.card, limits=config.limits,
         uploads=config.uploads, url=str(request.base_url).rstrip("/"),
-        token=bool(config.access.token),
+        token=bool(config.access.token), samples=served.samples.rows,
+        kept_in=served.corrections.place if served.corrections else "",
     )  # fmt: skip
 
 
-def _to_json(answer: Prediction, nearest: int, examples: Examples) -> dict[str, Any]:
+def _to_json(answer: Prediction, nearest: int, served: _Served) -> dict[str, Any]:
     """The answer as JSON, each object with the training close-ups most similar to it."""
-    body = answer.to_dict()
+    body, root = answer.to_dict(), served.config.root
     for one, described in zip(answer.objects, body["objects"], strict=True):
         if nearest:
             described["nearest"] = [
                 {"crop": near.crop, "label": near.label, "similarity": round(near.similarity, 4),
-                 "picture": f"/training/{quote(near.crop, safe='')}" if near.crop in examples
-                 else None}
+                 "picture": f"{root}/training/{quote(near.crop, safe='')}"
+                 if near.crop in served.examples else None}
                 for near in one.alike[:nearest]
             ]  # fmt: skip
     return body

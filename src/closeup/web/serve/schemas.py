@@ -71,6 +71,14 @@ class ModelInfo(BaseModel):
     limits: ServiceLimits
 
 
+class KeptPhoto(BaseModel):
+    """A photo that was corrected, and is kept for the next training."""
+
+    photo: Annotated[str, Field(description="its id in the project")]
+    label: str
+    place: Annotated[str, Field(description="the folder it is kept in")]
+
+
 Broken = PhotoAnswer | list[PhotoAnswer] | Problem
 """The body if no photo can be used: one answer with an error for each, or one error."""
 
@@ -82,8 +90,16 @@ _RETRY = {
 PREDICT_BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
-        "description": "A picture file as the body, or one or more as the files of a form.",
+        "description": "A picture file as the body, one or more as the files of a form, or one in "
+        "JSON, in base64 or as a `data:` URL.",
         "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "required": ["image"],
+                    "properties": {"image": {"type": "string", "contentEncoding": "base64"}},
+                }
+            },
             "multipart/form-data": {
                 "schema": {
                     "type": "object",
@@ -113,6 +129,14 @@ PREDICT_RESPONSES: dict[int | str, dict[str, Any]] = {
     500: problem("The model failed; see the service's log."),
     503: problem("The service is busy.") | {"headers": _RETRY},
     504: problem("The answer took too long.") | {"headers": _RETRY},
+}
+
+CORRECT_RESPONSES: dict[int | str, dict[str, Any]] = {
+    status: said for status, said in PREDICT_RESPONSES.items() if status not in (200, 400, 413)
+} | {
+    400: problem("The photo is damaged or not a picture, or the form is malformed."),
+    413: problem("Too many bytes, photos or pixels."),
+    507: problem("No more photos can be kept until the project is trained."),
 }
 
 PICTURE_RESPONSES: dict[int | str, dict[str, Any]] = {

@@ -1,105 +1,41 @@
 // Sends photos to the service and shows its answers: box, close-up, label, other guesses.
+import { offerCorrection } from "./correct.js";
+import { drawBoxes, fit, load, paintCloseup, sameAs } from "./picture.js";
+
 const form = document.getElementById("ask");
 const answers = document.getElementById("answers");
 const status = document.getElementById("status");
-const SVG = "http://www.w3.org/2000/svg";
+const root = form.dataset.root;
+const narrow = matchMedia("(max-width: 30rem)");
 const REASONS = {
-  "none of the classes": "This is none of the classes that the model knows. Its guesses:",
+  "none of the classes": "This is none of the classes that the model knows.",
   "not confident": "The model is not confident enough to answer. Its best guesses:",
-  "unlike anything trained on":
-    "This photo is unlike the training photos, so the guesses below are unreliable.",
+  "unlike anything trained on": "This photo is unlike anything that the model was trained on.",
 };
+const FOLDED = ["none of the classes", "unlike anything trained on"]; // then guesses mean little
 const percent = (p) => {
-  if (p > 0.995 && p < 1) return "over 99 %";
-  return p > 0 && p < 0.005 ? "under 1 %" : `${Math.round(p * 100)} %`;
+  if (p > 0.995) return "over 99 %"; // no model is certain
+  return p < 0.005 ? "under 1 %" : `${Math.round(p * 100)} %`;
 };
 
 async function send(file, tries = 4) {
   const body = new FormData();
   body.append("photo", file, file.name);
-  const response = await fetch("/predict?nearest=6", { method: "POST", body, headers: { accept: "application/json" } });
+  const response = await fetch(`${root}/predict?nearest=6`, { method: "POST", body, headers: { accept: "application/json" } });
   if (response.status === 503 && tries > 1) {
     const seconds = Math.min(20, Number(response.headers.get("retry-after")) || 1);
     await new Promise((done) => setTimeout(done, seconds * 1000));
     return send(file, tries - 1);
   }
-  if (response.status === 401) location.assign("/login?next=/");
+  if (response.status === 401) location.assign(`${root}/login?next=${root}/`);
   return response.json();
 }
 
 async function drawn(file) {
   const body = new FormData();
   body.append("photo", file, file.name);
-  const response = await fetch("/predict?draw=1", { method: "POST", body, headers: { accept: "image/jpeg" } });
+  const response = await fetch(`${root}/predict?draw=1`, { method: "POST", body, headers: { accept: "image/jpeg" } });
   return response.ok ? URL.createObjectURL(await response.blob()) : "";
-}
-
-function load(image, url) {
-  return new Promise((done) => {
-    image.onload = () => done(true);
-    image.onerror = () => done(false);
-    image.src = url;
-  });
-}
-
-// Whether the browser shows the photo as the service read it, so that boxes can be drawn on it. Chromium
-// ignores the EXIF orientation of a WebP, and counts fewer pixels if a JPEG's EXIF gives another resolution.
-async function sameAs(file, { naturalWidth: width, naturalHeight: height }, objects) {
-  const head = new Uint8Array(await file.slice(0, 21).arrayBuffer());
-  const hasExif = String.fromCharCode(...head.slice(8, 16)) === "WEBPVP8X" && Boolean(head[20] & 8);
-  if (hasExif || objects.some(({ box }) => box[2] > width + 1 || box[3] > height + 1)) return false;
-  const pixels = await createImageBitmap(file).catch(() => null);
-  const same = pixels?.width === width && pixels.height === height;
-  pixels?.close();
-  return same;
-}
-
-// The square that the model classified, as crops.cut cuts it.
-function squareOf([x1, y1, x2, y2], width, height, pad) {
-  const span = (low, high, limit) => {
-    const first = Math.min(Math.floor(low), limit - 1);
-    return [first, Math.min(Math.max(Math.ceil(high), first + 1), limit)];
-  };
-  const extend = ([low, high], size, limit) => [
-    Math.min(Math.max(Math.floor((low + high - size) / 2), 0), limit - size), size];
-  const across = span(x1, x2, width);
-  const down = span(y1, y2, height);
-  const longer = Math.max(across[1] - across[0], down[1] - down[0]);
-  const wanted = Math.max(longer, Math.round(longer * (1 + 2 * pad)));
-  const [left, wide] = extend(across, Math.min(wanted, width), width);
-  const [top, high] = extend(down, Math.min(wanted, height), height);
-  return { left, top, wide, high, side: Math.min(wanted, Math.max(width, height)) };
-}
-
-function paintCloseup(canvas, image, box, pad) {
-  const { left, top, wide, high, side } = squareOf(box, image.naturalWidth, image.naturalHeight, pad);
-  const scale = canvas.width / side;
-  const paint = canvas.getContext("2d");
-  paint.imageSmoothingQuality = "high";
-  paint.drawImage(image, left, top, wide, high, (side - wide) / 2 * scale, (side - high) / 2 * scale,
-    wide * scale, high * scale);
-  canvas.hidden = false;
-}
-
-function drawBoxes(svg, image, objects) {
-  const { naturalWidth: width, naturalHeight: height } = image;
-  svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
-  objects.forEach(({ box: [x1, y1, x2, y2] }, place) => {
-    for (const kind of ["halo", "line"]) {
-      const rect = document.createElementNS(SVG, "rect");
-      Object.entries({ x: x1, y: y1, width: x2 - x1, height: y2 - y1, class: kind })
-        .forEach(([name, value]) => rect.setAttribute(name, value));
-      svg.append(rect);
-    }
-    if (objects.length > 1) {
-      const number = document.createElementNS(SVG, "text");
-      const size = Math.max(width, height) / 22;
-      Object.entries({ x: x1 + size / 4, y: y1 + size, "font-size": size })
-        .forEach(([name, value]) => number.setAttribute(name, value));
-      number.textContent = place + 1;
-      svg.append(number);
-    }
-  });
 }
 
 function guess([label, probability]) {
@@ -154,6 +90,10 @@ function describe(one, place, answer) {
   const shown = (one.nearest ?? []).filter(({ picture }) => picture);
   find("nearest").hidden = !shown.length;
   find("nearest").querySelector("ul").append(...shown.map(neighbour));
+  if (FOLDED.includes(one.reason)) {
+    find("folded").hidden = false;
+    find("folded").append(find("guesses"), find("likely"), find("nearest"));
+  }
   find("closeup").setAttribute("aria-label", `Close-up: ${one.reason ? "unknown" : one.label}`);
   return part;
 }
@@ -164,7 +104,7 @@ async function show(card, file, answer) {
   const parts = answer.objects.map((one, place) => describe(one, place, answer));
   views.querySelector(".objects").append(...parts);
   if (!parts.length) throw new Error("No object was found in this photo.");
-  image.alt = `Your photo ${file.name}`;
+  image.alt = `The photo ${file.name}`;
   if ((await load(image, URL.createObjectURL(file))) && (await sameAs(file, image, answer.objects))) {
     if (answer.found) drawBoxes(views.querySelector(".boxes"), image, answer.objects);
     const canvases = views.querySelectorAll(".closeup");
@@ -176,13 +116,15 @@ async function show(card, file, answer) {
     const url = await drawn(file);
     if (!url || !(await load(image, url))) views.querySelector(".photo").hidden = true;
   }
+  fit(views.querySelector(".frame"), image);
   views.hidden = false;
 }
 
-async function ask(file) {
+// A card with the answer for a file; `label` is the known one of a sample photo, "" for any other.
+async function ask(file, label = "") {
   const part = document.getElementById("pending").content.cloneNode(true);
   const card = part.querySelector("article");
-  card.querySelector(".name").textContent = file.name;
+  card.querySelector(".name").textContent = label ? `Test photo: ${label}` : file.name;
   card.querySelector(".close").onclick = () => card.remove();
   answers.prepend(part);
   try {
@@ -193,6 +135,7 @@ async function ask(file) {
     const answer = await send(file);
     if (answer.error) throw new Error(answer.error.message);
     await show(card, file, answer);
+    if (!label) offerCorrection(card, file, answer, root);
     const first = answer.objects[0];
     status.textContent = first.reason
       ? `${file.name}: unknown, ${first.reason}`
@@ -206,10 +149,16 @@ async function ask(file) {
   card.querySelector(".wait").hidden = true;
 }
 
-async function askAll(files) {
-  const photos = [...files];
-  answers.scrollIntoView({ block: "nearest" });
-  for (const file of photos.reverse()) await ask(file);
+async function askAll(files, label = "") {
+  const photos = [...files].reverse();
+  // On a phone the answer takes the screen: there is none beside the form.
+  const look = () => answers.scrollIntoView({ block: narrow.matches ? "start" : "nearest" });
+  for (const [place, file] of photos.entries()) {
+    const asked = ask(file, label);
+    if (!place) look();
+    await asked;
+    if (!place) look();
+  }
 }
 
 form.addEventListener("submit", (event) => event.preventDefault());
@@ -217,6 +166,13 @@ for (const input of form.querySelectorAll("input[type=file]")) {
   input.addEventListener("change", () => {
     askAll(input.files);
     input.value = "";
+  });
+}
+for (const sample of document.querySelectorAll(".sample")) {
+  sample.querySelector("img").addEventListener("error", () => sample.parentElement.remove());
+  sample.addEventListener("click", async () => {
+    const response = await fetch(sample.dataset.photo).catch(() => null);
+    if (response?.ok) askAll([new File([await response.blob()], "sample.jpg")], sample.dataset.label);
   });
 }
 if (matchMedia("(pointer: coarse)").matches) {

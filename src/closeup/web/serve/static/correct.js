@@ -1,0 +1,38 @@
+// "Wrong? Correct it": the photo is kept with its right label, if its sender agrees.
+export function offerCorrection(card, file, answer, root) {
+  const template = document.getElementById("correct");
+  if (!template) return; // this service keeps none
+  const part = template.content.cloneNode(true);
+  const [details, form, select] = ["details", "form", "select"].map((name) => part.querySelector(name));
+  const first = answer.objects[0];
+  if (first.reason) details.querySelector("summary").textContent = "Do you know what it is? Tell the model";
+  [...select.options].find((option) => option.value === first.label)?.remove();
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    const button = form.querySelector("button");
+    const problem = form.querySelector(".bad");
+    button.disabled = true;
+    problem.hidden = true;
+    try {
+      await send(file, select.value, root);
+      const thanks = document.createElement("p");
+      thanks.className = "notice good thanks";
+      thanks.setAttribute("role", "status");
+      thanks.textContent = `Thank you. The photo is kept as “${select.value}”, for the next training.`;
+      details.replaceWith(thanks);
+    } catch (error) {
+      problem.textContent = error instanceof TypeError ? "The service cannot be reached." : error.message;
+      problem.hidden = false;
+      button.disabled = false;
+    }
+  });
+  card.append(part);
+}
+
+async function send(file, label, root) {
+  const body = new FormData();
+  body.append("photo", file, file.name);
+  const url = `${root}/correct?label=${encodeURIComponent(label)}`;
+  const response = await fetch(url, { method: "POST", body, headers: { accept: "application/json" } });
+  if (!response.ok) throw new Error((await response.json()).error.message);
+}
