@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 import closeup
-from closeup.cli.history import CHANGES, table, training_lines
+from closeup.cli.history import table, training_lines
 from closeup.core.errors import ModelError, ProjectError, UsageError
 from closeup.core.project import Project
 from closeup.core.types import Crop, Result
@@ -258,10 +258,10 @@ def test_a_photo_added_and_one_renamed(base: Path, project: Path, tmp_path: Path
     assert "1 photo added" in str(training.changes)
 
 
-def test_what_is_printed_fits_a_terminal(project: Path) -> None:
+def test_what_is_printed_is_never_cut(project: Path) -> None:
     done = commands.closeup("history", project)
     assert done.returncode == 0, done.stderr
-    assert all(len(line) <= 70 + CHANGES for line in done.stdout.splitlines())
+    assert "…" not in done.stdout
     assert "*  2" in done.stdout
     as_json = json.loads(commands.closeup("history", project, "--json").stdout)
     assert [row["in_use"] for row in as_json["trainings"]] == [False, True]

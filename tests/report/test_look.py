@@ -49,6 +49,6 @@ def test_every_page_takes_type_and_colours_from_the_tokens(path: str) -> None:
     css = files("closeup").joinpath(path).read_text("utf-8")
     used = set(re.findall(r"var\((--[\w-]+)[,)]", css))
     named = set(re.findall(r"(--[\w-]+):", TOKENS + css))
-    assert used - named <= {"--l", "--h", "--v", "--ratio"}  # set on elements
+    assert used - named <= {"--l", "--h", "--v", "--ratio", "--most", "--shape"}  # set on elements
     plain = re.sub(r"var\([^)]*\)", "", css)
     assert not re.findall(r"\b(?:sans-serif|serif|system-ui|monospace)\b", plain)

@@ -74,11 +74,11 @@ HARMS = {
 DURING_THE_PASS = """
 import pathlib
 from closeup.pipeline import one_pass
-real, victim = one_pass.look, pathlib.Path({victim!r})
+real, victim = one_pass.Steps.__init__, pathlib.Path({victim!r})
 def look(*rest):
     victim.unlink(missing_ok=True)
-    return real(*rest)
-one_pass.look = look
+    return one_pass.look(*rest)
+one_pass.Steps.__init__ = lambda *args, **named: real(*args, look=look, **named)
 """
 
 

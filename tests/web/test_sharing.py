@@ -283,7 +283,8 @@ def test_both_commands_show_a_link_that_works_once(folder: Path, reviewed: Path)
             assert httpx2.get(f"{url}/").status_code == 401
             with httpx2.Client(base_url=url) as phone:
                 assert phone.post("/login", data=form).status_code == 303
-                assert phone.get("/", headers={"accept": "text/html"}).status_code == 200
+                page = phone.get("/", headers={"accept": "text/html"}, follow_redirects=True)
+                assert page.status_code == 200
             assert httpx2.post(f"{url}/login", data=form).status_code == 403
             following = next_link(terminal)
             assert following[2] != found[2]
