@@ -192,6 +192,10 @@ class Farm:
             answer(writer, b"User-agent: *\nDisallow: /\n")
         elif host.startswith("huge"):
             answer(writer, b"User-agent: *\nDisallow: /no\n" + b"# much\n" * 200_000)
+        elif host.startswith("astray"):
+            answer(writer, b"", "301 Moved", f"Location: {self.url('/robots.txt', 'private.test')}")
+        elif host.startswith("nowhere"):
+            answer(writer, b"", "301 Moved")
         elif host.startswith("moved"):
             answer(writer, b"", "301 Moved", f"Location: {self.url('/other-robots', 'a.test')}")
         else:
@@ -445,6 +449,11 @@ _TROUBLES |= {
     "to-metadata": _to(lambda site, request: "http://169.254.169.254/latest/meta-data/"),
     "to-localhost": _to(lambda site, request: f"http://localhost:{site.port}/secret"),
     "to-file": _to(lambda site, request: "file:///etc/passwd"),
+    "to-data": _to(lambda site, request: "data:image/png;base64,AAAA"),
+    "to-script": _to(lambda site, request: "javascript:alert(1)"),
+    "to-mapped": _to(lambda site, request: f"http://[::ffff:7f00:1]:{site.port}/secret"),
+    "to-port": _to(lambda site, request: "http://a.test:99999/x.jpg"),
+    "to-umlaut": _to(lambda site, request: f"/ü{request.path}"),
     "to-user": _to(lambda site, request: f"http://me:pw@b.test:{site.port}/x.jpg"),
     "to-forbidden": _to(lambda site, request: "/forbidden/x.jpg"),
     "to-closed": _to(lambda site, request: site.url("/x.jpg", "closed.test")),

@@ -225,7 +225,8 @@ def test_a_corrected_label_moves_the_photo(site: Farm, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "label",
     ["../up", "..", ".", "CON", "nul.txt", "a/b", "a\\b", "trailing. ", ".hidden", "__pycache__",
-     "new\nline", "\u202eturned", "n\u0303", "x" * 400, "🍎", "a:b*?", "%41", "café"],
+     "new\nline", "\u202eturned", "n\u0303", "x" * 400, "🍎", "a:b*?", "%41", "café",
+     "Collected.parquet", "closeup.toml"],
 )  # fmt: skip
 def test_any_label_gets_a_safe_folder(site: Farm, tmp_path: Path, label: str) -> None:
     gather([Address(site.url("/photo/1.jpg"), label)], tmp_path / "photos", access())
@@ -237,7 +238,7 @@ def test_any_label_gets_a_safe_folder(site: Farm, tmp_path: Path, label: str) ->
     assert folder.isprintable()
     assert not folder.startswith(".")
     assert folder.rstrip(". ") == folder
-    assert folder.upper() not in ("CON", "NUL.TXT")
+    assert folder.upper() not in ("CON", "NUL.TXT", "COLLECTED.PARQUET", "CLOSEUP.TOML")
     assert list(tmp_path.iterdir()) == [tmp_path / "photos"]
 
 
@@ -271,6 +272,46 @@ def test_files_of_others_are_left_alone(site: Farm, tmp_path: Path) -> None:
     assert all(file_hash(folder / row.path) == row.sha256 for row in rows)
 
 
+def test_a_file_that_is_called_like_a_label_is_left_alone(site: Farm, tmp_path: Path) -> None:
+    (tmp_path / "x").write_text("mine")
+    (tmp_path / ".new-ideas").mkdir()
+    urls = [site.url(f"/photo/{n}.jpg") for n in range(2)]
+    gather([Address(urls[0], "x"), Address(urls[1], "y")], tmp_path, access())
+    rows = rows_of(tmp_path)
+    assert (rows[urls[0], "x"].status, rows[urls[1], "y"].status) == (FAILED, SAVED)
+    assert (
+        "a file of yours has the name of this photo or of its folder" in rows[urls[0], "x"].reason
+    )
+    gather([Address(urls[1], "x")], tmp_path, access())
+    row = rows_of(tmp_path)[urls[1], "x"]
+    assert (row.status, (tmp_path / row.path).is_file()) == (SAVED, True)
+    assert (tmp_path / "x").read_text() == "mine"
+    assert (tmp_path / ".new-ideas").is_dir()
+
+
+def test_a_photo_that_somebody_moved_stays_there(site: Farm, tmp_path: Path) -> None:
+    listed = [Address(site.url("/photo/1.jpg"), "x")]
+    gather(listed, tmp_path, access())
+    (file,) = files_in(tmp_path)
+    (tmp_path / "y").mkdir()
+    (tmp_path / file).rename(tmp_path / "y" / "z.jpg")
+    assert gather(listed, tmp_path, access()).asked == 0
+    assert list(files_in(tmp_path)) == ["y/z.jpg"]
+
+
+def test_lists_that_are_run_in_turn_keep_their_photos(site: Farm, tmp_path: Path) -> None:
+    site.answers["/one.jpg"] = site.answers["/two.jpg"] = photo(1)
+    first = [Address(site.url("/one.jpg"), "a"), Address(site.url("/photo/1.jpg"), "a")]
+    second = [Address(site.url("/photo/2.jpg"), "b"), Address(site.url("/two.jpg"), "b")]
+    gather(first, tmp_path, access())
+    gather(second, tmp_path, access())
+    once = lasting(tmp_path)
+    for listed in (first, second, first):
+        assert gather(listed, tmp_path, access()).asked == 0
+        assert lasting(tmp_path) == once
+    assert rows_of(tmp_path)[site.url("/two.jpg"), "b"].status is DUPLICATE
+
+
 def test_a_project_or_a_damaged_table_is_refused(site: Farm, tmp_path: Path) -> None:
     listed = [Address(site.url("/photo/1.jpg"), "x")]
     (tmp_path / "file").touch()
@@ -293,6 +334,9 @@ def test_a_table_that_leads_outside_is_refused(site: Farm, tmp_path: Path) -> No
     listed = [Address(site.url("/photo/1.jpg"), "x")]
     gather(listed, tmp_path / "photos", access())
     (row,) = read_collected(tmp_path / "photos")
-    write_collected(tmp_path / "photos", [replace(row, path="../secret.jpg")])
-    with pytest.raises(ProjectError, match="outside"):
-        gather(listed, tmp_path / "photos", access())
+    for path in ("../secret.jpg", "x/\0.jpg", str(tmp_path / "secret.jpg")):
+        write_collected(tmp_path / "photos", [replace(row, path=path)])
+        with pytest.raises(ProjectError, match="outside"):
+            gather(listed, tmp_path / "photos", access())
+    write_collected(tmp_path / "photos", [replace(row, path="x/" + "a" * 5000)])
+    assert gather(listed, tmp_path / "photos", access()).asked == 0

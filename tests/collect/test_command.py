@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -15,7 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from closeup.collect import Address, collect
+from closeup.collect import Address, Limits, collect
+from closeup.collect.collecting import gather
 from closeup.collect.record import LOG_FILE, read_collected
 from closeup.collect.searches import Search, find
 from closeup.core.errors import SourceError, SourcePaused, UsageError
@@ -145,8 +147,40 @@ def test_interrupted_it_stops_and_keeps_what_it_has(site: Farm, tmp_path: Path) 
     assert [row.status for row in read_collected(tmp_path / "photos")] == ["saved"] * 5
 
 
+def test_interrupted_in_a_notebook_it_stops(
+    site: Farm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from concurrent.futures import Future
+
+    listed = [
+        Address(site.url("/photo/1.jpg"), "x"),
+        Address(site.url("/silent/1.jpg", "b.test"), "x"),
+    ]
+    result = Future.result
+
+    def interrupted(future: Future[None], timeout: float | None = None) -> None:
+        if future.done():
+            return result(future, timeout)
+        end = time.monotonic() + 30
+        while not list(tmp_path.rglob("*.jpg")) and time.monotonic() < end:
+            time.sleep(0.005)
+        raise KeyboardInterrupt
+
+    async def notebook() -> None:
+        monkeypatch.setattr(Future, "result", interrupted)
+        try:
+            gather(listed, tmp_path, access(replace(Limits(), rate=1000)))
+        finally:
+            monkeypatch.setattr(Future, "result", result)
+
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        asyncio.run(notebook())
+    assert time.monotonic() - began < 15  # not the 20 seconds of silence
+    assert [row.status for row in read_collected(tmp_path)] == ["saved"]
+
+
 def test_it_works_where_a_loop_is_running(tmp_path: Path) -> None:
-    import asyncio
 
     async def notebook() -> int:
         return collect([Address("ftp://a.test/x", "x")], tmp_path, contact="a@b.org").failed

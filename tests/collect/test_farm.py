@@ -59,7 +59,9 @@ TROUBLE = {
     "header-flood": (FAILED, "the server's answer is not proper HTTP"),
     "broken-chunks": (FAILED, "the server's answer is not proper HTTP"),
     "loop": (FAILED, "redirects that lead in a circle"), "chain": (FAILED, "more than 5 redirects"),
-    "to-file": (FAILED, "only http and https"),
+    "to-file": (FAILED, "only http and https"), "to-data": (FAILED, "only http and https"),
+    "to-script": (FAILED, "only http and https"), "to-mapped": (REFUSED, PRIVATE),
+    "to-port": (FAILED, "this is no valid web address"), "to-umlaut": (SAVED, ""),
     "to-nowhere": (FAILED, "a redirect that leads nowhere"),
     "to-nonsense": (FAILED, ""),
     "to-private": (REFUSED, PRIVATE), "to-metadata": (REFUSED, PRIVATE),
@@ -80,6 +82,8 @@ HOSTS = {
     "sick.test": (FAILED, "robots.txt cannot be read: the server answers 503", "unreachable"),
     "unknown.test": (FAILED, "the host's name is not known", "unreachable"),
     "private.test": (REFUSED, PRIVATE, ""),
+    "astray.test": (FAILED, "robots.txt leads to an address that is refused", "unreachable"),
+    "nowhere.test": (SAVED, "", "absent"),
 }  # fmt: skip
 """What becomes of the photos of a host, and what the table says of its robots.txt."""
 
@@ -92,7 +96,10 @@ ODD = {
     "http://[::ffff:127.0.0.1]/x.jpg": (REFUSED, PRIVATE),
     "http://me:secret@a.test/x.jpg": (REFUSED, "the address holds a name or password"),
     "http://" + "a" * 300 + ".test/x.jpg": (FAILED, ""),
-    "http:///x.jpg": (FAILED, "this is no valid"),
+    "http:///x.jpg": (FAILED, "this is no valid"), "http://a..test/x": (FAILED, "this is no valid"),
+    "http://a.test:65536/x.jpg": (FAILED, "this is no valid"),
+    "http://a.test:-1/x.jpg": (FAILED, "this is no valid"),
+    "https://.a.test/x.jpg": (FAILED, "this is no valid"),
 }  # fmt: skip
 
 
@@ -153,6 +160,7 @@ def test_every_address_is_a_row(site: Farm, tmp_path: Path, total: int) -> None:
         assert (row.bytes, file.parent.name) == (file.stat().st_size, row.label)
     on_disk = {f.relative_to(tmp_path).as_posix() for f in tmp_path.rglob("*") if f.is_file()}
     assert on_disk == {row.path for row in saved} | {"collected.parquet"}
+    assert "/%C3%BC/to-umlaut/0.jpg" in site.asked.paths("a.test")
     check_manners(site.asked.most, site)
 
 

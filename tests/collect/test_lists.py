@@ -9,6 +9,7 @@ import pytest
 from closeup.collect.address import Address
 from closeup.collect.collecting import collect
 from closeup.collect.lists import read_addresses
+from closeup.collect.record import read_collected
 from closeup.core.errors import PhotosError, UsageError
 
 A, B = "http://a.test/1.jpg", "https://b.test/2,3.jpg?x=1"
@@ -29,12 +30,18 @@ def listed(folder: Path, text: str, name: str = "list.csv", label: str = "") -> 
         ("list.txt", f"# mine\n\n{A} x\r\n{B}\ty \n"),
         ("list.txt", f'label,link\nx,{A}\ny,"{B}"\n'),
         ("list.jsonl", f'{{"url": "{A}", "label": "x"}}\n{{"url": "{B}", "label": "y"}}\n'),
+        ("list.ndjson", f'{{"url":"{A}","label":"x"}}\r\n{{"url":"{B}","label":"y","n":"\u2028"}}'),
     ],
 )
 def test_a_list_is_read_in_its_order_and_each_address_once(
     tmp_path: Path, name: str, text: str
 ) -> None:
     assert listed(tmp_path, text, name) == [Address(A, "x"), Address(B, "y")]
+
+
+def test_a_text_file_in_utf_16(tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text(f"{A} Zürich\n{B} y\n", encoding="utf-16")
+    assert read_addresses(tmp_path / "list.txt") == [Address(A, "Zürich"), Address(B, "y")]
 
 
 def test_rights_have_other_usual_names(tmp_path: Path) -> None:
@@ -103,6 +110,18 @@ def test_a_contact_is_needed(tmp_path: Path, contact: str) -> None:
 def test_a_contact_is_a_mail_or_web_address(tmp_path: Path, contact: str) -> None:
     found = collect([Address("ftp://a.test/x", "x")], tmp_path, contact=contact)
     assert (found.failed, found.asked) == (1, 1)
+
+
+def test_addresses_are_text_and_the_first_of_two_counts(tmp_path: Path) -> None:
+    half, first = Address("ftp://a.test/\ud800", "x", creator="Ann"), Address("ftp://a.test/1", "x")
+    none = Address("ftp://a.test/1", "x", creator=None)  # type: ignore[arg-type]
+    assert none == first
+    listing = [first, half, Address("ftp://a.test/1", "x", licence="by")]
+    assert collect(listing, tmp_path, contact="me@example.org").addresses == 2
+    rows = read_collected(tmp_path)
+    assert [(row.url, row.licence) for row in rows] == [
+        ("ftp://a.test/1", ""), ("ftp://a.test/\\ud800", "")
+    ]  # fmt: skip
 
 
 def test_values_that_cannot_be(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from closeup.collect.record import Status
      "fe80::1%eth0",
      "fc00::1", "fd00:ec2::254", "ff02::1", "::ffff:127.0.0.1", "::ffff:169.254.169.254",
      "64:ff9b::7f00:1", "64:ff9b:1::1", "2002:7f00:1::",
-     "2002:c0a8:0101::1", "2001:db8::1",
+     "2002:c0a8:0101::1", "2001:db8::1", "3fff::1",
      "2001:0:4136:e378:8000:63bf:3fff:fdd2", "fec0::1", "nonsense", ""],
 )  # fmt: skip
 def test_private_addresses(address: str) -> None:

@@ -30,6 +30,11 @@ User-Agent: quxbot
 """
 
 
+def test_a_group_that_names_us_often_has_its_rules_once() -> None:
+    rules = parse("User-agent: closeup\nUser-agent: x\n" * 9 + "Disallow: /a\nDisallow: /b\n").rules
+    assert [rule.pattern for rule in rules] == ["/a", "/b"]
+
+
 @pytest.mark.parametrize(
     ("agent", "path", "allowed"),
     [

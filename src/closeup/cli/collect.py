@@ -85,12 +85,14 @@ def collect(
     rate: Annotated[
         float, typer.Option(min=0.001, help="Requests to one host per second, at most.")
     ] = 2.0,
-    max_mb: Annotated[float, typer.Option(min=0.001, help="Largest photo, in megabytes.")] = 30.0,
+    max_mb: Annotated[
+        float, typer.Option(min=0.001, max=10_000, help="Largest photo, in megabytes.")
+    ] = 30.0,
     max_pixels: Annotated[
         int, typer.Option(min=1, help="Largest photo, in pixels (width x height).")
     ] = 200_000_000,
     timeout: Annotated[
-        float, typer.Option(min=0.1, help="Seconds that one photo may take in all.")
+        float, typer.Option(min=0.1, help="Seconds that one answer may take in all.")
     ] = 120.0,
     ignore_robots: Annotated[
         bool,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,3 +28,35 @@ class Address:
     title: str = ""
     attribution: str = ""
     source: str = ""
+
+    def __post_init__(self) -> None:
+        """Make each field text that any file can hold: JSON may have halves of characters."""
+        for one in fields(self):
+            text = str(getattr(self, one.name) or "").encode(errors="backslashreplace").decode()
+            object.__setattr__(self, one.name, text)
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What makes it a row of its own: an address under a label."""
+        return self.url, self.label
+
+
+def unique(addresses: Iterable[Address]) -> list[Address]:
+    """The addresses in their order, each under a label once: as it comes first."""
+    found: dict[tuple[str, str], Address] = {}
+    for one in addresses:
+        found.setdefault(one.key, one)
+    return list(found.values())
+
+
+@dataclass(slots=True)
+class Job:
+    """An address to fetch, for all the labels that the list gives it.
+
+    `before` and `attempts`: how often it was asked for in earlier runs, and in this one.
+    """
+
+    url: str
+    addresses: list[Address] = field(default_factory=list)
+    before: int = 0
+    attempts: int = 0

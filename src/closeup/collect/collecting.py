@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Coroutine, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from closeup.collect.address import Address
+from closeup.collect.address import Address, Job, unique
 from closeup.collect.contact import checked_contact, user_agent
 from closeup.collect.limits import Limits
 from closeup.collect.lists import read_addresses
@@ -20,7 +21,7 @@ from closeup.collect.result import CollectResult, summary
 from closeup.collect.settle import Folders, arranged, settle
 from closeup.core.config import CONFIG_FILE
 from closeup.core.errors import PhotosError, UsageError
-from closeup.core.lock import only_writer, sweep
+from closeup.core.lock import HALF_FILE, only_writer
 from closeup.core.progress import Progress, silent
 from closeup.photos.origins import COLLECTED_FILE
 
@@ -36,16 +37,6 @@ class Access:
     ignore_robots: bool = False
     allowed: IsPublic = is_public
     resolve: Resolve | None = None
-
-
-@dataclass(slots=True)
-class Job:
-    """An address to fetch, for all the labels that the list gives it."""
-
-    url: str
-    addresses: list[Address] = field(default_factory=list)
-    before: int = 0
-    attempts: int = 0
 
 
 def collect(
@@ -104,8 +95,7 @@ def collect(
     if isinstance(addresses, str | Path):
         listed = read_addresses(Path(addresses), label)
     else:
-        listed = list({(one.url, one.label): one for one in reversed(list(addresses))}.values())
-        listed.reverse()
+        listed = unique(addresses)
         for one in listed:
             _check_label(one)
     return gather(listed, Path(out), access, frozenset(map(Status, wanted)), progress)
@@ -147,7 +137,7 @@ def gather(
         finally:
             log.close()
             rows = _fold(folder, log, listed)
-    keys = {(one.url, one.label) for one in listed}
+    keys = {one.key for one in listed}
     mine = [row for row in rows if row.key in keys]
     fresh = {row.sha256: row.bytes for row in rows if row.sha256 not in before}
     return summary(str(folder), mine, asked=len(jobs), bytes=sum(fresh.values()),
@@ -162,7 +152,9 @@ def _fold(folder: Path, log: Log, listed: Sequence[Address]) -> list[Collected]:
     labels = [*(row.label for row in known), *(one.label for one in listed)]
     names = set(map(folders.of, labels))
     for place in (folder, *(folder / name for name in names)):
-        sweep(place, deep=False)
+        for half in place.glob(f"{HALF_FILE}*"):
+            with contextlib.suppress(OSError):
+                half.unlink()
     unsure = {row.sha256 for row in fresh} - {row.sha256 for row in old}
     rows = settle(folder, arranged(known, listed), unsure)
     if rows != old or (fresh and not (folder / COLLECTED_FILE).exists()):
@@ -178,7 +170,7 @@ def _jobs(
     known = {row.key: row for row in rows}
     jobs: dict[str, Job] = {}
     for one in listed:
-        row = known.get((one.url, one.label))
+        row = known.get(one.key)
         if row is None or row.status in retry:
             job = jobs.setdefault(one.url, Job(one.url))
             job.addresses.append(one)
@@ -246,5 +238,12 @@ def _run(work: Coroutine[Any, Any, None]) -> None:
     except RuntimeError:
         asyncio.run(work)
         return
-    with ThreadPoolExecutor(1) as other:
-        other.submit(asyncio.run, work).result()
+    loop = asyncio.new_event_loop()
+    task = loop.create_task(work)
+    with contextlib.closing(loop), ThreadPoolExecutor(1) as other:
+        running = other.submit(loop.run_until_complete, task)
+        try:
+            running.result()
+        finally:
+            if not running.done():  # interrupted here, not there
+                loop.call_soon_threadsafe(task.cancel)

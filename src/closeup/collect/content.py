@@ -48,7 +48,7 @@ def what_else(start: bytes) -> str:
     ('an SVG drawing', '')
     """
     text = start[:START].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    if text.startswith((b"<", b"<!--")):
+    if text.startswith(b"<"):
         if b"<svg" in text:
             return "an SVG drawing"
         return "a web page" if b"<html" in text or b"<!doctype html" in text else "a text document"

@@ -45,8 +45,11 @@ class _Reply:
 
 
 def _header(headers: _Headers, name: str) -> str:
-    wanted = name.lower().encode()
-    return next((v.decode("latin-1") for n, v in headers if n.lower() == wanted), "")
+    value = next((value for key, value in headers if key.lower() == name.encode()), b"")
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
 
 
 def checked(text: str, allowed: IsPublic, base: httpx2.URL | None = None) -> httpx2.URL:
@@ -58,7 +61,8 @@ def checked(text: str, allowed: IsPublic, base: httpx2.URL | None = None) -> htt
         raise NotFetched("this is no valid web address") from err
     if url.scheme not in ("http", "https"):
         raise NotFetched("only http and https addresses are fetched")
-    if not host:
+    names = url.raw_host.removesuffix(b".").split(b".")
+    if not all(names) or not 0 <= (url.port or 0) < 2**16:
         raise NotFetched("this is no valid web address")
     if url.userinfo:
         raise NotFetched("the address holds a name or password, which is not sent", Status.REFUSED)
@@ -205,20 +209,21 @@ class Fetcher:
         return rules
 
     async def _robots_of(self, url: httpx2.URL) -> Rules:
-        where = url.copy_with(raw_path=b"/robots.txt")
+        where, location = url.copy_with(raw_path=b"/robots.txt"), ""
         for hop in range(6):
             try:
+                if location:
+                    where = checked(location, self._allowed, where)
                 reply = await self._get(where, _wants_robots, cut=True)
-                if reply.status in _REDIRECTS:
-                    where = checked(reply.header("location"), self._allowed, where)
-                    continue
             except NotFetched as err:
                 if hop and err.status is Status.REFUSED:
-                    raise NotFetched("robots.txt leads to a private address") from err
+                    raise NotFetched("robots.txt leads to an address that is refused") from err
                 raise
             if reply.status == HTTPStatus.OK:
                 return parse(reply.body.decode("utf-8", errors="replace"))
-            break
+            location = reply.header("location") if reply.status in _REDIRECTS else ""
+            if not location:
+                break
         return Rules(known=False)
 
     async def close(self) -> None:
@@ -269,8 +274,6 @@ def _wants_robots(status: int, headers: _Headers) -> int:
     if status == HTTPStatus.TOO_MANY_REQUESTS or status >= 500:
         wait = retry_after(_header(headers, "retry-after"))
         raise NotFetched(f"robots.txt cannot be read: {_named(status)}", again=True, wait=wait)
-    if status in _REDIRECTS and not _header(headers, "location"):
-        return 0
     return MOST_BYTES if status == HTTPStatus.OK else 0
 
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 
-from closeup.collect.address import Address
+from closeup.collect.address import Address, unique
 from closeup.core.errors import PhotosError
-from closeup.photos.tables import is_web_address, read_table
+from closeup.photos.tables import is_web_address, read_table, text_of
 
 _TABLES = frozenset({".csv", ".tsv", ".parquet", ".jsonl", ".ndjson"})
 _OPTIONAL = tuple(field.name for field in fields(Address) if field.name not in ("url", "label"))
@@ -33,7 +33,7 @@ def read_addresses(file: Path, label: str = "") -> list[Address]:
     rows = _table(file, label) if _is_table(file) else _text(file)
     if not rows:
         raise PhotosError(f"{file} holds no address; list one per line")
-    found: dict[tuple[str, str], Address] = {}
+    found = []
     for line, cells in rows:
         url, mine = cells["url"], cells.get("label") or label
         if not url:
@@ -44,8 +44,8 @@ def read_addresses(file: Path, label: str = "") -> list[Address]:
                 "all that have none"
             )
         more = {name: cells[name] for name in _OPTIONAL if cells.get(name)}
-        found.setdefault((url, mine), Address(url, mine, **more))
-    return list(found.values())
+        found.append(Address(url, mine, **more))
+    return unique(found)
 
 
 def _is_table(file: Path) -> bool:
@@ -59,11 +59,10 @@ def _is_table(file: Path) -> bool:
 def _numbered(file: Path) -> list[tuple[int, str]]:
     """The lines of a text file that say something."""
     try:
-        text = file.read_text(encoding="utf-8-sig")
+        text = text_of(file)
     except OSError as err:
-        raise PhotosError(f"{file} cannot be read: {err.strerror}; check the path") from err
-    except ValueError as err:
-        raise PhotosError(f"{file} is not UTF-8 text ({err}); save it as UTF-8") from err
+        raise PhotosError(f"{file} cannot be read: {err.strerror}; check the path, or search for "
+                          "words with --from") from err  # fmt: skip
     lines = [(number, line.strip()) for number, line in enumerate(text.split("\n"), start=1)]
     return [(number, line) for number, line in lines if line and not line.startswith("#")]
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
-import ssl
 from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -28,7 +27,10 @@ _NAMES = ("localhost", "local", "internal", "home.arpa", "intranet", "lan")
 # Not public, although `ipaddress` calls them global, at least in older versions of Python.
 _MORE = tuple(
     ipaddress.ip_network(net)
-    for net in ("192.0.0.0/24", "192.88.99.0/24", "168.63.129.16/32", "64:ff9b:1::/48", "5f00::/16")
+    for net in (
+        *("192.0.0.0/24", "192.88.99.0/24", "168.63.129.16/32"),
+        *("64:ff9b:1::/48", "5f00::/16", "3fff::/20"),
+    )
 )
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
@@ -143,12 +145,9 @@ class CheckedBackend(httpcore2.AsyncNetworkBackend):
         await asyncio.sleep(seconds)
 
 
-def connections(
-    resolve: Resolve, allowed: IsPublic, most: int, context: ssl.SSLContext | None = None
-) -> httpcore2.AsyncConnectionPool:
+def connections(resolve: Resolve, allowed: IsPublic, most: int) -> httpcore2.AsyncConnectionPool:
     """A pool that keeps no cookies, follows no redirect and asks no proxy of the environment."""
     return httpcore2.AsyncConnectionPool(
-        ssl_context=context,
         max_connections=most,
         keepalive_expiry=10.0,
         network_backend=CheckedBackend(resolve, allowed),

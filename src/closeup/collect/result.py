@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,5 +79,5 @@ def summary(
     )
 
 
-def _most(words: Any) -> dict[str, int]:
+def _most(words: Iterable[str]) -> dict[str, int]:
     return dict(Counter(words).most_common())

@@ -60,7 +60,7 @@ def parse(text: str, agent: str = AGENT) -> Rules:
     """The rules of a robots.txt for an agent: those of all its groups, else of ``*``."""
     groups: dict[str, list[Rule]] = {}
     delays: dict[str, float] = {}
-    names: list[str] = []
+    names: set[str] = set()  # of the group being read, ours and `*` only
     ruled = False
     for line in re.split(r"\r\n|\r|\n", text.removeprefix("\ufeff")):
         field, colon, value = line.partition("#")[0].partition(":")
@@ -69,10 +69,11 @@ def parse(text: str, agent: str = AGENT) -> Rules:
             continue
         if field == "user-agent":
             if ruled:
-                names, ruled = [], False
+                names, ruled = set(), False
             token = re.match(r"[a-z_-]+|\*", value.lower())
-            names.append(token[0] if token else "")
-            groups.setdefault(names[-1], [])
+            if token and token[0] in (agent, "*"):
+                names.add(token[0])
+                groups.setdefault(token[0], [])
         elif field in ("allow", "disallow"):
             ruled = True
             if value:

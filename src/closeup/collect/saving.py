@@ -10,9 +10,8 @@ from concurrent.futures import Executor
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
 
-from closeup.collect.address import Address
+from closeup.collect.address import Address, Job
 from closeup.collect.content import Content, examine
 from closeup.collect.outcome import NotFetched, Outcome
 from closeup.collect.record import Collected, Log, Status
@@ -21,15 +20,6 @@ from closeup.core.project import file_hash, place_in, write_atomically
 
 SYNC_SECONDS = 2.0
 """How much of a run a power cut may cost."""
-
-
-class Fetched(Protocol):
-    """A job: an address with its labels, and how often it was asked for, before and now."""
-
-    url: str
-    addresses: list[Address]
-    before: int
-    attempts: int
 
 
 class Saver:
@@ -49,7 +39,7 @@ class Saver:
         self._paths = {row.sha256: row.path for row in rows if row.sha256}
         self._synced = time.monotonic()
 
-    async def keep(self, job: Fetched, outcome: Outcome) -> None:
+    async def keep(self, job: Job, outcome: Outcome) -> None:
         """Save a photo unless it is known, and log what became of the job's addresses.
 
         The log comes first: a photo whose run was killed is then fetched again, and none lies in
@@ -87,15 +77,15 @@ class Saver:
         for name in (content.sha256[:20], content.sha256):
             path = f"{self._folders.of(label)}/{name}{content.suffix}"
             file = place_in(self._folder, path)
-            taken = os.path.lexists(file)
+            taken = os.path.lexists(file) or file.parent.is_file()
             if not taken or (file.is_file() and file_hash(file) == content.sha256):
                 self._paths[content.sha256] = path
                 return path, not taken
-        raise NotFetched("a file of yours has the name of this photo; move it away, then "
-                         "--retry failed")  # fmt: skip
+        raise NotFetched("a file of yours has the name of this photo or of its folder; move it "
+                         "away, then --retry failed")  # fmt: skip
 
     def _row(
-        self, address: Address, job: Fetched, outcome: Outcome, content: Content, path: str
+        self, address: Address, job: Job, outcome: Outcome, content: Content, path: str
     ) -> Collected:
         return Collected(
             **asdict(address),

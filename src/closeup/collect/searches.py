@@ -81,8 +81,8 @@ def find(
         say(f"{len(found)} addresses were found before; delete {whole} to search again")
         return found
     known = {one.url: one for one in read_addresses(part)} if part.is_file() else {}
-    before, ended = len(known), True
-    progress("search", before, wanted.count)
+    ended = True
+    progress("search", len(known), wanted.count)
     try:
         for number, one in enumerate(results, start=1):
             known[one.url] = one

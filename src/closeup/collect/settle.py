@@ -8,6 +8,7 @@ the folder of its label, and the others are duplicates. The end is the same whic
 from __future__ import annotations
 
 import contextlib
+import os
 import unicodedata
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, fields, replace
@@ -16,7 +17,7 @@ from pathlib import Path, PurePosixPath
 
 from closeup.collect.address import Address
 from closeup.collect.record import Collected, Status
-from closeup.core.project import file_hash, place_in
+from closeup.core.project import cannot_write, file_hash, place_in
 from closeup.core.text import folder_name, visible
 from closeup.photos.kinds import is_system_folder
 from closeup.photos.labels import plain
@@ -41,14 +42,19 @@ class Folders:
         return self._of[label]
 
 
+_OURS = (".parquet", ".toml", ".jsonl")
+"""How files end that lie beside the labels' folders, or make a folder a project."""
+
+
 def safe_name(label: str) -> str:
-    """A label as a folder's name that no system takes for something else.
+    """A label as a folder's name that nothing takes for something else.
 
     >>> safe_name("omega"), safe_name("../x"), safe_name("__pycache__")
     ('omega', '%2E.%2Fx', '%5F_pycache__')
     """
     name = folder_name(unicodedata.normalize("NFC", label))
-    return f"%{ord(name[0]):02X}{name[1:]}" if is_system_folder(name) else name
+    taken = is_system_folder(name) or name.lower().endswith(_OURS)
+    return f"%{ord(name[0]):02X}{name[1:]}" if taken else name
 
 
 _stated = attrgetter(*(field.name for field in fields(Address)))
@@ -57,8 +63,9 @@ _stated = attrgetter(*(field.name for field in fields(Address)))
 def arranged(known: Iterable[Collected], addresses: Sequence[Address]) -> list[Collected]:
     """What is known, in the order of the list, with the rights and groups that it now states.
 
-    Rows of other lists come first. Where the list gives an address another label than before, the
-    old row is left out, as the list says what the address shows.
+    Rows of other lists stay before or after them, so that two lists that are run in turn do not
+    take a photo from each other. Where the list gives an address another label than before, the old
+    row is left out, as the list says what the address shows.
     """
     by_key = {row.key: row for row in known}
     by_url: dict[str, Collected] = {}
@@ -66,13 +73,15 @@ def arranged(known: Iterable[Collected], addresses: Sequence[Address]) -> list[C
         if not by_url.get(row.url) or not by_url[row.url].sha256:
             by_url[row.url] = row
     listed = {address.url for address in addresses}
-    rows = [row for row in by_key.values() if row.url not in listed]
+    old = list(by_key.values())
+    start = next((place for place, row in enumerate(old) if row.url in listed), len(old))
+    rows = old[:start]
     for address in addresses:
-        found = by_key.get((address.url, address.label)) or by_url.get(address.url)
+        found = by_key.get(address.key) or by_url.get(address.url)
         if found:
             same = _stated(found) == _stated(address)
             rows.append(found if same else replace(found, **asdict(address)))
-    return rows
+    return rows + [row for row in old[start:] if row.url not in listed]
 
 
 def settle(folder: Path, rows: Sequence[Collected], unsure: Collection[str]) -> list[Collected]:
@@ -115,15 +124,18 @@ def _place(folder: Path, mine: Sequence[Collected], folders: Folders) -> str:
     wanted = f"{folders.of(first.label)}/{PurePosixPath(first.path).name}"
     for path in dict.fromkeys([wanted, *(row.path for row in mine)]):
         file = place_in(folder, path)
-        if not file.is_file() or file.stat().st_size != first.bytes:
+        # Of a name that is too long, Path.is_file() raises OSError.
+        if not os.path.isfile(file) or file.stat().st_size != first.bytes:  # noqa: PTH113
             continue
         if path == wanted:
             return wanted
         target = place_in(folder, wanted)
-        if target.exists() or file_hash(file) != first.sha256:  # somebody else's: left alone
+        theirs = target.exists() or target.parent.is_file() or file_hash(file) != first.sha256
+        if theirs:  # left alone
             return path
-        target.parent.mkdir(exist_ok=True)
-        file.rename(target)
+        with cannot_write(target):
+            target.parent.mkdir(exist_ok=True)
+            file.rename(target)
         with contextlib.suppress(OSError):  # not empty
             file.parent.rmdir()
         return wanted

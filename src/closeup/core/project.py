@@ -151,7 +151,7 @@ def cannot_write(file: Path) -> Iterator[None]:
 def place_in(folder: Path, name: str) -> Path:
     """As :meth:`Project.place`, given only the project's folder."""
     file = folder / name
-    if not Path(os.path.realpath(file)).is_relative_to(os.path.realpath(folder)):
+    if "\0" in name or not Path(os.path.realpath(file)).is_relative_to(os.path.realpath(folder)):
         raise ProjectError(
             f"{file} leads outside the project; remove the link or the table that names it"
         )

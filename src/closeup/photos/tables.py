@@ -106,6 +106,17 @@ def is_web_address(path: str) -> bool:
     return bool(re.match(r"[a-z][a-z0-9+.]+://", path, re.IGNORECASE))
 
 
+def text_of(file: Path) -> str:
+    """The text of a file in UTF-8, or in UTF-16 with its mark; raises PhotosError or OSError."""
+    data = file.read_bytes()
+    encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    try:
+        return data.decode(encoding)
+    except UnicodeDecodeError as err:
+        save = "CSV UTF-8" if file.suffix.lower() == ".csv" else "UTF-8"
+        raise PhotosError(f"{file} is not UTF-8 text ({err}); save it as {save}") from err
+
+
 _Rows = list[tuple[int, list[str]]]
 
 
@@ -126,12 +137,7 @@ def _parquet(file: Path) -> tuple[list[str], _Rows]:
 
 
 def _csv(file: Path) -> tuple[list[str], _Rows]:
-    data = file.read_bytes()
-    encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
-    try:
-        text = data.decode(encoding)
-    except UnicodeDecodeError as err:
-        raise PhotosError(f"{file} is not UTF-8 text ({err}); save it as CSV UTF-8") from err
+    text = text_of(file)
     first, delimiter = _dialect(text)
     stream = io.StringIO(text, newline="")
     for _ in range(first):
@@ -264,7 +270,7 @@ def _jsonl(file: Path) -> tuple[list[str], _Rows]:
     header: dict[str, None] = {}
     objects: list[tuple[int, dict[str, str]]] = []
     try:
-        for number, line in enumerate(file.read_text(encoding="utf-8-sig").splitlines(), start=1):
+        for number, line in enumerate(text_of(file).split("\n"), start=1):
             if not line.strip():
                 continue
             found = json.loads(line)
@@ -279,4 +285,4 @@ def _jsonl(file: Path) -> tuple[list[str], _Rows]:
     return list(header), [(n, [cells.get(name, "") for name in header]) for n, cells in objects]
 
 
-_READERS = {".parquet": _parquet, ".jsonl": _jsonl}
+_READERS = {".parquet": _parquet, ".jsonl": _jsonl, ".ndjson": _jsonl}

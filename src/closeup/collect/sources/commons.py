@@ -66,7 +66,7 @@ def _following(document: dict[str, object]) -> dict[str, str | int]:
 
 def _found(page: dict[str, object], info: dict[str, object]) -> Found:
     """One file."""
-    said = {name: plain(text(info, "extmetadata", name, "value", most=20_000)) for name in _RIGHTS}
+    said = {name: plain(text(info, "extmetadata", name, "value", most=5_000)) for name in _RIGHTS}
     url = address(info, "extmetadata", "LicenseUrl", "value")
     licence = read_licence(said["LicenseShortName"] or said["License"], url)
     title = said["ObjectName"] or text(page, "title").removeprefix("File:").rpartition(".")[0]
