@@ -20,6 +20,7 @@ SHOWN = {"CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md",
 """Where the site shows a file of the root; README's reader finds the start page."""
 
 
+LONG = re.compile(r"(?<!<pre>)<code>(?=[^<]{50})")
 OUTSIDE = re.compile(r"(?<=\]\()\.\./([^)#\s]+)")
 
 
@@ -42,7 +43,8 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 
 def on_post_page(output: str, **_: Any) -> str:
-    """Name the theme's dialog for those who hear the page."""
+    """Name the theme's dialog for those who hear the page; let long commands in a text wrap."""
+    output = LONG.sub('<code class="long">', output)
     return output.replace('role="dialog"', 'role="dialog" aria-label="Search"')
 
 

@@ -7,6 +7,7 @@ is ``closeup-demo/watches``.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
@@ -15,6 +16,7 @@ from closeup.core.config import (
     EngineConfig,
     Options,
     RunConfig,
+    flag_of,
     option_fields,
     resolve,
 )
@@ -31,6 +33,14 @@ if TYPE_CHECKING:
     from closeup.report.result import RunResult
 
     Photos = Path | str | Frame
+
+
+def _did_you_mean(name: str) -> str:
+    """The option that an unknown keyword may stand for, also by its name on the command line."""
+    meant = {flag_of(one, field)[2:].replace("-", "_"): one
+             for one, (_, field) in option_fields().items()}  # fmt: skip
+    near = get_close_matches(name, meant, 1)
+    return f" (did you mean {meant[near[0]]!r}?)" if near else ""
 
 
 def settings(
@@ -58,7 +68,10 @@ def settings(
         flags["photos"] = {"source": str(Path(photos).absolute())}
     for name, value in options.items():
         if name not in known:
-            raise UsageError(f"unknown option {name!r}; known are {', '.join(sorted(known))}")
+            raise UsageError(
+                f"unknown option {name!r}{_did_you_mean(name)}; known are "
+                f"{', '.join(sorted(known))}"
+            )
         if name in ("test", "boxes") and value:
             value = str(Path(str(value)).absolute())
         flags.setdefault(known[name][0], {})[name] = value

@@ -131,8 +131,12 @@ def test_a_section_alone_is_checked_like_the_whole() -> None:
 
 
 def test_unknown_options_are_refused() -> None:
-    with pytest.raises(UsageError, match="unknown option 'paren'"):
+    with pytest.raises(UsageError, match=r"unknown option 'paren' \(did you mean 'parent'\?\)"):
         settings(None, {"paren": "clock"}, "p")
+    with pytest.raises(UsageError, match="did you mean 'pads'"):
+        settings(None, {"compare_pads": "0,0.5"}, "p")
+    with pytest.raises(UsageError, match="unknown option 'batch_size'; known are"):
+        settings(None, {"batch_size": 8}, "p")
     with pytest.raises(UsageError, match="unknown option 'source'"):
         settings(None, {"source": "q"}, "p")
     with pytest.raises(UsageError, match="is empty"):

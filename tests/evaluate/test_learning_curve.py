@@ -146,13 +146,13 @@ def curve(more: float | None, low: float | None, high: float | None, rising: boo
 
 def test_what_is_said() -> None:
     said = curve(123.4, 61.0, None, True).sentence
-    assert said == "about 120 more photos per class for +2 points (between 61 and more than 450)"
+    assert said == "+2 points would take about 120 further photos per class (at least 61)"
     assert curve(123.4, 61.0, 200.0, True).sentence.endswith("(between 61 and 200)")
     assert curve(None, None, None, True).sentence == (
-        "more than 450 more photos per class for +2 points"
+        "+2 points would take more than 450 further photos per class"
     )
     assert curve(None, 300.0, None, True).sentence == (
-        "more than 450 more photos per class for +2 points (between 300 and more than 450)"
+        "+2 points would take more than 450 further photos per class (at least 300)"
     )
     assert "is unclear" in curve(123.4, 61.0, None, False).sentence
 

@@ -35,6 +35,12 @@ def model(project: Path) -> closeup.Model:
     return closeup.load(project / "out" / "model")
 
 
+def test_it_says_what_it_is(model: closeup.Model) -> None:
+    assert repr(model).startswith("<closeup model ")
+    assert f": {len(model.labels)} labels, " in repr(model)
+    assert repr(model).endswith(f", {model.parts.backbone.card.name}, {model.card.view}>")
+
+
 def test_no_photos_no_answers(model: closeup.Model) -> None:
     assert list(model.predict_many([])) == []
 

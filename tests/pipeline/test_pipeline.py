@@ -83,6 +83,8 @@ def test_a_result_is_a_dict_and_a_table_for_notebooks(plain: closeup.RunResult) 
     page = plain._repr_html_()
     assert f"on {plain.to_dict()['test']['n']} test close-ups" in page
     assert str(plain.report) in page
+    assert "macro-F1: " in repr(plain)
+    assert len(repr(plain)) < 1000
 
 
 def test_the_saved_crops_are_what_the_tables_say(plain: closeup.RunResult) -> None:

@@ -48,7 +48,7 @@ def print_result(result: RunResult) -> None:
         if check.state == "issue":
             show(f"{check.code}: {check.title}: {check.detail}")
     if result.findings.curve is not None:
-        show(f"more photos? {result.findings.curve.sentence}")
+        show(f"more photos: {result.findings.curve.sentence}")
     stages = {stage: s for stage, s in result.seconds.items() if s >= 0.05}
     taken = ", ".join(f"{stage} {duration(s)}" for stage, s in stages.items())
     whole = f"{duration(sum(stages.values()))} ({taken})" if taken else "nothing was left to do"
@@ -117,9 +117,10 @@ def _print_compared(rows: Sequence[Compared]) -> None:
     width = max(map(len, names))
     print("cross-validation on the training part (mean and standard error over the folds):")
     for name, row in zip(names, rows, strict=True):
-        speed = f"{row.rate:.0f}" if row.rate else "-"  # not measured where embedded in the pass
+        rate = f"{row.rate:.0f}/s" if row.rate else ""  # not measured where embedded in the pass
+        speed = f"  {rate:>7}" if any(one.rate for one in rows) else ""
         print(
-            f"  {name:<{width}}  {row.mean:.3f} ± {row.error:.3f}  {row.megabytes:6.1f} MB  "
-            f"{speed:>5}/s  cost {row.work:5.1f}{'   <- selected' if row.picked else ''}"
+            f"  {name:<{width}}  {row.mean:.3f} ± {row.error:.3f}  {row.megabytes:6.1f} MB"
+            f"{speed}  cost {row.work:5.1f}{'   <- selected' if row.picked else ''}"
         )
     print("  selected: the best, where twice the cost has to gain half a point")

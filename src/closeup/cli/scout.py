@@ -77,6 +77,5 @@ def _print_scouting(
         show(
             "",
             f"Next: closeup run {shlex.quote(photos)} --parent {parent} "
-            f"--threshold {scouting.threshold:g} --detector {best} "
-            f"--out {shlex.quote(Path(photos).resolve().stem)}-closeup",
+            f"--detector {best} --out {shlex.quote(Path(photos).resolve().stem)}-closeup",
         )

@@ -35,8 +35,10 @@ def suggest(
         return
     for note in result.notes:
         say(note)
-    show(f"{result.photos} photos: {result.found} new with the object found, {result.not_found} "
-         f"without, {result.known} known already, {result.unreadable} unreadable")  # fmt: skip
+    show(
+        f"{result.photos} photos: {result.found} new with the object found, {result.not_found} "
+        f"without, {result.known} known already or copies, {result.unreadable} unreadable"
+    )
     groups = len({row.group for row in result.suggested})
     missed = sum(not row.found for row in result.suggested)
     more = f", {missed} of them with a box that is too weak to count" if missed else ""

@@ -119,9 +119,7 @@ class Scouting:
             ]
         lines += ["", *(f"Warning: {warning}" for warning in self.warnings)]
         if self.recommended:
-            lines.append(
-                f"Recommended: parent {','.join(self.recommended)}, threshold {self.threshold:g}"
-            )
+            lines.append(f"Recommended: parent {','.join(self.recommended)}")
         return "\n".join(map(visible, lines))
 
 

@@ -109,11 +109,12 @@ class LearningCurve:
                 f"clearly rise beyond about {_rounded(self.measured[0].photos)} per class"
             )
         if self.more_low is None:
-            return f"{most} more photos per class for {points}"
+            return f"{points} would take {most} further photos per class"
         middle = most if self.more is None else f"about {_rounded(self.more)}"
-        high = most if self.more_high is None else str(_rounded(self.more_high))
-        low = str(_rounded(self.more_low))
-        return f"{middle} more photos per class for {points} (between {low} and {high})"
+        low = _rounded(self.more_low)
+        high = self.more_high
+        reach = f"at least {low}" if high is None else f"between {low} and {_rounded(high)}"
+        return f"{points} would take {middle} further photos per class ({reach})"
 
 
 def learning_curve(

@@ -101,6 +101,11 @@ class Model:
     def __reduce__(self) -> tuple[Callable[..., Model], tuple[object, ...]]:
         return _load_again, (*self._origin, self.card)
 
+    def __repr__(self) -> str:
+        detector = self.parts.detector.card.name if self.parts.detector else "no detector"
+        return (f"<closeup model {str(self._origin[1])!r}: {len(self.labels)} labels, {detector}, "
+                f"{self.parts.backbone.card.name}, {self.card.view}>")  # fmt: skip
+
     @property
     def labels(self) -> tuple[str, ...]:
         """The classes, in the order of the probabilities."""

@@ -28,6 +28,7 @@ CHANNELS = 64
 """Maps of more channels are projected onto so many directions, drawn once for all."""
 ITERATIONS = 5
 """Newton-Schulz steps of the matrix square root, as in Li et al. 2018."""
+_MOVE_AXES = {"Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "MatMul", "Einsum"}
 _LEAST_SIDE = 2  # a feature map of one cell is the embedding in the making
 _TINY = 1e-8
 
@@ -65,7 +66,11 @@ def add_pooling(
 
 
 def _feature_maps(model: ModelProto) -> dict[str, tuple[int, int]]:
-    """The last feature map of each resolution, in the graph's order: its channels and cells."""
+    """The last feature map of each resolution, in the graph's order: its channels and cells.
+
+    Only what a convolution gives, up to the next step that moves its axes: the four axes of an
+    attention are heads and tokens, those of a layer norm may be rows, columns and channels.
+    """
     batch = model.graph.input[0].type.tensor_type.shape.dim[0]
     shapes: dict[str, list[int]] = {
         value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim]
@@ -75,14 +80,20 @@ def _feature_maps(model: ModelProto) -> dict[str, tuple[int, int]]:
     }
     computed = {tensor.name for tensor in model.graph.initializer}
     found: dict[tuple[int, int], tuple[str, int]] = {}
+    maps: set[str] = set()
     for node in model.graph.node:
+        is_map = "Conv" in node.op_type or (
+            node.op_type not in _MOVE_AXES and not maps.isdisjoint(node.input)
+        )
         from_pixels = any(name and name not in computed for name in node.input)
         for name in node.output:
             if not from_pixels:  # a weight on its way to another type
                 computed.add(name)
                 continue
             shape = shapes.get(name, [])
-            if len(shape) == 4 and min(shape[1:]) >= _LEAST_SIDE:
+            if is_map:
+                maps.add(name)
+            if is_map and len(shape) == 4 and min(shape[1:]) >= _LEAST_SIDE:
                 side = (shape[2], shape[3])
                 found.pop(side, None)
                 found[side] = (name, shape[1])

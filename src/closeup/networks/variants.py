@@ -120,7 +120,7 @@ def has_feature_maps(network: Network) -> bool:
             return {"found": False}
         return {"found": True}
 
-    return bool(remembered(read_signature(network.file), "feature maps", tried)["found"])
+    return bool(remembered(read_signature(network.file), "convolutional maps", tried)["found"])
 
 
 def mirror(card: Card, file: Path) -> Card:

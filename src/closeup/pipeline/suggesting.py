@@ -52,7 +52,8 @@ class SuggestResult:
     """What ``closeup suggest`` gives.
 
     - `photos`: files of the pool: `found` + `not_found` + `unreadable` + `known`
-    - `known`: those whose content is in the project already, or was suggested and decided before
+    - `known`: those whose content is in the project already, or was suggested and decided before,
+      and copies within the pool
     - `suggested`: the most useful first
     """
 

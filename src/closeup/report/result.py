@@ -239,8 +239,17 @@ class RunResult(Trained):
         """The same as :meth:`to_json`, by the name that predictions have it under."""
         return self.to_json()
 
+    def __repr__(self) -> str:
+        return "\n".join(f"{name + ':':<10}{visible(what)}" for name, what in self._summary())
+
     def _repr_html_(self) -> str:
-        """For a notebook: what came of the photos, the score, and where model and report are."""
+        """For a notebook: the same as a table."""
+        cells = "".join(f"<tr><th>{name}</th><td>{escape(visible(what))}</td></tr>"
+                        for name, what in self._summary())  # fmt: skip
+        return f"<table><tbody>{cells}</tbody></table>"
+
+    def _summary(self) -> list[tuple[str, str]]:
+        """What came of the photos, the score, and where model and report are."""
         c = self.counts
         rows = {"photos": f"{c.photos}, of which {c.cropped} cropped, {c.not_found} not found, "
                           f"{c.unreadable} unreadable, {c.rejected} rejected"}  # fmt: skip
@@ -251,9 +260,7 @@ class RunResult(Trained):
         if self.usefulness:
             rows["use"] = self.usefulness
         rows |= {"model": str(self.model), "report": str(self.report)}
-        cells = "".join(f"<tr><th>{name}</th><td>{escape(visible(what))}</td></tr>"
-                        for name, what in rows.items())  # fmt: skip
-        return f"<table><tbody>{cells}</tbody></table>"
+        return list(rows.items())
 
 
 def _test_part(s: Scores, result: RunResult) -> dict[str, Any]:
