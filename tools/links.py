@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+BLOCK = re.compile(r"^( *)```.*?^\1```$", re.M | re.S)
 
 
 def pages(root: Path) -> list[Path]:
@@ -22,16 +23,15 @@ def pages(root: Path) -> list[Path]:
 
 def without_code(text: str) -> str:
     """A page without its blocks and spans of code."""
-    text = re.sub(r"^( *)```.*?^\1```$", "", text, flags=re.M | re.S)
-    return re.sub(r"`[^`\n]+`", "", text)
+    return re.sub(r"`[^`\n]+`", "", BLOCK.sub("", text))
 
 
 def anchors(text: str) -> set[str]:
     """The names that GitHub gives a page's headings, and those given by hand."""
-    blocks = re.sub(r"^( *)```.*?^\1```$", "", text, flags=re.M | re.S)
+    plain = BLOCK.sub("", text)
     found: dict[str, int] = {}
-    names = set(re.findall(r'\bid="([^"]+)"', blocks))
-    for heading in re.findall(r"^#+ +(.+?)\s*#*$", blocks, re.M):
+    names = set(re.findall(r'\bid="([^"]+)"', plain))
+    for heading in re.findall(r"^#+ +(.+?)\s*#*$", plain, re.M):
         words = re.sub(r"\[([^]]*)\]\([^)]*\)|[*`]", r"\1", heading)
         name = re.sub(r"[^\w\- ]", "", words.lower()).replace(" ", "-")
         again = found.get(name, 0)

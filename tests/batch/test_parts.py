@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -116,6 +119,20 @@ def test_a_damaged_part_is_named(store: Store) -> None:
         read_parts(store)
     assert store.read("nothing") is None
     assert store.names("nowhere") == []
+
+
+def test_a_damaged_part_with_pictures_is_named(store: Store) -> None:
+    photos = [listed(name) for name in "ab"]
+    answers = rows_of([answer(one.photo) for one in photos])
+    pictures = pa.array([os.urandom(600_000) for _ in photos])
+    made = replace(answers, table=answers.table.append_column("closeup", pictures))
+    name, good = part_name(1, []), encode_part(made, [b"/x"] * 2, [one.id for one in photos])
+    store.write(f"{PARTS}/{name}", good)
+    assert read_parts(store).photos == 2
+    footer = len(good) - 8 - int.from_bytes(good[-8:-4], "little")
+    store.write(f"{PARTS}/{name}", good[:footer] + bytes(9) + good[footer + 9 :])
+    with pytest.raises(ProjectError, match=f"{name} is damaged.*delete it"):
+        read_parts(store)
 
 
 def test_a_retried_shard_replaces_its_part(store: Store) -> None:

@@ -21,7 +21,21 @@ def test_time_left_is_told_in_words_and_does_not_count_what_was_done_before(
     assert lines == [
         "fine-tuning: 501 of 1000, about 2 h 46 min left",
         "fine-tuning: 780 of 1000, about 31 s left",
-        "fine-tuning: 1000 of 1000 in 5 h 33 min 0/s",
+        "fine-tuning: 1000 of 1000 in 5 h 33 min",
+    ]
+
+
+def test_a_rate_is_only_told_of_several_pieces(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = iter([0.0, 0.2, 1.0, 3.0])
+    monkeypatch.setattr(output.time, "monotonic", lambda: next(clock))
+    tell = output._PlainLines()
+    for done, total in ((0, 1), (1, 1), (0, 9), (9, 9)):
+        tell("predict", done, total)
+    assert capsys.readouterr().err.splitlines() == [
+        "predicting: done in 0.20 s",
+        "predicting: 9 of 9 in 2.0 s 4/s",
     ]
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.blocks import PAGES, PROGRAMS, Block, blocks, reason_of
+from tests.docs.blocks import NOT_RUN, PAGES, PROGRAMS, Block, blocks, reason_of
 from tests.docs.world import make_base, make_world
 
 QUICK = {"hand-over.md"}
@@ -18,11 +18,15 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_base(tmp_path_factory.mktemp("pages"))
 
 
+def steps(page: Path) -> list[tuple[Block, str]]:
+    """The commands of a page, and its programs as a whole."""
+    return [(block, text) for block in blocks(page)
+            for text in ([block.text] if block.is_python else block.commands)]  # fmt: skip
+
+
 def to_run(page: Path) -> list[tuple[Block, str]]:
-    """What is run of a page: its commands, and its programs as a whole."""
-    steps = [(block, text) for block in blocks(page)
-             for text in ([block.text] if block.is_python else block.commands)]  # fmt: skip
-    return [(block, text) for block, text in steps if not reason_of(text)]
+    """What is run of a page."""
+    return [(block, text) for block, text in steps(page) if not reason_of(text)]
 
 
 @pytest.mark.parametrize(
@@ -49,6 +53,11 @@ def test_a_block_that_is_not_run_is_no_command(page: Path) -> None:
             tuple(f"{name} " for name in PROGRAMS))]  # fmt: skip
         if looks and not block.is_python:
             assert block.commands, f"{block.where}: say ```sh, so that it is run: {looks[0]}"
+
+
+def test_nothing_is_left_out_that_is_on_no_page() -> None:
+    reasons = {reason_of(text) for page in PAGES for _, text in steps(page)}
+    assert set(NOT_RUN.values()) <= reasons
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,12 @@ import pytest
 import closeup
 from closeup.core.config import PhotosConfig
 from closeup.core.project import Project
+from closeup.core.types import Photo
 from closeup.export.formats import FORMATS
 from closeup.export.model import export_model
+from closeup.export.training import training_photos
 from closeup.export.write import export_project
+from closeup.model.card import read_card
 from closeup.model.history import read_answers
 from closeup.photos.listing import collect
 from closeup.photos.rights import read_rights
@@ -109,6 +113,18 @@ def test_a_model_credits_what_it_was_trained_on(project: Path, tmp_path: Path, t
         assert (f"| CC BY 4.0 | https://creativecommons.org/licenses/by/4.0/ | {ash} | attribution"
                 in readme)  # fmt: skip
         assert f"| unknown |  | {len(trained) - ash} |" in readme
+
+
+def test_a_copy_of_a_photo_does_not_hide_its_rights(project: Path, tmp_path: Path) -> None:
+    copy = Project(Path(shutil.copytree(project, tmp_path / "copied")))
+    photos = copy.read("photos", Photo)
+    assert photos is not None
+    copies = [replace(one, id=f"z-{one.id}", path=f"z/{one.path}") for one in photos.rows]
+    copy.write("photos", Photo, [*photos.rows, *copies], photos.key)
+    found = [training_photos(one / "model", read_card(one / "model"))
+             for one in (project, copy.folder)]  # fmt: skip
+    assert found[0] == found[1]
+    assert any(rights for _, rights in found[0])
 
 
 def test_a_model_folder_without_its_project_names_nobody(project: Path, tmp_path: Path) -> None:

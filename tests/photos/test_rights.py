@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -130,9 +132,12 @@ def test_a_file_that_only_has_the_name_is_a_side_file(photos: Path) -> None:
 
 def test_a_damaged_table_is_named(photos: Path) -> None:
     file = write_collected(photos, collected(photos, "ash/1.png"))
-    file.write_bytes(file.read_bytes()[:-20])
-    with pytest.raises(PhotosError, match=r"collected\.parquet is not a readable Parquet file"):
-        listed(photos)
+    good = file.read_bytes()
+    footer = len(good) - 8 - int.from_bytes(good[-8:-4], "little")
+    for damaged in (good[:-20], good[:footer] + bytes(9) + good[footer + 9 :]):
+        file.write_bytes(damaged)
+        with pytest.raises(PhotosError, match=r"collected\.parquet is not a readable Parquet"):
+            listed(photos)
 
 
 def test_the_photos_of_a_test_folder_bring_theirs(photos: Path, tmp_path: Path) -> None:
@@ -173,3 +178,19 @@ def test_text_that_no_table_can_hold_is_replaced(photos: Path) -> None:
     table.write_text('{"path": "ash/1.png", "label": "ash", "creator": "A\\ud800da"}\n'
                      '{"path": "elm/3.png", "label": "elm"}\n')  # fmt: skip
     assert rights_of(entries(table)["ash/1.png"]).creator == "A?da"
+
+
+def test_photos_without_licences_pay_for_none(photos: Path) -> None:
+    table = photos / "mine.csv"
+    table.write_text("path,label\nash/1.png,ash\nelm/3.png,elm\n")
+    script = (
+        "import sys\n"
+        "from closeup.core.config import PhotosConfig\n"
+        "from closeup.photos.listing import collect\n"
+        f"for source in {(str(photos), str(table))}:\n"
+        "    assert collect(PhotosConfig(source=source)).entries\n"
+        "assert 'closeup.photos.licences' not in sys.modules\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True,
+                          check=False)  # fmt: skip
+    assert done.returncode == 0, done.stderr

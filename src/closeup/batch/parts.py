@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from closeup.batch.files import Store
+from closeup.batch.files import Store, one_line
 from closeup.batch.source import PLACE_BYTES
 from closeup.batch.worker import PARTS
 from closeup.core.errors import ProjectError
@@ -137,15 +138,18 @@ def _read_part(store: Store, name: str) -> Part | None:
     try:
         with store.opened(f"{PARTS}/{name}") as stream:
             if stream.size() > _WHOLE:  # pictures or vectors, which are not needed here
-                return _part_of(decode_parquet(stream, _NEEDED))
+                # Where that fails, reading all of it tells a damaged file from a store that fails.
+                with suppress(OSError):
+                    return _part_of(decode_parquet(stream, _NEEDED))
+                stream.seek(0)
             data = stream.read()
         return _part_of(decode_parquet(data, _NEEDED))
     except FileNotFoundError:
         return None
     except (pa.ArrowException, *_NO_PART) as err:
         raise ProjectError(
-            f"{store.folder}/{PARTS}/{name} is damaged ({err}); delete it and run again to answer "
-            "for its photos anew"
+            f"{store.folder}/{PARTS}/{name} is damaged ({one_line(err)}); delete it and run again "
+            "to answer for its photos anew"
         ) from err
 
 

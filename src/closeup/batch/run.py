@@ -23,7 +23,7 @@ from closeup.batch.worker import Job, shard_of
 from closeup.core.config import EngineConfig
 from closeup.core.errors import ProjectError
 from closeup.core.lock import only_writer, sweep
-from closeup.core.progress import Progress, silent
+from closeup.core.progress import Progress
 from closeup.core.project import key_of
 from closeup.core.serialization import from_json, to_json
 from closeup.core.text import visible
@@ -41,8 +41,8 @@ _NOTICE_SECONDS = 60.0
 class Told:
     """Who is told what: how far the run is, and sentences on photos that cannot be read."""
 
-    progress: Progress = silent
-    notice: Callable[[str], None] = lambda _: None
+    progress: Progress
+    notice: Callable[[str], None]
 
 
 def run(ask: Ask, source: str, out: str, address: str, engine: EngineConfig, told: Told) -> Summary:

@@ -140,7 +140,7 @@ def _count(stage: str, done: int, total: int) -> str:
 def _rate(stage: str, speed: float) -> str:
     if stage.startswith(_DOWNLOAD):
         return f"{speed / 1e6:.1f} MB/s"
-    return "" if stage in _LONG else f"{speed:.0f}/s"
+    return "" if stage in _LONG or speed < 0.5 else f"{speed:.0f}/s"
 
 
 class _Bars:
@@ -179,7 +179,7 @@ class _PlainLines:
         began, before = self._began[stage]
         taken = now - began
         if total and done == total:
-            rate = _rate(stage, (done - before) / taken) if taken > 0.05 else ""
+            rate = _rate(stage, (done - before) / taken) if taken > 0.05 and total > 1 else ""
             count = _count(stage, done, total) or "done"
             say(f"{_DOING.get(stage, stage)}: {count} in {duration(taken)} {rate}".rstrip())
             del self._began[stage]  # a stage may come again, for another network

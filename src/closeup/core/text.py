@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import html
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 # Control characters, halves of a pair (how Python keeps bytes that are not UTF-8), line ends.
 _UNSAFE = frozenset({"Cc", "Cs", "Zl", "Zp"})
@@ -63,9 +63,13 @@ def first_of(names: Iterable[str], most: int = 5) -> str:
     >>> first_of(["c", "a", "b"], 2), first_of(["a"], 2)
     ('a, b and 1 more', 'a')
     """
-    ordered = sorted(names)
-    more = len(ordered) - most
-    return ", ".join(ordered[:most]) + (f" and {more} more" if more > 0 else "")
+    return listed(sorted(names), most)
+
+
+def listed(names: Sequence[str], most: int = 8) -> str:
+    """The names as they come, at most `most`, and how many more there are."""
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def folder_name(label: str) -> str:

@@ -31,6 +31,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple, TypeVar
 
+from closeup.core.text import listed
 from closeup.evaluate.bootstrap import Interval
 from closeup.evaluate.calibration import Calibration
 from closeup.evaluate.label_issues import LabelIssues
@@ -43,7 +44,6 @@ WIDE = 0.15  # CU103 is an issue from this width of the interval of macro-F1 on
 FEW = 10  # CU103 is an issue where a class has fewer test photos
 WRONG_LABELS = 0.01  # CU104 is an issue from this share of wrong labels on
 MISCALIBRATED = 0.05  # CU301 is an issue from this calibration error on
-MOST_NAMED = 8  # classes in a sentence
 CONFUSED = 5  # CU303 is an issue from this number of confused photos of a pair on
 
 
@@ -312,12 +312,6 @@ def rejected_by_holm(chances: Mapping[K, float]) -> list[K]:
             break
         rejected.append(key)
     return rejected
-
-
-def listed(names: Sequence[str]) -> str:
-    """The first few names, and how many more there are."""
-    more = len(names) - MOST_NAMED
-    return ", ".join(names[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def shortened(text: str, most: int = 300) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from closeup.core.text import listed
 from closeup.evaluate.bootstrap import Interval
 from closeup.evaluate.checks import (
     Check,
     counted,
     issue,
-    listed,
     not_applicable,
     passed,
     rejected_by_holm,

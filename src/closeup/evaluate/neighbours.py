@@ -68,7 +68,7 @@ def neighbours(
 def beside(rule: UnknownRule, known: Known, crop: str, count: int) -> tuple[Neighbour, ...]:
     """The `count` training close-ups most similar to another one of them, the nearest first.
 
-    None where `crop` is not among the references.
+    Empty where `crop` is not among the references.
     """
     if crop not in known.crops:
         return ()

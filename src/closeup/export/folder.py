@@ -1,14 +1,17 @@
-"""A new folder, whole or not at all."""
+"""A new folder, whole or not at all, and the page of credits in it."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from closeup.core.errors import ProjectError, UsageError
 from closeup.core.lock import work_folder
+from closeup.core.types import Rights
+from closeup.photos.rights import NOTHING
+from closeup.report.attribution import ATTRIBUTION_FILE, attribution
 
 
 @contextmanager
@@ -36,6 +39,14 @@ def new_folder(out: Path) -> Iterator[Path]:
             os.replace(folder, out)  # noqa: PTH105 (a folder)
     except OSError as err:
         raise ProjectError(f"the export to {out} failed: {err}; nothing was written") from err
+
+
+def write_credits(folder: Path, photos: Iterable[tuple[str, Rights | None]], about: str) -> None:
+    """Credit those of `photos`, given by name, whose rights are known; `about` is for all."""
+    known = [(name, rights) for name, rights in photos if rights and rights != NOTHING]
+    if known:
+        page = attribution(known, about)
+        (folder / ATTRIBUTION_FILE).write_text(page, encoding="utf8", newline="")
 
 
 def files_in(folder: Path) -> dict[str, int]:

@@ -18,7 +18,7 @@ from closeup.detect.detector import FLOOR
 from closeup.evaluate.rights import count_rights
 from closeup.export import ModelFormat, run
 from closeup.export.boxes import detector
-from closeup.export.folder import files_in, new_folder
+from closeup.export.folder import files_in, new_folder, write_credits
 from closeup.export.graphs import classifier
 from closeup.export.hub import is_hub_folder, write_hub_folder
 from closeup.export.training import TRAINED_ON, training_photos
@@ -28,7 +28,6 @@ from closeup.model.parts import Parts, read_parts
 from closeup.networks import Network
 from closeup.networks.engine import write_ir
 from closeup.networks.preprocess import InputSpec
-from closeup.report.attribution import ATTRIBUTION_FILE, attribution
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -89,18 +88,16 @@ def export_model(
     source = model_folder(source)
     card = read_card(source)
     check_files(source, card)
-    photos = training_photos(source, card)
     if repo and is_hub_folder(out, card):
         return ExportedModel(out, to, card.labels, files_in(out))
+    photos = training_photos(source, card)
     with new_folder(out) as folder:
         if to == "hub":
             name = repo or out.absolute().name
             write_hub_folder(source, card, folder, name, count_rights(photos))
         else:
             _write_graphs(source, card, to, folder, progress)
-        if credited := [(path, rights) for path, rights in photos if rights is not None]:
-            text = attribution(credited, TRAINED_ON)
-            (folder / ATTRIBUTION_FILE).write_text(text, encoding="utf8", newline="")
+        write_credits(folder, photos, TRAINED_ON)
     return ExportedModel(out, to, card.labels, files_in(out))
 
 

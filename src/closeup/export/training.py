@@ -30,7 +30,8 @@ def training_photos(model: Path, card: ModelCard) -> list[tuple[str, Rights | No
     if not rights or used is None or used.model != model_hash(card):
         return []
     photos = project.read("photos", Photo)
-    of_content = {photo.sha256: rights.get(photo.id) for photo in (photos.rows if photos else ())}
+    of_content = {photo.sha256: rights[photo.id] for photo in (photos.rows if photos else ())
+                  if photo.id in rights}  # fmt: skip
     trained = {row.photo: row.path for row in read_answers(project, used.number)
                if row.split == "train"}  # fmt: skip
     return [(path, of_content.get(sha256)) for sha256, path in trained.items()]

@@ -11,11 +11,9 @@ from closeup.core.errors import UsageError
 from closeup.core.progress import Progress, silent, track
 from closeup.core.project import Project
 from closeup.export import Format
-from closeup.export.folder import new_folder
+from closeup.export.folder import new_folder, write_credits
 from closeup.export.formats import FORMATS
 from closeup.export.items import read_items
-from closeup.photos.rights import NOTHING
-from closeup.report.attribution import ATTRIBUTION_FILE, attribution
 
 _UNCHANGED = (
     "The photos are as they were found. Whoever cuts objects out of them by their boxes changes "
@@ -82,11 +80,7 @@ def export_project(
             file = folder / name
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(text, encoding="utf8", newline="")
-        credited = [(placed(item), item.rights) for item in known.items
-                    if item.rights not in (None, NOTHING)]  # fmt: skip
-        if credited:
-            text = attribution(credited, _UNCHANGED)
-            (folder / ATTRIBUTION_FILE).write_text(text, encoding="utf8", newline="")
+        write_credits(folder, ((placed(item), item.rights) for item in known.items), _UNCHANGED)
     return Exported(
         out, to, len(known.items),
         sum(one.box is not None for item in known.items for one in item.objects),

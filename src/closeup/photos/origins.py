@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from closeup.core.project import file_hash
 from closeup.core.types import Rights
-from closeup.photos.rights import NOTHING, licence_of, of_cells
-from closeup.photos.tables import TableRow, read_table
+from closeup.photos.rights import licence_of
+from closeup.photos.tables import read_columns
 
 COLLECTED_FILE = "collected.parquet"
 """The table that lies beside collected photos, with a row for each address."""
 
 R = TypeVar("R", bound=Any)
 _COLUMNS = frozenset({"url", "path", "sha256", "bytes", "status"})
+_KEPT = ("path", "sha256", "bytes", "group")
+_RIGHTS = tuple(one.name for one in fields(Rights)[1:])
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,7 @@ class Origins:
 
     def completed(self, entry: R) -> R:
         """A photo's entry with its rights and its group, where it has none of its own."""
-        origin = self.of(entry.file)
+        origin = self.of(entry.file) if self.files else None
         if origin is None:
             return entry
         group, rights = entry.group or origin.group, entry.rights or origin.rights
@@ -73,29 +75,31 @@ class Origins:
             return None
 
     def _add(self, file: Path) -> None:
-        rows = read_table(file, ())
-        if rows and not rows[0].cells.keys() >= _COLUMNS:
+        names, cells = read_columns(file)
+        columns = dict(zip(names, cells, strict=True))
+        if not columns.keys() >= _COLUMNS:
             return
         self.files.append(file)
-        several: dict[tuple[str, str], list[TableRow]] = {}
-        for row in rows:
-            if row.cells["path"] and row.cells["sha256"]:
-                several.setdefault((row.cells["path"], row.cells["sha256"]), []).append(row)
+        empty = [""] * len(cells[0])
+        told = (columns.get(name, empty) for name in (*_KEPT, *_RIGHTS))
+        several: dict[tuple[str, str], list[Origin]] = {}
+        for path, sha256, size, group, *rights in zip(*told, strict=True):
+            if path and sha256:
+                origin = Origin(Rights("", *rights), group)
+                several.setdefault((path, sha256), []).append(origin)
+                if re.fullmatch("[0-9]{1,15}", size):
+                    self._sizes.add(int(size))
         for (path, sha256), mine in several.items():
-            origin = _joined([row.cells for row in mine])
+            origin = mine[0] if len(mine) == 1 else _joined(mine)
             self._of_file[file.parent / path] = self._of_hash[sha256] = origin
-            self._sizes.update(int(row.cells["bytes"]) for row in mine
-                               if re.fullmatch("[0-9]{1,15}", row.cells["bytes"]))  # fmt: skip
         self._sizes.discard(0)  # a pipe has no size, and reading it would wait forever
 
 
-def _joined(rows: list[dict[str, str]]) -> Origin:
+def _joined(several: list[Origin]) -> Origin:
     """What several addresses of one photo say of it; where their licences differ, it is unknown."""
-    every = [of_cells(cells, cells["url"]) or NOTHING for cells in rows]
-    given = [one for one in every if one.licence or one.licence_url]
-    rights = (given or every)[0]
-    codes = {licence_of(one).code for one in given}
-    if len(codes) > 1:
+    given = [one.rights for one in several if one.rights.licence or one.rights.licence_url]
+    rights = given[0] if given else several[0].rights
+    if len({licence_of(one).code for one in given}) > 1:
         written = dict.fromkeys(one.licence or one.licence_url for one in given)
         rights = replace(rights, licence=" or ".join(written), licence_url="")
-    return Origin(rights, next((cells["group"] for cells in rows if cells.get("group")), ""))
+    return Origin(rights, next((one.group for one in several if one.group), ""))

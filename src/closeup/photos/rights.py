@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from closeup.core.project import Project
 from closeup.core.types import Rights
-from closeup.photos.licences import Licence, read_licence
+
+if TYPE_CHECKING:
+    from closeup.photos.licences import Licence
 
 TABLE = "rights"
 NOTHING = Rights("", "", "", "", "", "", "", "", "")
@@ -32,7 +36,7 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
 """What a column may be called instead, in lower case with ``_`` for spaces and hyphens."""
 
 
-def of_cells(cells: Mapping[str, str], url: str = "") -> Rights | None:
+def of_cells(cells: Mapping[str, str]) -> Rights | None:
     """The rights in a row's cells, by lower-case name; None where it names none.
 
     A title or source alone says nothing of them.
@@ -40,25 +44,27 @@ def of_cells(cells: Mapping[str, str], url: str = "") -> Rights | None:
     >>> of_cells({"path": "1.jpg", "license": "CC BY 4.0", "photographer": "Ada"}).creator
     'Ada'
     """
+    columns = _columns(tuple(cells))
+    if not columns:
+        return None
+    found = {name: next(filter(None, map(cells.__getitem__, mine)), "")
+             for name, mine in columns.items()}  # fmt: skip
     # Half a pair of a character, which JSON can hold, could not be written to a table.
-    found = {
-        name: next((cells[one] for one in columns if cells[one]), "")
-        .encode(errors="replace")
-        .decode()
-        for name, columns in _columns(tuple(cells)).items()
-    }
-    rights = Rights("", **found, url=url)
+    plain = {name: text if text.isascii() else text.encode(errors="replace").decode()
+             for name, text in found.items()}  # fmt: skip
+    rights = replace(NOTHING, **plain)
     return rights if rights.told or rights.creator or rights.attribution else None
 
 
 @lru_cache(maxsize=100)
 def _columns(names: tuple[str, ...]) -> dict[str, list[str]]:
-    """The columns that may hold each of the rights, in the order in which they are asked."""
+    """The columns that hold some of the rights, in the order in which they are asked."""
     plain = [re.sub(r"[\s\-]+", "_", name) for name in names]
-    return {
+    found = {
         name: [names[plain.index(one)] for one in (name, *others) if one in plain]
         for name, others in ALIASES.items()
     }
+    return {name: columns for name, columns in found.items() if columns}
 
 
 def licence_of(rights: Rights) -> Licence:
@@ -66,7 +72,11 @@ def licence_of(rights: Rights) -> Licence:
     return _licence(rights.licence, rights.licence_url)
 
 
-_licence = lru_cache(maxsize=1000)(read_licence)
+@lru_cache(maxsize=1000)
+def _licence(text: str, url: str) -> Licence:
+    from closeup.photos.licences import read_licence  # its patterns take a while to compile
+
+    return read_licence(text, url)
 
 
 def read_rights(project: Project) -> dict[str, Rights]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from closeup.core.errors import PhotosError
-from closeup.core.tables import read_parquet
+from closeup.core.tables import decode_parquet
 from closeup.core.text import first_of
 from closeup.core.types import Rights
 from closeup.photos.attributes import COLUMN, attributes_of
@@ -65,7 +65,7 @@ def read_table(file: Path, required: Sequence[str], optional: Sequence[str] = ()
     try:
         header, rows = _READERS.get(file.suffix.lower(), _csv)(file)
     except OSError as err:
-        raise PhotosError(f"{file} cannot be read: {err.strerror}; check the path") from err
+        raise _unreadable(file, err) from err
     places = places_of(file, header, (*required, *optional))
     missing = [name for name in required if name not in places]
     if missing:
@@ -120,18 +120,36 @@ def text_of(file: Path) -> str:
 _Rows = list[tuple[int, list[str]]]
 
 
-def _parquet(file: Path) -> tuple[list[str], _Rows]:
+def _unreadable(file: Path, err: OSError) -> PhotosError:
+    return PhotosError(f"{file} cannot be read: {err.strerror}; check the path")
+
+
+def read_columns(file: Path) -> tuple[list[str], list[list[str]]]:
+    """The names of a Parquet file's columns, and the cells of each as text; see :func:`read_table`.
+
+    Raises PhotosError where it cannot be read, or is no Parquet file.
+    """
     import pyarrow as pa
 
     try:
-        table = read_parquet(file)
+        data = file.read_bytes()
+    except OSError as err:
+        raise _unreadable(file, err) from err
+    try:
+        table = decode_parquet(data)
         header = [str(name).strip().lower() for name in table.column_names]
         columns = [
             ["" if v is None else str(v).strip() for v in column.to_pylist()]
             for column in table.columns
         ]
-    except (pa.ArrowException, ValueError, LookupError, TypeError, RuntimeError) as err:
-        raise PhotosError(f"{file} is not a readable Parquet file: {err}; write it again") from err
+    except (pa.ArrowException, OSError, ValueError, LookupError, TypeError, RuntimeError) as err:
+        why = " ".join(str(err).split())
+        raise PhotosError(f"{file} is not a readable Parquet file: {why}; write it again") from err
+    return header, columns
+
+
+def _parquet(file: Path) -> tuple[list[str], _Rows]:
+    header, columns = read_columns(file)
     rows = zip(*columns, strict=True)
     return header, [(number, list(cells)) for number, cells in enumerate(rows, start=1)]
 

@@ -8,14 +8,13 @@ from dataclasses import replace
 
 from closeup.core.config import DetectConfig, RunConfig
 from closeup.core.errors import PhotosError, UsageError
+from closeup.core.text import listed
 from closeup.core.types import ANY
 from closeup.detect import resolve_categories
 from closeup.detect.given import GivenBoxes
 from closeup.networks import Network
 from closeup.photos.listing import Collection, Entry, collect
 from closeup.pipeline.stages import Job
-
-MOST_NAMED = 8
 
 
 def collected(config: RunConfig) -> Collection:
@@ -117,9 +116,7 @@ def _knows(network: Network, name: str) -> bool:
 def _listed(counts: Counter[str] | dict[str, int]) -> str:
     """Names with how often they occur, the most frequent first."""
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    shown = ", ".join(f"{name or 'without a category'} {n}" for name, n in ordered[:MOST_NAMED])
-    more = len(ordered) - MOST_NAMED
-    return (shown or "none") + (f" and {more} more" if more > 0 else "")
+    return listed([f"{name or 'without a category'} {n}" for name, n in ordered]) or "none"
 
 
 def without_boxes(detect: DetectConfig) -> DetectConfig:
