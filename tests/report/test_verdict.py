@@ -48,6 +48,8 @@ def test_a_model_without_a_test_part_has_no_figures() -> None:
     none = replace(BARE, scores=None)
     assert verdict(none).use == "Not measured"
     assert figures(none) == []
+    (step,) = steps(none)
+    assert step.title == "More photos"  # not "Nothing": it is not known whether it is good
 
 
 def test_a_good_model_is_good() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -20,9 +21,9 @@ from closeup.cli.app import app as command
 from closeup.core.errors import ProjectError
 from closeup.core.project import Project
 from closeup.core.types import Example, Photo
+from closeup.decisions.kinds import Decision, Kind
 from closeup.decisions.log import Decisions, read_decisions
 from closeup.model.model import Model
-from closeup.pipeline import suggested
 from closeup.pipeline.suggested import read_corrected, read_suggested
 from closeup.web.review.session import Filter
 from closeup.web.serve import corrections
@@ -138,7 +139,7 @@ def test_it_works_while_the_project_is_trained(ask: Ask, out: Path) -> None:
     assert len(read_corrected(Project(out))) == 3
 
 
-@pytest.mark.parametrize("fails", ["write_bytes", "write_json", "Decisions"])
+@pytest.mark.parametrize("fails", ["write_bytes", "write_json", "append"])
 def test_one_that_is_interrupted_leaves_a_project_that_goes_on(
     ask: Ask, out: Path, monkeypatch: pytest.MonkeyPatch, fails: str
 ) -> None:
@@ -146,10 +147,10 @@ def test_one_that_is_interrupted_leaves_a_project_that_goes_on(
         raise ProjectError("killed here")
 
     with ask(corrections=out) as client, monkeypatch.context() as patch:
-        patch.setattr(suggested if fails == "Decisions" else Project, fails, ends)
+        patch.setattr(Decisions if fails == "append" else Project, fails, ends)
         said = client.post("/correct?label=ash", content=new_photo(), headers=JPEG)
         assert said.status_code == 500
-        assert len(read_corrected(Project(out))) == (fails == "Decisions")  # waits for a label
+        assert len(read_corrected(Project(out))) == (fails == "append")  # waits for a label
         patch.undo()
         assert not any("corrected" in note for note in closeup.train(out).notes)
         assert client.post("/correct?label=ash", content=new_photo(), headers=JPEG).json()
@@ -197,6 +198,58 @@ def test_visitors_cannot_fill_the_disk(
         assert send(3) == 507
 
 
+def test_the_same_photo_again_writes_nothing_twice(ask: Ask, out: Path) -> None:
+    """By another name or under the same label: a training that reads the photo is not disturbed."""
+    with ask(corrections=out) as client:
+        for name in ("a.png", "b.jpg", "c.bmp"):
+            files = {"photo": (name, new_photo())}
+            assert client.post("/correct?label=ash", files=files).status_code == 200
+        kept = {file: file.stat().st_mtime_ns for file in (out / "corrected").iterdir()}
+        assert {file.suffix for file in kept} == {".png", ".json"}
+        assert client.post("/correct?label=birch", files=files).status_code == 200
+        assert {file: file.stat().st_mtime_ns for file in (out / "corrected").iterdir()} == kept
+        assert [row.decision.label for row in Decisions(out).rows()] == ["ash", "birch"]
+        for file in kept:
+            file.unlink()  # forgotten
+        client.post("/correct?label=birch", files=files)
+    assert len(read_corrected(Project(out))) == 1
+
+
+@pytest.mark.parametrize("decided", ["reject", "relabel", "undo"])
+def test_no_visitor_overrules_who_runs_the_service(ask: Ask, out: Path, decided: str) -> None:
+    with ask(corrections=out) as client:
+        name = client.post("/correct?label=ash", content=new_photo(), headers=JPEG).json()["photo"]
+        log = Decisions(out)
+        if decided == "undo":
+            log.undo("owner", [log.rows()[-1].number])
+        else:
+            label = "elm" if decided == "relabel" else ""
+            log.append("owner", [Decision(Kind(decided), name, name, label=label)])
+        before = log.rows()
+        said = client.post("/correct?label=birch", content=new_photo(), headers=JPEG)
+        assert (said.status_code, said.json()["error"]["code"]) == (409, "decided")
+        assert log.rows() == before
+        log.close()
+
+
+def test_a_photo_that_training_could_not_read_is_not_kept(ask: Ask, out: Path) -> None:
+    file = out / "closeup.toml"
+    file.write_text(re.sub("max_pixels = .*", "max_pixels = 2000", file.read_text()))
+    with ask(corrections=out) as client:
+        said = client.post("/correct?label=ash", content=new_photo(), headers=JPEG)
+    assert (said.status_code, said.json()["error"]["code"]) == (413, "too_large")
+    assert not (out / "corrected").exists()
+
+
+def test_a_project_that_is_gone_does_not_come_back(ask: Ask, out: Path) -> None:
+    with ask(corrections=out) as client:
+        shutil.rmtree(out)
+        said = client.post("/correct?label=ash", content=new_photo(), headers=JPEG)
+        assert (said.status_code, said.json()["error"]["code"]) == (500, "failed")
+        assert client.post("/predict", content=new_photo(), headers=JPEG).status_code == 200
+    assert not out.exists()
+
+
 def test_a_project_that_cannot_be_written_is_told(ask: Ask, out: Path) -> None:
     (out / "corrected").write_text("in the way")
     with ask(corrections=out) as client:
@@ -232,6 +285,8 @@ def test_it_is_offered_only_where_it_can_be_used(
     (out / "closeup.toml").write_text(text.replace('which = "best"', 'which = "all"'))
     assert not takes_corrections(out)
     (out / "closeup.toml").write_text(text.replace('boxes = ""', 'boxes = "a.csv"'))
+    assert not takes_corrections(out)
+    (out / "closeup.toml").write_text("crop = 3")
     assert not takes_corrections(out)
     (out / "closeup.toml").write_text(text)
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Route, expect
 
 from closeup.model.model import Model
 from closeup.web.serve.app import make_serve_app
@@ -64,3 +65,38 @@ def test_a_dropped_folder_is_told(browser: Browser, url: str, tmp_path: Path) ->
         for kind in ("dragEnter", "dragOver", "drop"):
             client.send("Input.dispatchDragEvent", {"type": kind, "x": 300, "y": 300, "data": data})
         expect(page.locator(".answer .problem")).to_have_text("This file cannot be read.")
+
+
+def test_a_photo_that_is_chosen_before_the_script_has_loaded_is_sent(
+    browser: Browser, url: str, photo: Path
+) -> None:
+    waiting: list[Route] = []
+
+    def keep(route: Route) -> None:
+        waiting.append(route)
+
+    with browser.new_page() as page:
+        page.route("**/ask.js", keep)
+        page.goto(url, wait_until="commit")
+        page.set_input_files("#file", photo)
+        expect(page.locator(".answer")).to_have_count(0)
+        waiting[0].continue_()
+        expect(page.locator(".answer .label")).not_to_be_empty()
+        expect(page.locator(".answer")).to_have_count(1)
+
+
+def test_without_scripts_the_form_works_and_nothing_else_is_offered(
+    browser: Browser, model: Model, folder: Path, photo: Path
+) -> None:
+    app = make_serve_app(model, replace(CONFIG, project=folder / "out"))
+    with (
+        running(app) as (url, _),
+        browser.new_context(java_script_enabled=False) as context,
+        context.new_page() as page,
+    ):
+        page.goto(url)
+        expect(page.locator(".samples")).to_be_hidden()
+        page.set_input_files("#file", photo)
+        with page.expect_response("**/predict?draw=1") as answer:
+            page.get_by_role("button", name="Send").click()
+        assert answer.value.headers["content-type"] == "image/jpeg"

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import threading
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -14,11 +17,13 @@ from closeup.core.types import Box
 from closeup.decisions.kinds import Kind
 from closeup.decisions.log import Decisions
 from closeup.model.history import read_history
+from closeup.web.review import training
+from closeup.web.review.app import make_review_app
 from closeup.web.review.session import ReviewSession
-from closeup.web.review.training import Trainer
+from closeup.web.review.training import Trainer, TrainingRun
 from tests.web.browsing import DESK, PHONE, fits, is_accessible
-from tests.web.conftest import until
-from tests.web.reviewing import asking, with_issues
+from tests.web.conftest import running, until
+from tests.web.reviewing import asking, config_of, with_issues
 from tests.web.test_review_page import panel_shows, reviewing, said, tiles
 
 PATIENCE = 300_000
@@ -43,8 +48,7 @@ def test_it_trains_and_shows_what_changed(browser: Browser, project: Path) -> No
         expect(page.get_by_role("region", name="Trainings").locator("tbody tr")).to_have_count(1)
         page.wait_for_load_state()
         page.get_by_role("button", name="Train now").click()
-        running = page.locator(".training progress")
-        expect(running).to_be_visible()
+        expect(page.locator(".training progress")).to_be_visible()
         is_accessible(page)
 
         # Meanwhile one can go on.
@@ -71,6 +75,24 @@ def test_it_trains_and_shows_what_changed(browser: Browser, project: Path) -> No
         expect(page.locator("h1")).to_contain_text("No object found")
     assert [row.decision.kind for row in Decisions(project).rows()] == [Kind.RELABEL, Kind.ACCEPT]
     assert len(read_history(Project(project)).trainings) == 2
+
+
+def test_it_can_be_stopped_by_keys_and_says_when_the_server_is_gone(
+    browser: Browser, project: Path
+) -> None:
+    app = make_review_app(config_of(project))
+    trainer: Trainer = app.state.review.trainer
+    now = datetime.now(UTC)
+    trainer._run = TrainingRun("running", now, "detect 1 of 9")
+    with running(app) as (url, end), browser.new_page() as page:
+        page.goto(f"{url}/train")
+        stop = page.get_by_role("button", name="Stop")
+        stop.focus()
+        trainer._run = TrainingRun("running", now, "detect 2 of 9")
+        expect(page.get_by_text("detect 2 of 9")).to_be_visible()  # all of it was replaced
+        expect(stop).to_be_focused()
+        end.set()
+        expect(page.locator("#error")).to_contain_text("still running?")
 
 
 def test_a_project_in_use_is_told_and_left_alone(project: Path) -> None:
@@ -126,6 +148,59 @@ def test_it_is_stopped_and_nothing_is_lost(project: Path, how: str) -> None:
     assert (project / "model" / "model.json").read_bytes() == before
     with Project(project).held():  # nobody holds it any more
         assert len(read_history(Project(project)).trainings) == 1
+
+
+def test_no_file_of_the_present_folder_takes_a_modules_place(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "typer.py").write_text("raise SystemExit('the wrong one')")
+    monkeypatch.chdir(tmp_path)
+    trainer = Trainer(ReviewSession(project))
+    trainer.start()
+    assert ended(trainer) == "done", trainer.run
+
+
+def test_a_folder_may_be_called_like_an_option(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.rename(project.parent / "--seed")
+    monkeypatch.chdir(project.parent)
+    trainer = Trainer(ReviewSession(Path("--seed")))
+    trainer.start()
+    assert ended(trainer) == "done", trainer.run
+
+
+def test_after_a_failure_of_the_system_the_next_one_can_begin(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_args: object, **_options: object) -> None:
+        raise OSError("no more processes")
+
+    with asking(project) as client:
+        trainer: Trainer = client.app.state.review.trainer  # type: ignore[attr-defined]
+        with monkeypatch.context() as patch:
+            patch.setattr(subprocess, "Popen", fails)
+            said = client.post("/train", json={})
+            assert (said.status_code, said.json()["error"]["code"]) == (500, "failed")
+            assert "no more processes" in said.text
+        assert trainer.run is None
+        client.post("/train", json={})
+        thread = trainer._thread
+        assert thread is not None
+        with monkeypatch.context() as patch:
+            patch.setattr(training, "read_history", fails)
+            patch.setattr(threading, "excepthook", lambda _: None)
+            thread.join(300)
+        assert trainer.run is not None
+        assert (trainer.run.state, trainer._process) == ("failed", None)
+        assert "The training failed." in client.get("/train").text
+
+
+def test_what_is_done_before_it_can_be_stopped_is_not_called_stopped(project: Path) -> None:
+    trainer = Trainer(ReviewSession(project))
+    trainer.start()
+    trainer._stopped = True  # as `stop` does, but too late
+    assert ended(trainer) == "done"
 
 
 def test_nothing_to_do_is_told(project: Path) -> None:

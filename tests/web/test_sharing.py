@@ -88,6 +88,22 @@ def test_a_spent_link_opens_nothing_and_says_why() -> None:
         assert client.get("/openapi.json").status_code == 401
 
 
+def test_who_is_signed_in_may_open_the_link_again_and_spends_no_other() -> None:
+    key = OneTimeKey()
+    client, link = client_with(key), key.renew()
+    for _ in range(2):
+        assert client.post("/login", data={"key": link}).status_code == 303
+    following = key.renew()
+    assert client.post("/login", data={"key": following}).status_code == 303
+    assert key.redeem(following)  # another phone can use it
+
+
+def test_where_scripts_are_off_the_link_is_said_to_need_them() -> None:
+    words = "scripts are off in this browser"
+    assert words in client_with(OneTimeKey()).get("/login").text
+    assert words not in client_with(None).get("/login").text
+
+
 def test_a_key_in_an_address_is_worth_nothing() -> None:
     """Whatever prefetches, previews or logs addresses neither uses a key up nor gets in."""
     key = OneTimeKey()
@@ -203,6 +219,10 @@ def test_only_a_terminal_gets_a_token_made_up_and_a_link(monkeypatch: pytest.Mon
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     assert sharing.open_access("serve", "127.0.0.1", "", ()).key is None
     assert sharing.open_access("serve", "0.0.0.0", TOKEN, ()).token == TOKEN
+    proxied = sharing.open_access("serve", "0.0.0.0", TOKEN, ["shop.example"])
+    assert proxied.key is None  # our own address would be refused
+    with pytest.raises(UsageError, match="--token"):
+        sharing.open_access("serve", "0.0.0.0", "", ["shop.example"])
     one, two = (sharing.open_access("serve", "0.0.0.0", "", ()) for _ in range(2))
     assert len(one.token) >= 43
     assert one.token != two.token

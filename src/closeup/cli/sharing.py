@@ -21,12 +21,13 @@ def open_access(
     """The access policy, with a key for one-time links where other machines can reach `host`.
 
     At a terminal, which is where the links are shown, a token that is missing is made up: it holds
-    until the service ends. Raises what :func:`closeup.web.run.make_access_policy` does.
+    until the service ends. Not with `allowed` names: a link leads to this machine's address, which
+    is then none of them. Raises what :func:`closeup.web.run.make_access_policy` does.
     """
     from closeup.web.guard import OneTimeKey
     from closeup.web.run import is_loopback, make_access_policy
 
-    linked = sys.stderr.isatty() and not is_loopback(host)
+    linked = sys.stderr.isatty() and not is_loopback(host) and not allowed
     if linked and not token:
         token = secrets.token_urlsafe()
     access = make_access_policy(name, host, token, tuple(allowed), tuple(cors))
@@ -36,8 +37,8 @@ def open_access(
 def invite(access: AccessPolicy, urls: Sequence[str]) -> str:
     """Show the other addresses, and a one-time link with its QR code; returns that link.
 
-    Whenever it has been used, or was too old, the next one is shown. Without a key, a terminal or
-    a network there is no link, and ``""`` comes back.
+    Whenever it has been used, or was too old, the next one is shown. Without a key there is no
+    link, and ``""`` comes back.
     """
     key = access.key
     for url in urls[1:]:

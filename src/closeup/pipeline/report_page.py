@@ -41,7 +41,7 @@ from closeup.report.data import (
 from closeup.report.page import render_report
 from closeup.report.result import RunResult
 
-VERSION = 12
+VERSION = 13
 REPORT_FILE = "report.html"
 
 Tables = tuple[Table[Photo], Table[Crop], Table[Example]]

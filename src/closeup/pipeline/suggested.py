@@ -134,19 +134,31 @@ def read_corrected(project: Project) -> tuple[Suggested, ...]:
     return tuple(rows)
 
 
-def keep_corrected(project: Project, data: bytes, row: Suggested, who: str, label: str) -> None:
+def keep_corrected(project: Project, data: bytes, row: Suggested, who: str, label: str) -> bool:
     """Keep a photo that a model got wrong, with the right label, for the next training.
 
     `row.path` is its name in the folder :data:`CORRECTED`. The file comes first, then what is known
     of it, then the decision: whatever is interrupted, no label lacks its photo. No lock is needed,
-    so this works while the project is trained. Raises ProjectError where nothing can be written.
+    so this works while the project is trained: a photo that is there is not written again.
+
+    False, and nothing is kept, where the last decision about the photo is somebody else's than
+    those of `who`. Raises ProjectError where nothing can be written.
     """
-    photo = project.write_bytes(f"{CORRECTED}/{row.path}", data)
-    known = photo.stat()
-    row = replace(row, bytes=known.st_size, mtime_ns=known.st_mtime_ns)
-    project.write_json(f"{CORRECTED}/{row.photo_id}.json", to_json(row))
+    decision = Decision(Kind.RELABEL, row.photo_id, row.photo_id, label=label)
     with closing(Decisions(project.folder)) as log:
-        log.append(who, [Decision(Kind.RELABEL, row.photo_id, row.photo_id, label=label)])
+        mine = [one for one in log.rows() if one.decision.photo == row.photo_id]
+        if mine and mine[-1].who != who:
+            return False
+        there = {file.suffix for file in project.place(CORRECTED).glob(f"{row.photo_id}.*")}
+        if len(there) < 2:  # the photo and its row
+            photo = project.write_bytes(f"{CORRECTED}/{row.path}", data)
+            known = photo.stat()
+            row = replace(row, bytes=known.st_size, mtime_ns=known.st_mtime_ns)
+            project.write_json(f"{CORRECTED}/{row.photo_id}.json", to_json(row))
+        if mine and mine[-1].decision == decision:
+            return True
+        seen = {row.photo_id: mine[-1].number if mine else 0}
+        return not log.append(who, [decision], seen).overtaken
 
 
 def takes_new(config: RunConfig) -> bool:

@@ -1,4 +1,5 @@
 "use strict";
+const folded = (text) => text.normalize("NFKC").toLowerCase(); // whether or not accents are characters of their own
 // A field to search long tables by the first column.
 for (const table of document.querySelectorAll("table[data-search]")) {
   const field = document.createElement("input"), found = document.createElement("span"), row = document.createElement("p");
@@ -11,8 +12,8 @@ for (const table of document.querySelectorAll("table[data-search]")) {
   row.append(field, found);
   table.parentElement.before(row);
   field.addEventListener("input", () => {
-    const wanted = field.value.trim().toLowerCase();
-    for (const one of rows) one.hidden = !one.cells[0].textContent.toLowerCase().includes(wanted);
+    const wanted = folded(field.value.trim());
+    for (const one of rows) one.hidden = !folded(one.cells[0].textContent).includes(wanted);
     found.textContent = wanted ? `${rows.filter((one) => !one.hidden).length} found` : "";
   });
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from operator import itemgetter
 
 from closeup.evaluate.bootstrap import Interval, count_interval
 from closeup.evaluate.checks import CheckState
@@ -147,9 +148,10 @@ def _spoilers(result: RunResult, scores: Scores) -> Iterator[tuple[float, str]]:
 def most_confused(scores: Scores) -> tuple[int, str, str]:
     """How many photos of two labels were answered with each other's label; the most, and which."""
     table, labels = scores.confusion, scores.labels
-    pairs = [(table[i][j] + table[j][i], labels[i], labels[j])
-             for i in range(len(labels)) for j in range(i + 1, len(labels))]  # fmt: skip
-    return max(pairs, key=lambda pair: pair[0], default=(0, "", ""))
+    pairs = ((table[i][j] + table[j][i], i, j)
+             for i in range(len(labels)) for j in range(i))  # fmt: skip
+    count, i, j = max(pairs, key=itemgetter(0), default=(0, 0, 0))
+    return (count, labels[j], labels[i]) if count else (0, "", "")
 
 
 def _in_surroundings(result: RunResult) -> float:
@@ -205,7 +207,11 @@ def steps(result: RunResult) -> list[Step]:
                 level = Level.SERIOUS
             found.append(Step(level, check.title, check.code, check.detail, check.advice, stake))
     curve = result.findings.curve
-    if curve is not None and curve.more is not None:
+    if result.scores is None:
+        detail = "with more of them, some can be held out for a test"
+        advice = "add photos of each class"
+        found.append(Step(Level.WORTH_DOING, "More photos", "", detail, advice, 0.0))
+    elif curve is not None and curve.more is not None:
         advice = "add photos, of the weakest classes first"
         found.append(Step(Level.WORTH_DOING, "More photos", "", curve.sentence, advice, curve.gain))
     order = list(Level)

@@ -161,8 +161,11 @@ def _add_login(app: FastAPI, access: AccessPolicy, root: str) -> None:
             given = {name: str(fields.get(name, "")) for name in ("token", "key", "next")}
         target = _local(given["next"], root)
         if given["key"]:
-            key = access.key  # in a thread: the next link is shown, which a terminal may hold up
-            good = key is not None and await asyncio.to_thread(key.redeem, given["key"])
+            key = access.key
+            good = access.admits(request.headers)  # opened again, or in two tabs
+            if not good and key is not None:
+                # In a thread: the next link is shown, which a terminal may hold up.
+                good = await asyncio.to_thread(key.redeem, given["key"])
             wrong = "" if good else "link"
         else:
             wrong = "" if access.is_token(given["token"].strip()) else "token"

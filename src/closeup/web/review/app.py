@@ -107,13 +107,13 @@ class Review:
         return given or self.config.who
 
     def render(self, request: Request, template: str, **values: Any) -> Response:
-        """A page, or a part of one, with what all of them show."""
+        """A page, with what all of them show."""
+        now = self.session.snapshot()
         known: dict[str, Any] = {
             "who": self.who(request), "counts": self.counts(), "size": GROUPS,
             "train": f"closeup train {shlex.quote(str(self.config.folder))}",
-            "decided": len(live(self.session.snapshot().rows)), "run": self.trainer.run,
-            "waiting": bool(self.session.snapshot().data.waiting),
-            "collected": bool(self.session.snapshot().data.collected),
+            "decided": len(live(now.rows)), "waiting": bool(now.data.waiting),
+            "collected": bool(now.data.collected),
         }  # fmt: skip
         return render(request, template, **known, **values)
 
@@ -196,7 +196,7 @@ def grid(request: Request, review: Shared, filters: Annotated[Filter, Query()]) 
     following = filters.model_copy(update={"after": page.after, "at": ""})
     more = f"/tiles?{_query(following)}" if page.after else ""
     if request.url.path == "/tiles":
-        return review.render(request, "_tiles.html", page=page, more=more)
+        return render(request, "_tiles.html", page=page, more=more)
     return review.render(
         request, "grid.html", page=page, more=more, filters=filters,
         labels=review.session.labels(), sorts=SORTS, states=STATES, only=ONLY,
@@ -221,7 +221,7 @@ def detail(request: Request, review: Shared, crop_id: str) -> Response:
     photo = now.data.photos[item.crop.photo_id]
     history = [row for row in live(now.rows)
                if photo.id in (row.decision.photo, row.decision.other)]  # fmt: skip
-    return review.render(
+    return render(
         request, "_detail.html", item=item, photo=photo, history=history[::-1],
         siblings=now.items[photo.id], candidates=now.data.candidates(photo.id), data=now.data,
         similar=review.similar(item), readable=photo.state is PhotoState.READABLE,
@@ -268,14 +268,14 @@ def training(request: Request, review: Shared) -> Response:
 
     As ``/train/state`` what changes while it trains.
     """
-    if request.url.path == "/train/state":
-        part, run = review.render(request, "_training.html"), review.trainer.run
+    run = review.trainer.run
+    if request.url.path == "/train/state":  # asked every two seconds: nothing else is counted
+        part = render(request, "_training.html", run=run)
         if run is not None and run.state != "running":
             part.headers["hx-refresh"] = "true"  # all of the page is new
         return part
     history = read_history(Project(review.config.folder))
-    return review.render(request, "train.html", history=history, here="train",
-                         folder=review.config.folder)  # fmt: skip
+    return review.render(request, "train.html", history=history, run=run, here="train")
 
 
 @pages.post("/train", dependencies=[Depends(_only_json)])

@@ -20,6 +20,7 @@ from closeup.core.errors import CloseupError
 from closeup.core.project import Project
 from closeup.core.text import visible
 from closeup.model.history import Training, read_history
+from closeup.web.refusal import Refusal
 from closeup.web.review.session import QUEUES, Filter, ReviewSession, Snapshot
 
 OWN = "closeup: "
@@ -75,19 +76,27 @@ class Trainer:
             return self._run
 
     def start(self) -> None:
-        """Begin to train, unless that is going on; a ProjectError if the project is damaged."""
+        """Begin to train, unless that is going on.
+
+        Raises a ProjectError if the project is damaged, a Refusal if the system starts no process.
+        """
         with self._lock:
             if self._process is not None:
                 return
             before = _members(self._session.snapshot())
             last = _last(self._session)
+            try:
+                self._process = subprocess.Popen(
+                    # -P, as for the command: no file of the present folder takes a module's place.
+                    [sys.executable, "-P", "-m", "closeup", "train", "--",
+                     str(self._session.folder)],
+                    stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                    encoding="utf8", errors="replace", env={**os.environ, "PYTHONUTF8": "1"},
+                )  # fmt: skip
+            except OSError as err:
+                raise Refusal(500, "failed", f"the training could not be started: {err}") from err
             self._run = TrainingRun("running", datetime.now(UTC), "Starting …")
             self._stopped = False
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "closeup", "train", str(self._session.folder)],
-                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-                encoding="utf8", errors="replace", env={**os.environ, "PYTHONUTF8": "1"},
-            )  # fmt: skip
             self._thread = threading.Thread(
                 target=self._follow, args=(self._process, self._run.started, before, last)
             )
@@ -114,26 +123,28 @@ class Trainer:
                 if words := visible(line.strip()):
                     lines.append(words)
                     self._set(TrainingRun("running", started, words))
+        run = TrainingRun("failed", started, "what has come of it cannot be read")
         try:
             run = self._ended(process.returncode, started, lines, before, last)
         except CloseupError as err:
             run = TrainingRun("failed", started, str(err))
-        with self._lock:
-            self._run, self._process, self._thread = run, None, None
+        finally:  # whatever happened to the project's files, the next one can begin
+            with self._lock:
+                self._run, self._process, self._thread = run, None, None
 
     def _ended(
         self, code: int, started: datetime, lines: deque[str],
         before: Mapping[str, frozenset[str]], last: Training | None,
     ) -> TrainingRun:  # fmt: skip
-        if self._stopped:
+        if code and self._stopped:  # without a code it was done before it could be stopped
             return TrainingRun("stopped", started)
         if code:
             return TrainingRun("failed", started, _why(list(lines), code))
         training, now = _last(self._session), self._session.snapshot()
         fresh = training if training and (not last or training.number > last.number) else None
-        lists = []
+        lists, items = [], now.all_items
         for queue, mine in before.items():
-            still = {item.crop.id for item in now.all_items if queue in item.open_in}
+            still = {item.crop.id for item in items if queue in item.open_in}
             lists.append(ListChange(queue, len(mine), len(still), len(still - mine)))
         return TrainingRun("done", started, "", fresh, tuple(lists))
 
@@ -149,8 +160,9 @@ def _last(session: ReviewSession) -> Training | None:
 
 def _members(now: Snapshot) -> dict[str, frozenset[str]]:
     """Every list of doubtful cases, decided or not, by the ids of its close-ups."""
-    return {queue: frozenset(item.crop.id for item in now.all_items
-                             if Filter(only=queue).admits(item)) for queue in QUEUES}  # fmt: skip
+    items, filters = now.all_items, {queue: Filter(only=queue) for queue in QUEUES}
+    return {queue: frozenset(item.crop.id for item in items if wanted.admits(item))
+            for queue, wanted in filters.items()}  # fmt: skip
 
 
 def _why(lines: list[str], code: int) -> str:

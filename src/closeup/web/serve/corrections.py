@@ -6,6 +6,7 @@ import hashlib
 import threading
 from pathlib import Path
 
+from closeup.core.errors import PhotoError, ProjectError
 from closeup.core.project import Project
 from closeup.core.types import Box
 from closeup.model.prediction import Prediction
@@ -23,7 +24,10 @@ MOST_BYTES = 1_000_000_000
 
 def takes_corrections(project: Path | None) -> bool:
     """Whether the project of a model can be trained on corrected photos."""
-    return project is not None and takes_new(Project(project).config())
+    try:
+        return project is not None and takes_new(Project(project).config())
+    except ProjectError:  # it cannot be trained at all; that is no reason not to serve its model
+        return False
 
 
 class Corrections:
@@ -38,13 +42,19 @@ class Corrections:
     def keep(self, name: str, data: bytes, answer: Prediction, label: str) -> str:
         """Keep the photo with the right label, and return its id; the same photo has the same one.
 
-        Raises a Refusal (507) if the folder is full, a ProjectError if it cannot be written.
+        Raises a Refusal: 409 if somebody else has decided about it, 413 if it has more
+        pixels than the project takes, 507 if the folder is full; a ProjectError if the project is
+        gone or cannot be written.
         """
         sha = hashlib.sha256(data).hexdigest()
         photo_id = f"{CORRECTED}-{sha[:16]}"
         suffix = Path(name).suffix.lower()
         file = f"{photo_id}{suffix if suffix in photo_suffixes() else '.jpg'}"
-        width, height = read_picture(data).size
+        most = self._project.config().photos.max_pixels
+        try:
+            width, height = read_picture(data, max_pixels=most).size
+        except PhotoError as err:
+            raise Refusal(413, err.code, err.message) from err
         best = answer.objects[0] if answer.objects else None
         row = Suggested(
             photo_id, file, width, height, len(data), 0, sha, answer.found,
@@ -54,18 +64,16 @@ class Corrections:
         )  # fmt: skip
         with self._lock:
             self._check_room(photo_id, len(data))
-            keep_corrected(self._project, data, row, WHO, label)
+            if not keep_corrected(self._project, data, row, WHO, label):
+                message = "whoever runs this service has already decided about this photo"
+                raise Refusal(409, "decided", message)
         return photo_id
 
     def _check_room(self, photo_id: str, size: int) -> None:
-        folder = self._project.place(CORRECTED)
-        kept = {} if not folder.is_dir() else {
-            file.stem: file.stat().st_size for file in folder.iterdir() if file.suffix != ".json"
-        }  # fmt: skip
-        kept[photo_id] = size
-        if len(kept) > MOST_PHOTOS or sum(kept.values()) > MOST_BYTES:
-            message = (
-                "no more corrected photos can be kept; ask whoever runs this service to "
-                "train with those that are there"
-            )
+        others = [
+            file.stat().st_size for file in self._project.place(CORRECTED).glob(f"{CORRECTED}-*")
+            if file.suffix != ".json" and file.stem != photo_id
+        ]  # fmt: skip
+        if len(others) >= MOST_PHOTOS or sum(others) + size > MOST_BYTES:
+            message = "no more corrected photos can be kept; ask whoever runs this service"
             raise Refusal(507, "full", message)

@@ -135,8 +135,9 @@ CORRECT_RESPONSES: dict[int | str, dict[str, Any]] = {
     status: said for status, said in PREDICT_RESPONSES.items() if status not in (200, 400, 413)
 } | {
     400: problem("The photo is damaged or not a picture, or the form is malformed."),
+    409: problem("Whoever runs the service has already decided about this photo."),
     413: problem("Too many bytes, photos or pixels."),
-    507: problem("No more photos can be kept until the project is trained."),
+    507: problem("No more photos can be kept."),
 }
 
 PICTURE_RESPONSES: dict[int | str, dict[str, Any]] = {

@@ -215,6 +215,12 @@ document.querySelector("nav [aria-current]")?.scrollIntoView({ block: "nearest",
 keysOn.checked = store("closeup-keys") !== "off";
 keysOn.addEventListener("change", () => store("closeup-keys", keysOn.checked ? "on" : "off"));
 
+document.addEventListener("htmx:responseError", () => say("The server could not answer. Reload the page.", { failed: true }));
+document.addEventListener("htmx:sendError", () => {
+  const told = document.getElementById("error").textContent; // a training is asked about every two seconds
+  if (!told) say("The server does not answer. Is `closeup review` still running?", { failed: true });
+});
+
 if (hasGrid()) {
   grid.watch((tile, open) => {
     panel.show(tile.dataset.id, open, false);
@@ -228,7 +234,5 @@ if (hasGrid()) {
     } else grid.show();
   });
   document.addEventListener("htmx:oobBeforeSwap", (event) => grid.onlyNew(event.detail.fragment));
-  document.addEventListener("htmx:responseError", () => say("The server could not answer. Reload the page.", { failed: true }));
-  document.addEventListener("htmx:sendError", () => say("The server does not answer. Is `closeup review` still running?", { failed: true }));
   begin(true);
 }

@@ -18,10 +18,14 @@ const percent = (p) => {
   return p < 0.005 ? "under 1 %" : `${Math.round(p * 100)} %`;
 };
 
-async function send(file, tries = 4) {
+function post(path, file, accept = "application/json") {
   const body = new FormData();
   body.append("photo", file, file.name);
-  const response = await fetch(`${root}/predict?nearest=6`, { method: "POST", body, headers: { accept: "application/json" } });
+  return fetch(root + path, { method: "POST", body, headers: { accept } });
+}
+
+async function send(file, tries = 4) {
+  const response = await post("/predict?nearest=6", file);
   if (response.status === 503 && tries > 1) {
     const seconds = Math.min(20, Number(response.headers.get("retry-after")) || 1);
     await new Promise((done) => setTimeout(done, seconds * 1000));
@@ -32,9 +36,7 @@ async function send(file, tries = 4) {
 }
 
 async function drawn(file) {
-  const body = new FormData();
-  body.append("photo", file, file.name);
-  const response = await fetch(`${root}/predict?draw=1`, { method: "POST", body, headers: { accept: "image/jpeg" } });
+  const response = await post("/predict?draw=1", file, "image/jpeg");
   return response.ok ? URL.createObjectURL(await response.blob()) : "";
 }
 
@@ -135,7 +137,7 @@ async function ask(file, label = "") {
     const answer = await send(file);
     if (answer.error) throw new Error(answer.error.message);
     await show(card, file, answer);
-    if (!label) offerCorrection(card, file, answer, root);
+    if (!label) offerCorrection(card, answer, (label) => post(`/correct?label=${encodeURIComponent(label)}`, file));
     const first = answer.objects[0];
     status.textContent = first.reason
       ? `${file.name}: unknown, ${first.reason}`
@@ -163,11 +165,14 @@ async function askAll(files, label = "") {
 
 form.addEventListener("submit", (event) => event.preventDefault());
 for (const input of form.querySelectorAll("input[type=file]")) {
-  input.addEventListener("change", () => {
+  const chosen = () => {
     askAll(input.files);
     input.value = "";
-  });
+  };
+  input.addEventListener("change", chosen);
+  if (input.files.length) chosen(); // before this script had loaded
 }
+document.querySelector(".samples")?.removeAttribute("hidden"); // without this script they do nothing
 for (const sample of document.querySelectorAll(".sample")) {
   sample.querySelector("img").addEventListener("error", () => sample.parentElement.remove());
   sample.addEventListener("click", async () => {

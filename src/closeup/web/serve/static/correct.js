@@ -1,12 +1,12 @@
-// "Wrong? Correct it": the photo is kept with its right label, if its sender agrees.
-export function offerCorrection(card, file, answer, root) {
+// "Wrong? Correct it": the photo is kept with its right label, which `send` takes, if its sender agrees.
+export function offerCorrection(card, answer, send) {
   const template = document.getElementById("correct");
   if (!template) return; // this service keeps none
   const part = template.content.cloneNode(true);
   const [details, form, select] = ["details", "form", "select"].map((name) => part.querySelector(name));
   const first = answer.objects[0];
   if (first.reason) details.querySelector("summary").textContent = "Do you know what it is? Tell the model";
-  [...select.options].find((option) => option.value === first.label)?.remove();
+  if (!first.reason) [...select.options].find((option) => option.value === first.label)?.remove();
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     const button = form.querySelector("button");
@@ -14,7 +14,8 @@ export function offerCorrection(card, file, answer, root) {
     button.disabled = true;
     problem.hidden = true;
     try {
-      await send(file, select.value, root);
+      const response = await send(select.value);
+      if (!response.ok) throw new Error((await response.json()).error.message);
       const thanks = document.createElement("p");
       thanks.className = "notice good thanks";
       thanks.setAttribute("role", "status");
@@ -27,12 +28,4 @@ export function offerCorrection(card, file, answer, root) {
     }
   });
   card.append(part);
-}
-
-async function send(file, label, root) {
-  const body = new FormData();
-  body.append("photo", file, file.name);
-  const url = `${root}/correct?label=${encodeURIComponent(label)}`;
-  const response = await fetch(url, { method: "POST", body, headers: { accept: "application/json" } });
-  if (!response.ok) throw new Error((await response.json()).error.message);
 }
