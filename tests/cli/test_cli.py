@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 from closeup.cli.app import VERBS, load
+from closeup.cli.models import _about
 from closeup.core.config import RunConfig, flag_of, option_fields
 from closeup.decisions import REVIEW_PORT
 from tests import tiny
@@ -179,6 +180,12 @@ def test_run_for_people_names_the_next_command(base: Path) -> None:
     done = closeup("run", "--out", base / "out")
     assert done.returncode == 0
     assert "macro-F1" in done.stdout
+    lines = done.stdout.splitlines()
+    (use,) = (n for n, line in enumerate(lines) if line.startswith("in practice: "))
+    assert lines[use - 1].startswith("  ")  # after all scores, none between it and the next step
+    assert not lines[use + 1].startswith("  ")
+    assert "-/s" not in done.stdout
+    assert re.search(r"^[A-Z][a-z -]+ \(CU[0-9]{3}\): ", done.stdout, re.MULTILINE)
     assert "Next: closeup predict" in done.stdout
 
 
@@ -371,6 +378,8 @@ def test_models_list_tells_a_newcomer_what_matters(base: Path) -> None:
     assert "PyTorch" in lines["mobilenetv2"]
     assert "!CC-BY-NC-4.0" in lines["convnextv2-nano"]
     assert "here" in lines["tiny-box"]
+    assert _about("tiny-pool", "Pools. Tiny.") == "Pools"
+    assert _about("a@cov+b@cov-320+a", "Pools.") == "made from a, b by a run"
 
 
 def test_models_remove(base: Path) -> None:

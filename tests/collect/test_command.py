@@ -113,6 +113,9 @@ def test_results_for_programs(site: Farm, tmp_path: Path) -> None:
     refused = commands.closeup(*words, *QUICK)
     assert refused.returncode == 1
     assert json.loads(refused.stdout)["refused"] == 1
+    again = commands.closeup(*words[:-1], *QUICK, "--allow-private")
+    assert "--allow-private --retry refused" in again.stdout
+    assert "nothing was asked for again; to try those again, add --retry refused\n" in again.stderr
     done = commands.closeup(*words, *QUICK, "--allow-private", "--retry", "refused,failed")
     assert done.returncode == 0
     assert json.loads(done.stdout)["saved"] == 1

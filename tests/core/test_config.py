@@ -46,6 +46,7 @@ def test_a_missing_file_counts_as_empty(tmp_path: Path) -> None:
         ({"crop": {"which": "some"}}, r"crop\.which"),
         ({"split": {"test_fraction": 1.0}}, r"split\.test_fraction"),
         ({"nonsense": {"a": 1}}, "nonsense"),
+        ({"train": {"head": ("rigde",)}}, r"^train\.head: input should be 'ridge', "),
     ],
 )
 def test_a_wrong_value_is_named(flags: dict[str, dict[str, object]], message: str) -> None:

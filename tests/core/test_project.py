@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 
 import pytest
 
-from closeup.core.config import CONFIG_FILE, resolve
+from closeup.core.config import resolve
 from closeup.core.errors import ProjectError
 from closeup.core.project import Project, Table, file_hash, key_of, read_table, write_atomically
 from closeup.core.types import Box, Crop, CropState, Detection
@@ -74,8 +75,16 @@ def test_stage_computes_once_per_key(tmp_path: Path) -> None:
 
 def test_a_foreign_folder_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "holiday.jpg").write_bytes(b"mine")
-    with pytest.raises(ProjectError, match=CONFIG_FILE):
+    with pytest.raises(ProjectError, match="for --out a new one"):
         Project(tmp_path)
+
+
+def test_the_model_of_a_project_is_taken_for_a_slip(tmp_path: Path) -> None:
+    Project(tmp_path).write_config(resolve({"photos": {"source": "p"}}))
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "model.json").write_text("{}")
+    with pytest.raises(ProjectError, match=re.escape(f"did you mean {tmp_path.resolve()}?")):
+        Project(tmp_path / "model")
 
 
 def test_a_file_is_no_project(tmp_path: Path) -> None:

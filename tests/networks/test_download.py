@@ -139,8 +139,17 @@ def test_no_such_file_and_no_such_hub(
     assert str(place) in str(caught.value)
     assert "timm/some-net" in str(caught.value)
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
-    with pytest.raises(NetworkMissing, match="cannot be fetched"):
+    with pytest.raises(NetworkMissing, match="cannot be reached"):
         download(REPO, FILE)
+
+
+def test_a_hub_out_of_reach_is_told_once(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    files = [HubFile(REPO, FILE), HubFile("other/net", "onnx/model.onnx", COMMIT)]
+    with pytest.raises(NetworkMissing) as caught:
+        look(files)
+    assert str(caught.value).startswith("2 files are not on disk and 127.0.0.1:9 cannot be reached")
+    assert caught.value.__notes__ == [f"  {file.title}: {file.place}" for file in files]
 
 
 def test_offline_asks_nobody_and_says_where_to_put_the_file(hub: Hub, tmp_path: Path) -> None:

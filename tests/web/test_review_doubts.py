@@ -255,7 +255,7 @@ def test_copies_are_left_out_and_one_step_is_one_line(
         expect(page.locator(".is-left-out")).to_have_count(0)
         if how is DESK:
             page.wait_for_load_state()
-            group.focus()
+            expect(group).to_be_focused()  # its keys work at once
             page.keyboard.press("2")
             said(page, "Kept one, 2 copies left out")
             left = page.locator(".is-left-out")

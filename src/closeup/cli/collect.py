@@ -182,7 +182,10 @@ def _next(found: CollectResult) -> Iterator[str]:
     if found.conflicts:
         yield (f"{found.conflicts:,} addresses show a photo that the list has under another label "
                "too: it is kept under the first; `reason` in the table names both")  # fmt: skip
-    if found.failed:
+    old = [name for name, count in (("failed", found.failed), ("refused", found.refused)) if count]
+    if old and not found.asked:
+        yield f"nothing was asked for again; to try those again, add --retry {','.join(old)}"
+    elif found.failed:
         yield "--retry failed asks again for those that failed"
     if found.saved:
         yield f"Next: closeup run {folder} --out {folder}-closeup"

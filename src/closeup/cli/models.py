@@ -68,7 +68,7 @@ def _print_table(kind: str, here: Mapping[str, Network], more: Mapping[str, Entr
         card, entry = network.card, catalogue().get(name)
         if card.kind == kind:
             size = len([one for one in card.classes if one]) or card.dim
-            about = entry.about if entry else card.description.partition(". ")[0]
+            about = entry.about if entry else _about(name, card.description)
             rows.append((_mark(name, entry), "here", _cost(entry), f"{card.bytes / 1e6:.0f}",
                          f"{size}", _licence(card.licence, entry), about))  # fmt: skip
     for name, entry in more.items():
@@ -79,6 +79,13 @@ def _print_table(kind: str, here: Mapping[str, Network], more: Mapping[str, Entr
                          f"{_count(entry) or ''}", _licence(entry.licence, entry),
                          entry.about))  # fmt: skip
     show(title, *columns(rows), "")
+
+
+def _about(name: str, description: str) -> str:
+    """A backbone's first sentence, or what a run made it of."""
+    parts = dict.fromkeys(part.partition("@")[0] for part in name.split("+"))
+    made = ", ".join(parts)
+    return description.partition(". ")[0] if made == name else f"made from {made} by a run"
 
 
 def _mark(name: str, entry: Entry | None) -> str:

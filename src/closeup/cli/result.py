@@ -46,7 +46,7 @@ def print_result(result: RunResult) -> None:
         print(f"  review      {_decided(result.reviewed)}")
     for check in result.checks:
         if check.state == "issue":
-            show(f"{check.code}: {check.title}: {check.detail}")
+            show(f"{check.title} ({check.code}): {check.detail}")
     if result.findings.curve is not None:
         show(f"more photos: {result.findings.curve.sentence}")
     stages = {stage: s for stage, s in result.seconds.items() if s >= 0.05}
@@ -90,12 +90,13 @@ def _print_scores(result: RunResult) -> None:
             f"{trust.out_of_distribution} unlike the training photos)\n"
             f"  calibration {trust.calibration.ece}   (expected calibration error)"
         )
-        show(f"in practice: {result.usefulness}")
     if gain is not None:
         print(
             f"  whole photo {gain.a:.3f}   (macro-F1 without cropping; close-ups gain "
             f"{gain.delta.value:+.3f}, {gain.delta.low:+.3f} to {gain.delta.high:+.3f})"
         )
+    if result.usefulness:
+        show(f"in practice: {result.usefulness}")
 
 
 def _in_photos(result: RunResult) -> str:
@@ -115,7 +116,7 @@ def _decided(done: Reviewed) -> str:
 def _print_compared(rows: Sequence[Compared]) -> None:
     names = [str(row.candidate) for row in rows]
     width = max(map(len, names))
-    print("cross-validation on the training part (mean and standard error over the folds):")
+    print("cross-validation on the training part (macro-F1, mean and standard error of the folds):")
     for name, row in zip(names, rows, strict=True):
         rate = f"{row.rate:.0f}/s" if row.rate else ""  # not measured where embedded in the pass
         speed = f"  {rate:>7}" if any(one.rate for one in rows) else ""
@@ -123,4 +124,4 @@ def _print_compared(rows: Sequence[Compared]) -> None:
             f"  {name:<{width}}  {row.mean:.3f} ± {row.error:.3f}  {row.megabytes:6.1f} MB"
             f"{speed}  cost {row.work:5.1f}{'   <- selected' if row.picked else ''}"
         )
-    print("  selected: the best, where twice the cost has to gain half a point")
+    print("  selected: the best, less half a point (0.005) for each doubling of the answer's cost")

@@ -22,7 +22,10 @@ Resolve = Callable[[str, int], Awaitable[list[str]]]
 IsPublic = Callable[[str], bool]
 """Whether an IP address is one that a stranger's list may lead to."""
 
-_PRIVATE = "this leads to a private address; --allow-private fetches from your own network"
+_PRIVATE = (
+    "this leads to a private address; to fetch from your own network, add --allow-private "
+    "--retry refused"
+)
 _NAMES = ("localhost", "local", "internal", "home.arpa", "intranet", "lan")
 # Not public, although `ipaddress` calls them global, at least in older versions of Python.
 _MORE = tuple(

@@ -363,7 +363,7 @@ def validated(kind: type[M], values: Mapping[str, object], file: Path | None = N
         return kind.model_validate({k: v for k, v in values.items() if v is not None})
     except ValidationError as err:
         first = err.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
+        key = ".".join(part for part in first["loc"] if isinstance(part, str))
         where = f" (from the flags or {file})" if file is not None and file.exists() else ""
         raise UsageError(
             f"{key}: {first['msg'][:1].lower()}{first['msg'][1:]}{where}; see `closeup run --help`"

@@ -176,9 +176,12 @@ class Project:
         names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
         foreign = {name for name in names - {LOCK_FILE} if not name.startswith(HALF_FILE)}
         if foreign and not self.config_file.exists():
+            around = folder.resolve().parent
+            what = "name the folder that `closeup run --out` made, or for --out a new one"
+            if (around / CONFIG_FILE).exists():  # the model in a project, say
+                what = f"did you mean {around}?"
             raise ProjectError(
-                f"{folder} holds files but no {CONFIG_FILE}, so it is not a Closeup project; "
-                "give --out a new folder"
+                f"{folder} holds files but no {CONFIG_FILE}, so it is not a Closeup project; {what}"
             )
 
     def place(self, name: str) -> Path:

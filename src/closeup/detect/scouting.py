@@ -104,9 +104,10 @@ class Scouting:
             ]
         for c in shown:
             low, high = (extreme(c.per_label.items(), key=itemgetter(1)) for extreme in (min, max))
+            spread = f"{low[0]} {low[1]:.0%}, {high[0]} {high[1]:.0%}"
             lines.append(
                 f"{c.name:<{width}}{c.hit_rate:>9.1%}{c.median_area:>7.0%}   "
-                f"{low[0]} {low[1]:.0%}, {high[0]} {high[1]:.0%}"
+                f"{'the same for all' if low[1] == high[1] else spread}"
             )
         lines += coverage_table({",".join(one.categories): one for one in self.choices}, "parent")
         if shown:

@@ -267,8 +267,9 @@ def check_shortcut(
     return issue(
         "CU302",
         detail,
-        "the surroundings reveal the class, which they will not do in new photos; use a smaller "
-        "--pad, or photos of all classes from the same sources",
+        "the surroundings reveal the class, which they may not do in new photos: photograph all "
+        "classes in the same places, or show the model less of them (--view closeup, a smaller "
+        "--pad); where more of the same objects lie around the covered one, nothing is wrong",
     )
 
 

@@ -220,7 +220,7 @@ def _look_for(file: HubFile, offline: bool) -> tuple[Source, str]:
         if here and not _is_answer(err):
             _log.warning("%s: the hub cannot be asked whether it has changed", here)
             return Source(file, here), ""
-        return Source(file, None), why_not(file, err)
+        return Source(file, None), why_not(file, err, reached=_is_answer(err))
     if file.bytes and about.size and about.size != file.bytes:
         raise NetworkDamaged(
             f"{file.address} has {about.size} bytes, expected {file.bytes}: it is another file; "
@@ -281,7 +281,7 @@ def _is_answer(err: Exception) -> bool:
     return isinstance(err, HfHubHTTPError)
 
 
-def why_not(file: HubFile, err: Exception) -> str:
+def why_not(file: HubFile, err: Exception, *, reached: bool = True) -> str:
     """Why a file cannot be had from the hub, and what to do; `err` is one of :func:`failures`."""
     from huggingface_hub.errors import (
         EntryNotFoundError,
@@ -308,10 +308,10 @@ def why_not(file: HubFile, err: Exception) -> str:
             f"private, or wants you to log in (`hf auth login`); look at {page}"
         )
     reason = str(err).strip().splitlines() or [type(err).__name__]
-    return (
-        f"{file.address} cannot be fetched ({reason[0]}); "
-        "try again (a broken download resumes where it stopped)"
-    )
+    # Of a host out of reach this is the same for all files, so that it is told once.
+    host = urlsplit(file.address).netloc
+    what = f"{file.address} cannot be fetched" if reached else f"{host} cannot be reached"
+    return f"{what} ({reason[0]}); try again (a broken download resumes where it stopped)"
 
 
 def _not_had(file: HubFile, why: str) -> str:

@@ -20,6 +20,7 @@ from closeup.core.types import Crop, CropState, Example, Photo, PhotoState, Resu
 from closeup.crops.cut import cut, cut_out, too_small
 from closeup.dataset.duplicates import Pair
 from closeup.decisions import REVIEW_URL
+from closeup.evaluate.checks import counted
 from closeup.evaluate.explain import occlusion_map, overlay
 from closeup.evaluate.scores import worst_mistakes
 from closeup.model.history import Training, read_history
@@ -207,7 +208,7 @@ def _facts(
         ("training part", f"{sizes['train']} close-ups"),
         ("test part", f"{sizes['test']} close-ups, never seen in training"
          if sizes["test"] else "none: too few photos"),
-        ("grouped photos", f"{sum(together)} in {len(together)} groups, the largest of "
+        ("grouped photos", f"{sum(together)} in {counted(len(together), 'group')}, the largest of "
          f"{max(together)}: copies, and groups of your own; a group is never split between "
          "training and test" if together else "none"),
     ]  # fmt: skip

@@ -74,6 +74,7 @@ function step(by) {
 }
 
 noteAll();
+groups()[0]?.focus({ preventScroll: true }); // the keys shown on it work at once
 
 document.addEventListener("click", (event) => {
   const kept = event.target.closest(".group [data-keep]");
