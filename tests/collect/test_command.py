@@ -58,7 +58,7 @@ def test_from_a_list_to_a_model(
     assert done.stdout.startswith(
         "37 addresses: 36 saved, 0 duplicates, 0 refused, 1 failed\nasked for 37 now in "
     )
-    assert "\nash       12          0        0       1\n" in done.stdout
+    assert "\n12     0          0        1       ash\n" in done.stdout
     assert "\n      1  the server answers 404 Not Found\n" in done.stdout
     assert f"Next: closeup run {photos} --out {photos}-closeup\n" in done.stderr
     ran = commands.closeup("run", photos, "--out", tmp_path / "project", "--json",

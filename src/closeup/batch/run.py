@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain, islice
@@ -23,7 +23,7 @@ from closeup.batch.worker import Job, shard_of
 from closeup.core.config import EngineConfig
 from closeup.core.errors import ProjectError
 from closeup.core.lock import only_writer, sweep
-from closeup.core.progress import Progress
+from closeup.core.progress import Progress, Say
 from closeup.core.project import key_of
 from closeup.core.serialization import from_json, to_json
 from closeup.core.text import visible
@@ -42,7 +42,7 @@ class Told:
     """Who is told what: how far the run is, and sentences on photos that cannot be read."""
 
     progress: Progress
-    notice: Callable[[str], None]
+    notice: Say
 
 
 def run(ask: Ask, source: str, out: str, address: str, engine: EngineConfig, told: Told) -> Summary:

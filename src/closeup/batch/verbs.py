@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -13,7 +13,7 @@ from closeup.batch.run import Told, run
 from closeup.batch.summary import Summary
 from closeup.core.config import EngineConfig, Options, RunConfig, option_fields, resolve
 from closeup.core.errors import UsageError
-from closeup.core.progress import Progress, silent
+from closeup.core.progress import Progress, Say, say_nothing, silent
 from closeup.core.types import ANY
 from closeup.detect import resolve_categories
 from closeup.networks import find
@@ -22,11 +22,6 @@ FOR_CROP = ("detector", "parent", "threshold", "which", "pad", "on_miss", "min_s
             "engine", "precision", "threads")  # fmt: skip
 """Options of a crop without a project."""
 FOR_EMBED = (*(name for name in FOR_CROP if name != "quality"), "backbone", "view")
-Notice = Callable[[str], None]
-
-
-def _silent(_: str) -> None:
-    pass
 
 
 def predict(
@@ -38,7 +33,7 @@ def predict(
     always: bool = False,
     engine: EngineConfig | None = None,
     progress: Progress = silent,
-    notice: Notice = _silent,
+    notice: Say = say_nothing,
 ) -> Summary:
     """Answer for many photos on a Ray cluster; what earlier runs have answered is left out.
 
@@ -82,7 +77,7 @@ def crop(
     out: Path | str,
     address: str = LOCAL,
     progress: Progress = silent,
-    notice: Notice = _silent,
+    notice: Say = say_nothing,
     **options: Unpack[Options],
 ) -> Summary:
     """Cut the close-ups of many photos without labels, on a Ray cluster.
@@ -105,7 +100,7 @@ def embed(
     out: Path | str,
     address: str = LOCAL,
     progress: Progress = silent,
-    notice: Notice = _silent,
+    notice: Say = say_nothing,
     **options: Unpack[Options],
 ) -> Summary:
     """Embed the objects of many photos without labels, on a Ray cluster.

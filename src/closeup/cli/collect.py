@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from closeup.cli import options as opt
-from closeup.cli.output import print_json, progress_on_stderr, say, show
+from closeup.cli.output import columns, print_json, progress_on_stderr, say, show
+from closeup.core.text import duration
+from closeup.photos.licences import DEFAULT_CODES
 
 if TYPE_CHECKING:
     from closeup.collect import Address, CollectResult
@@ -61,7 +63,7 @@ def collect(
     count: Annotated[int, typer.Option(min=1, help="With --from: photos at most.")] = 100,
     licence: Annotated[
         str, typer.Option(help="With --from: licences that you can use, separated by commas.")
-    ] = "by,by-sa,cc0,pdm",
+    ] = ",".join(DEFAULT_CODES),
     open_data: Annotated[
         Path | None,
         typer.Option(
@@ -146,16 +148,15 @@ def collect(
 
 def _lines(found: CollectResult) -> Iterator[str]:
     """What became of the addresses: in all, by label, by reason, by licence."""
-    rate = f" in {found.seconds:.0f} s" if found.asked else ""
+    rate = f" in {duration(found.seconds)}" if found.asked else ""
     yield (f"{found.addresses:,} addresses: {found.saved:,} saved, {found.duplicate:,} duplicates, "
            f"{found.refused:,} refused, {found.failed:,} failed")  # fmt: skip
     yield f"asked for {found.asked:,} now{rate}; {found.bytes / 1e6:.1f} MB of new photos"
     yield ""
-    width = min(40, max(map(len, found.labels), default=5))
-    yield f"{'label':<{width}}  saved  duplicate  refused  failed"
-    for name, mine in list(found.labels.items())[:_MOST]:
-        yield (f"{name[:width]:<{width}}  {mine['saved']:>5}  {mine['duplicate']:>9}  "
-               f"{mine['refused']:>7}  {mine['failed']:>6}")  # fmt: skip
+    counted = ("saved", "duplicate", "refused", "failed")
+    rows = [[*(f"{mine[what]:,}" for what in counted), name]
+            for name, mine in list(found.labels.items())[:_MOST]]  # fmt: skip
+    yield from columns([[*counted, "label"], *rows])
     yield from _more(found.labels)
     if found.reasons:
         yield ""

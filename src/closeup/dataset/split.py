@@ -344,6 +344,4 @@ def _check_classes(rows: Sequence[Example], groups: Mapping[str, set[str]], wher
 
 
 def _names(labels: Iterable[str]) -> str:
-    names = sorted(labels)
-    shown = ", ".join(names[:10]) or "none"
-    return shown if len(names) <= 10 else f"{shown} and {len(names) - 10} more"
+    return first_of(labels, 10) or "none"

@@ -15,6 +15,7 @@ from functools import cache
 from pathlib import Path
 
 from closeup.core.errors import UsageError
+from closeup.core.text import listed
 from closeup.core.types import ANY
 from closeup.networks import Card
 from closeup.networks.coco import class_list
@@ -172,7 +173,7 @@ def _unknown(card: Card, name: str, known: Sequence[str]) -> str:
     else:
         sentences.append(
             f"{scouting}; else accept every category with `--parent {ANY}`, or give your own boxes "
-            f"with `--boxes`. It knows {_few(known)}"
+            f"with `--boxes`. It knows {listed(known, 100)}"
         )
     return ". ".join(sentences).replace("?. ", "? ")
 
@@ -192,12 +193,6 @@ def _in_larger(known: Sequence[str], name: str) -> str:
         for category in one.categories]  # fmt: skip
     new = [category for category in found if not matching(known, category)]
     return new[0] if new and len(known) < len(larger) else ""
-
-
-def _few(names: Sequence[str]) -> str:
-    shown = 100
-    more = f" and {len(names) - shown} more" if len(names) > shown else ""
-    return ", ".join(names[:shown]) + more
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -11,7 +11,7 @@ from threading import Lock
 
 from closeup.core.config import BoxesFrame
 from closeup.core.errors import PhotosError
-from closeup.core.text import first_of
+from closeup.core.text import first_of, listed
 from closeup.core.types import Detection, Photo, PhotoState
 from closeup.crops.cut import SAME_OBJECT
 from closeup.detect.given.box import Fault, Given
@@ -202,7 +202,5 @@ def _told(faults: Sequence[Fault]) -> list[str]:
 
 def _counted(names: Collection[str], most: int = 5) -> str:
     """How many there are and which are the first, in their order."""
-    first = list(names)[:most] if isinstance(names, list) else sorted(names)[:most]
-    more = len(names) - len(first)
-    listed = ", ".join(first) + (f" and {more} more" if more else "")
-    return f"{len(names)} ({listed})" if len(names) > 1 else listed
+    some = listed(names if isinstance(names, list) else sorted(names), most)
+    return f"{len(names)} ({some})" if len(names) > 1 else some
