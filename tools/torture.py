@@ -46,7 +46,8 @@ def main() -> None:
         log = Path(folder) / "tried.jsonl"
         log.touch()
         environment = {**os.environ, "CLOSEUP_TORTURE": "long", "CLOSEUP_TORTURE_LOG": str(log)}
-        words = ["-m", "pytest", "tests/torture", "-n", "2", *sys.argv[1:]]
+        words = ["-m", "pytest", "tests/torture", "-n", "2", "-o", "faulthandler_timeout=0"]
+        words += sys.argv[1:]
         done = subprocess.run(
             [sys.executable, *words], cwd=ROOT, env=environment, check=False, stdout=sys.stderr
         )

@@ -73,6 +73,15 @@ def kill(pids: list[int]) -> int:
     return done
 
 
+def kill_all(process: subprocess.Popen[str], marker: str) -> None:
+    """Kill a command, then whatever is left of Ray, which may hold the command's pipes open."""
+    process.kill()
+    while left := [pid for pid, _ in descendants(marker)]:
+        kill(left)
+        time.sleep(0.1)
+    process.communicate(timeout=60)
+
+
 def wait_for(out: Path, parts: int, process: subprocess.Popen[str]) -> None:
     end = time.monotonic() + 400
     while process.poll() is None and time.monotonic() < end:

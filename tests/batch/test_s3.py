@@ -26,7 +26,7 @@ from closeup.core.errors import PhotoError, ProjectError
 from closeup.model.model import load_model
 from closeup.photos.listing import list_paths
 from tests import tiny
-from tests.batch.running import MARK, descendants, ended, kill, one_process, start
+from tests.batch.running import MARK, ended, kill_all, one_process, start
 from tests.commands import closeup
 
 ENGINE = EngineConfig(engine="onnxruntime")
@@ -179,11 +179,7 @@ def test_a_run_that_is_killed_and_run_again(s3: str, world: Path, tmp_path: Path
         assert time.monotonic() < end
         time.sleep(0.1)
     assert process.poll() is None
-    process.kill()
-    process.communicate()
-    while left := [pid for pid, _ in descendants(marker)]:
-        kill(left)
-        time.sleep(0.1)
+    kill_all(process, marker)
     assert known
     assert store.read("manifest.parquet") is None
     summary = ended(start(world, top, out))

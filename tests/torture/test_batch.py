@@ -86,8 +86,9 @@ class Torture:
         killed = process.poll() is None
         self.drivers += killed
         process.kill()
-        process.communicate()
+        process.wait()
         _all_ended(marker)
+        process.communicate(timeout=60)
         return killed
 
     def fail(self, number: int) -> None:

@@ -9,12 +9,15 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "is_mobile": True,
                          "has_touch": True}  # fmt: skip
 DESK: dict[str, Any] = {"viewport": {"width": 1200, "height": 860}}
 DARK: dict[str, Any] = {**DESK, "color_scheme": "dark"}
+
+PATIENCE = 20_000
+"""Milliseconds that a page on a busy machine is given for whatever it is to do."""
 
 
 @pytest.fixture(scope="module")
@@ -23,6 +26,7 @@ def browser() -> Iterator[Browser]:
     program = shutil.which("chromium") or shutil.which("chromium-browser")
     if program is None:
         pytest.skip("no browser: install chromium")
+    expect.set_options(timeout=PATIENCE)
     with sync_playwright() as play:
         started = play.chromium.launch(executable_path=program,
                                        args=["--no-sandbox", "--disable-gpu"])  # fmt: skip
@@ -35,7 +39,7 @@ def opened(browser: Browser, url: str, how: dict[str, Any], path: str = "") -> I
     """A page in which nothing may go wrong: no error on its console, nothing from elsewhere."""
     context = browser.new_context(**how)
     page = context.new_page()
-    page.set_default_timeout(20_000)
+    page.set_default_timeout(PATIENCE)
     wrong: list[str] = []
     page.on("pageerror", lambda err: wrong.append(str(err)))
     page.on("console", lambda said: wrong.append(said.text) if said.type == "error" else None)

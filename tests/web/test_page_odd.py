@@ -1,14 +1,16 @@
-"""The page in a real browser with photos that browsers show otherwise, and with a folder."""
+"""The page in a real browser with photos that browsers show otherwise, or that are gone."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Route, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from closeup.model.model import Model
 from closeup.web.serve.app import make_serve_app
@@ -57,19 +59,9 @@ def test_photos_that_browsers_show_otherwise_are_drawn_by_the_service(
         expect(said.locator(".boxes rect")).to_have_count(0)  # they are in the picture
 
 
-def test_a_dropped_folder_is_told(browser: Browser, url: str, tmp_path: Path) -> None:
-    (tmp_path / "photos").mkdir()
-    with opened(browser, url, DESK) as page:
-        client = page.context.new_cdp_session(page)
-        data = {"items": [], "files": [str(tmp_path / "photos")], "dragOperationsMask": 1}
-        for kind in ("dragEnter", "dragOver", "drop"):
-            client.send("Input.dispatchDragEvent", {"type": kind, "x": 300, "y": 300, "data": data})
-        expect(page.locator(".answer .problem")).to_have_text("This file cannot be read.")
-
-
-def test_a_photo_that_is_chosen_before_the_script_has_loaded_is_sent(
-    browser: Browser, url: str, photo: Path
-) -> None:
+@contextmanager
+def chosen_early(browser: Browser, url: str, photo: Path) -> Iterator[tuple[Page, Route]]:
+    """A page on which a photo was chosen, and its script, which has not been sent yet."""
     waiting: list[Route] = []
 
     def keep(route: Route) -> None:
@@ -77,10 +69,29 @@ def test_a_photo_that_is_chosen_before_the_script_has_loaded_is_sent(
 
     with browser.new_page() as page:
         page.route("**/ask.js", keep)
-        page.goto(url, wait_until="commit")
+        with page.expect_request("**/ask.js"):
+            page.goto(url, wait_until="commit")
         page.set_input_files("#file", photo)
         expect(page.locator(".answer")).to_have_count(0)
-        waiting[0].continue_()
+        yield page, waiting[0]
+
+
+def test_a_file_that_cannot_be_read_is_told(
+    browser: Browser, url: str, photo: Path, tmp_path: Path
+) -> None:
+    """Gone after it was chosen; a folder that is dropped fails in the same way."""
+    gone = Path(shutil.copy(photo, tmp_path / "gone.png"))
+    with chosen_early(browser, url, gone) as (page, script):
+        gone.unlink()
+        script.continue_()
+        expect(page.locator(".answer .problem")).to_have_text("This file cannot be read.")
+
+
+def test_a_photo_that_is_chosen_before_the_script_has_loaded_is_sent(
+    browser: Browser, url: str, photo: Path
+) -> None:
+    with chosen_early(browser, url, photo) as (page, script):
+        script.continue_()
         expect(page.locator(".answer .label")).not_to_be_empty()
         expect(page.locator(".answer")).to_have_count(1)
 

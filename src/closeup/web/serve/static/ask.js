@@ -131,7 +131,7 @@ async function ask(file, label = "") {
   answers.prepend(part);
   try {
     if (file.size > Number(form.dataset.bytes)) throw new Error("This file is larger than this service accepts.");
-    await file.slice(0, 1).arrayBuffer().catch(() => {
+    await file.arrayBuffer().catch(() => {
       throw new Error("This file cannot be read."); // a folder, or gone meanwhile
     });
     const answer = await send(file);
