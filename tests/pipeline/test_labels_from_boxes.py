@@ -12,12 +12,14 @@ import pytest
 from PIL import Image
 
 import closeup
+from closeup.api import settings
 from closeup.core.errors import PhotosError, UsageError
 from closeup.core.project import Project
 from closeup.core.types import Crop, CropState, Detection, Example, Photo
 from closeup.decisions.kinds import Decision, Kind
 from closeup.decisions.log import Decisions
 from closeup.model.model import load_model
+from closeup.pipeline.planning import plan
 from tests import tiny
 
 LABELS = ("ash", "birch", "cedar")
@@ -85,6 +87,15 @@ def test_every_box_is_an_example_with_its_own_label(base: Path, ran: closeup.Run
     assert ran.counts.labels == {"": EMPTY} | dict.fromkeys(LABELS, 10)
     assert any("each of 30 boxes is an example" in note for note in ran.notes)
     assert not any("no label" in note for note in ran.notes)
+
+
+def test_the_plan_counts_the_labels_of_boxes(base: Path, tmp_path: Path) -> None:
+    options = {"boxes": str(base / "coco.json"), "detector": "tiny-box", "parent": "thing"}
+    found = plan(settings(None, options | OPTIONS, base / "photos"), tmp_path / "out")
+    assert found.to_json()["labels"] == {"ash": 10, "birch": 10, "cedar": 10}
+    options["parent"] = "ash"
+    found = plan(settings(None, options | OPTIONS, base / "photos"), tmp_path / "out")
+    assert found.labels == {"ash": 10}
 
 
 def test_no_photo_stands_on_two_sides_or_in_two_folds(base: Path, ran: closeup.RunResult) -> None:

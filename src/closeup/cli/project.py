@@ -262,7 +262,7 @@ def _plan_lines(found: Plan, config: RunConfig) -> Iterator[str]:
     entries = found.collection.entries
     tested = sum(entry.split == "test" for entry in entries)
     share = f"{tested} for testing" if tested else f"{config.split.test_fraction:.0%} held out"
-    yield f"{len(entries)} files, {len(found.collection.labels)} labels, {share}"
+    yield f"{len(entries)} files, {len(found.labels)} labels, {share}"
     for step in found.steps:
         known = f"{step.total - step.left} known, " if step.left < step.total else ""
         yield f"  {step.stage:<15} {step.what}: {known}{step.left or 'none'} left"

@@ -45,22 +45,8 @@ def take_boxes(
     Raises PhotosError where there are no labels at all, UsageError where the parent fits no box, or
     does not say what the detector is to look for.
     """
-    detect, classes = job.config.detect, boxes.classes
-    named = {name: n for name, n in sorted(classes.items()) if name}
-    labels = {entry.label for entry in entries} - {""}
-    by_box = detect.labels_from == "boxes"
-    if detect.labels_from == "auto":
-        by_box = len(labels) < 2 <= len(named)
-    if by_box and not named:
-        raise UsageError(
-            f"no box in {detect.boxes} has a class to learn; name it as the category or in a "
-            "column label, or take the photos' own labels with --labels-from photos"
-        )
-    if not by_box and not labels:
-        raise PhotosError(
-            f"neither the photos nor the boxes in {detect.boxes} have two labels (the boxes: "
-            f"{_listed(named)}); use a folder with one sub-folder per label, or boxes with classes"
-        )
+    detect = job.config.detect
+    by_box = bring_labels(detect, boxes, entries)
     mine, theirs = _parents(detect, boxes, network, by_box)
     if not by_box:
         job.change_detect(parent=(*mine, *theirs))
@@ -75,13 +61,43 @@ def take_boxes(
     return [replace(entry, label="") for entry in entries]
 
 
+def count_labels(
+    detect: DetectConfig, boxes: GivenBoxes | None, entries: Sequence[Entry]
+) -> Counter[str]:
+    """Label -> number of examples that a run would begin with: of boxes where these bring them."""
+    if boxes is None or not bring_labels(detect, boxes, entries):
+        return Counter(entry.label for entry in entries if entry.label)
+    boxes.learn(_categories_named(detect, boxes))
+    return boxes.classes
+
+
+def bring_labels(detect: DetectConfig, boxes: GivenBoxes, entries: Sequence[Entry]) -> bool:
+    """Whether boxes bring the labels; PhotosError or UsageError where there are none at all."""
+    named = {name: n for name, n in sorted(boxes.classes.items()) if name}
+    labels = {entry.label for entry in entries} - {""}
+    by_box = detect.labels_from == "boxes"
+    if detect.labels_from == "auto":
+        by_box = len(labels) < 2 <= len(named)
+    if by_box and not named:
+        raise UsageError(
+            f"no box in {detect.boxes} has a class to learn; name it as the category or in a "
+            "column label, or take the photos' own labels with --labels-from photos"
+        )
+    if not by_box and not labels:
+        raise PhotosError(
+            f"neither the photos nor the boxes in {detect.boxes} have two labels (the boxes: "
+            f"{_listed(named)}); use a folder with one sub-folder per label, or boxes with classes"
+        )
+    return by_box
+
+
 def _parents(
     detect: DetectConfig, boxes: GivenBoxes, network: Network | None, by_box: bool
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The parents that are categories of boxes, and those that are the detector's."""
     categories = boxes.categories
-    own = {name.casefold(): name for name in categories if name}
-    mine = tuple(own[name.casefold()] for name in detect.parent if name.casefold() in own)
+    mine = _categories_named(detect, boxes)
+    own = {name.casefold() for name in mine}
     theirs = tuple(name for name in detect.parent if name.casefold() not in own)
     known = ANY in theirs or not detect.parent or set(categories) == {""}
     if not known and not mine and not (by_box and network):
@@ -103,6 +119,12 @@ def _parents(
     wanted = (*theirs, *(shared if not by_box else ()))
     found = resolve_categories(network.card, wanted) if wanted else ()
     return mine, tuple(name for name in found if name not in mine)
+
+
+def _categories_named(detect: DetectConfig, boxes: GivenBoxes) -> tuple[str, ...]:
+    """Those of the boxes that the parent names, as the boxes spell them."""
+    own = {name.casefold(): name for name in boxes.categories if name}
+    return tuple(own[name.casefold()] for name in detect.parent if name.casefold() in own)
 
 
 def _knows(network: Network, name: str) -> bool:

@@ -23,7 +23,7 @@ from closeup.networks.words import OPEN_VOCABULARY, name_with_words
 from closeup.photos.listing import Collection, Entry
 from closeup.pipeline.forecast import forecast
 from closeup.pipeline.one_pass import Item, Known, Steps, is_work_left
-from closeup.pipeline.own_boxes import collected
+from closeup.pipeline.own_boxes import collected, count_labels
 from closeup.pipeline.resume import Unfinished
 from closeup.pipeline.search import RICHER, is_plain, views_to_embed, views_to_try
 from closeup.pipeline.stages import (
@@ -52,6 +52,7 @@ class Step:
 class Plan:
     """How the photos were understood, and what a run over them would do.
 
+    - `labels`: label -> number of photos, or of boxes where these bring the labels
     - `steps`: the stages that look at photos
     - `missing`: networks that are not in the cache yet
     - `seconds`: about how long it takes with each preset, measured on this machine; empty where a
@@ -59,6 +60,7 @@ class Plan:
     """
 
     collection: Collection
+    labels: Counter[str]
     steps: tuple[Step, ...]
     missing: tuple[str, ...]
     seconds: dict[Preset, float]
@@ -69,7 +71,7 @@ class Plan:
         return {
             "photos": len(entries),
             "test": sum(entry.split == "test" for entry in entries),
-            "labels": dict(sorted(Counter(e.label for e in entries if e.label).items())),
+            "labels": dict(sorted(self.labels.items())),
             "tree": list(self.collection.tree),
             "notes": list(self.collection.notes),
             "stages": [asdict(step) for step in self.steps],
@@ -107,7 +109,8 @@ def plan(config: RunConfig, out: Path) -> Plan:
     left = total - done
     measured = left and not missing and not detect.boxes_by
     seconds = forecast(config, left) if measured else {}
-    return Plan(collection, steps, tuple(dict.fromkeys(missing)), seconds)
+    labels = count_labels(detect, boxes, entries)
+    return Plan(collection, labels, steps, tuple(dict.fromkeys(missing)), seconds)
 
 
 def _detector_here(detect: DetectConfig) -> str:

@@ -205,6 +205,7 @@ class RunResult(Trained):
         (200, 40, 1)
         """
         gain = {} if self.crop_gain is None else {"crop_gain": to_json(self.crop_gain)}
+        issues = None if self.findings.no_issues else len(self.findings.label_issue_crops)
         return {
             "photos": self.counts.photos,
             "cropped": self.counts.cropped,
@@ -222,7 +223,7 @@ class RunResult(Trained):
             "trust": None if self.trust is None else _trust(self.trust),
             "usefulness": self.usefulness or None,
             "checks": [to_json(check) for check in self.checks],
-            "suspects": None if self.findings.no_issues else len(self.findings.label_issue_crops),
+            "label_issues": issues,
             "withheld": self.findings.no_issues or None,
             "more_photos": self.findings.curve.sentence if self.findings.curve else None,
             **gain,
