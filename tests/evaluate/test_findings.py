@@ -125,7 +125,8 @@ def test_an_evaluation_keeps_its_keys_on_disk(tmp_path: Path, cache: Path) -> No
     stored = project.read_json("scores.json")
     assert stored is not None
     assert stored.keys() == {
-        "key", "scores", "log", "compared", "trust", "findings", "crop_gain", "attributes"
+        "key", "scores", "log", "compared", "trust", "findings", "crop_gain", "attributes",
+        "training_notes"
     }  # fmt: skip
     assert stored["findings"].keys() == {
         "suspects", "suspect_crops", "curve", "covered", "pads", "alike", "limits"
@@ -133,8 +134,9 @@ def test_an_evaluation_keeps_its_keys_on_disk(tmp_path: Path, cache: Path) -> No
     assert stored["trust"]["unlike"] == result.to_json()["trust"]["unlike"]
     for name in stored:
         project.write_json("scores.json", {k: v for k, v in stored.items() if k != name})
-        # Earlier versions knew no attributes.
-        assert read_evaluation(project) == (found if name == "attributes" else None)
+        # Earlier versions knew neither.
+        is_new = name in {"attributes", "training_notes"}
+        assert read_evaluation(project) == (found if is_new else None)
     for name, value in {"scores": 3, "compared": [{}], "trust": {}, "findings": None}.items():
         project.write_json("scores.json", {**stored, name: value})
         assert read_evaluation(project) is None

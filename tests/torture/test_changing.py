@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from closeup.core.project import Project
 from closeup.core.types import PhotoState
+from closeup.dataset.kept import Place, read_split
 from tests.torture.children import Fault, no_traceback, open_tables, state
 from tests.torture.conftest import Amount, Tried, World
 
@@ -108,11 +110,18 @@ def test_a_photo_that_goes_during_the_pass_becomes_a_row(own: World, tried: Trie
     tried("a photo that vanishes during the pass", 1)
 
 
+def split_of(out: Path) -> tuple[str, tuple[Place, ...]]:
+    """Its key and its rows."""
+    table = read_split(Project(out))
+    assert table is not None
+    return table.key, tuple(table.rows)
+
+
 def test_changed_settings_and_back_give_what_they_gave(
     own: World, tried: Tried, amount: Amount
 ) -> None:
     own.finish()
-    first = state(own.out)
+    first, split = state(own.out), split_of(own.out)
     changes = (("--pad", "0.3"), ("--head", "prototype"), ("--seed", "3"), ("--which", "all"),
                ("--no-near-duplicates",), ("--threshold", "0.9"), ("--view", "both"))  # fmt: skip
     changes = changes if amount.long else changes[::3]
@@ -125,11 +134,12 @@ def test_changed_settings_and_back_give_what_they_gave(
         )  # fmt: skip
         assert back.code == 0, (change, back.err)
         now = state(own.out)
-        # The history, which the report shows, tells of both.
-        without = ("embeddings/", "history/", "report.html")
+        # The history, which the report shows, tells of both, and the split's notes of a new draw.
+        without = ("embeddings/", "history/", "report.html", "split.parquet")
         assert {name: now[name] for name in first if not name.startswith(without)} == {
             name: said for name, said in first.items() if not name.startswith(without)
         }, change
+        assert split_of(own.out) == split, change
     tried("a setting changed and changed back", len(changes))
 
 

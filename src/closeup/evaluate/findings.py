@@ -100,6 +100,8 @@ class Evaluation:
         By how much close-ups beat whole photos; None where that was not asked for.
     attributes
         A row for each attribute that was learned beside the label.
+    training_notes
+        Sentences on what was tried and decided while training.
     """
 
     key: str
@@ -110,6 +112,7 @@ class Evaluation:
     findings: Findings
     crop_gain: Difference | None
     attributes: tuple[AttributeScore, ...] = field(default=(), kw_only=True)
+    training_notes: tuple[str, ...] = field(default=(), kw_only=True)
 
 
 def read_evaluation(project: Project, name: str = SCORES_FILE) -> Evaluation | None:

@@ -64,8 +64,11 @@ def train_stage(
     if trained is None and restored is not None:
         trained = as_it_was(job, restored, examples.rows)
     if trained is None:
+        before = len(job.notes)
         fit, compared = _fit(job, TrainingSet.of(*tables), named)
-        trained = _measured(job, key, fit, compared, detector)
+        trained = _measured(job, key, fit, compared, detector, before)
+    else:
+        job.notes += trained.training_notes
     finish(job)
     if config.pads and read_card(trained.model).view == "photo":
         job.notes.append("paddings were not compared: the model sees the whole photo alone, on "
@@ -86,9 +89,17 @@ def _fit(job: Job, data: TrainingSet, named: Sequence[Network]) -> tuple[Fit, li
 
 
 def _measured(
-    job: Job, key: str, fit: Fit, compared: Sequence[Compared], detector: Network | None
+    job: Job,
+    key: str,
+    fit: Fit,
+    compared: Sequence[Compared],
+    detector: Network | None,
+    notes_before: int,
 ) -> Trained:
-    """Calibrate the head, score the test part, and save the model and the scores."""
+    """Calibrate the head, score the test part, and save the model and the scores.
+
+    Of the job's notes, those after the first `notes_before` are kept with the scores.
+    """
     seed = job.config.split.seed
     job.progress("measure", 0, 3)
     with job.timed("train"):
@@ -107,7 +118,8 @@ def _measured(
     gain = _crop_gain(job, fit, results)
     job.progress("measure", 3, 3)
     evaluation = Evaluation(key, scores, fit.fitted.log, tuple(compared), trust, findings, gain,
-                            attributes=attribute_scores)  # fmt: skip
+                            attributes=attribute_scores,
+                            training_notes=tuple(job.notes[notes_before:]))  # fmt: skip
     with job.timed("save"):
         rule = uncertainty.rule if uncertainty else None
         known = known_of([fit.train.examples[row] for row in fit.rows]) if uncertainty else None

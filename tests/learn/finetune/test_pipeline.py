@@ -99,6 +99,9 @@ def test_a_useless_one_leaves_the_backbone_frozen(
     page = result.report.read_text()
     assert "fine-tuning did not help" in page
     assert "the frozen backbone was kept" in page
+    again = closeup.run(out=tmp_path / "out")  # reads the training back, and what was said of it
+    assert again.notes == result.notes
+    assert again.report.read_text() == page
     assert closeup.load(result.model).card.backbone == "tiny@cov"
 
 
