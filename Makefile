@@ -47,7 +47,7 @@ fuzz: $(FULL) ## damaged files for every reader, guided by coverage (half an hou
 bench: $(FULL) ## a small version of the benchmarks
 	$(BIN)/python -m bench.quick
 
-torture: $(FULL) ## kill, fill and freeze everything, for about half an hour
+torture: $(FULL) ## kill, fill and freeze everything, for an hour or more
 	$(BIN)/python tools/torture.py
 
 $(BIN)/uv:

@@ -73,13 +73,13 @@ def kill(pids: list[int]) -> int:
     return done
 
 
-def kill_all(process: subprocess.Popen[str], marker: str) -> None:
-    """Kill a command, then whatever is left of Ray, which may hold the command's pipes open."""
-    process.kill()
+def kill_left(marker: str) -> None:
+    """Kill what is left of a command and of Ray, which may hold the command's pipes open."""
+    end = time.monotonic() + 60
     while left := [pid for pid, _ in descendants(marker)]:
         kill(left)
         time.sleep(0.1)
-    process.communicate(timeout=60)
+        assert time.monotonic() < end
 
 
 def wait_for(out: Path, parts: int, process: subprocess.Popen[str]) -> None:

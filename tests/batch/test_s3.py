@@ -26,7 +26,7 @@ from closeup.core.errors import PhotoError, ProjectError
 from closeup.model.model import load_model
 from closeup.photos.listing import list_paths
 from tests import tiny
-from tests.batch.running import MARK, ended, kill_all, one_process, start
+from tests.batch.running import MARK, ended, kill_left, one_process, start
 from tests.commands import closeup
 
 ENGINE = EngineConfig(engine="onnxruntime")
@@ -179,7 +179,9 @@ def test_a_run_that_is_killed_and_run_again(s3: str, world: Path, tmp_path: Path
         assert time.monotonic() < end
         time.sleep(0.1)
     assert process.poll() is None
-    kill_all(process, marker)
+    process.kill()
+    kill_left(marker)
+    process.communicate(timeout=60)
     assert known
     assert store.read("manifest.parquet") is None
     summary = ended(start(world, top, out))

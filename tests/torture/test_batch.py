@@ -21,6 +21,7 @@ from tests.batch.running import (
     descendants,
     ended,
     kill,
+    kill_left,
     one_process,
     start,
     wait_for,
@@ -178,10 +179,7 @@ def _all_ended(marker: str) -> None:
     while _workers(marker) and time.monotonic() < end:
         time.sleep(0.2)
     assert not _workers(marker)
-    while left := [pid for pid, _ in descendants(marker)]:
-        kill(left)
-        time.sleep(0.1)
-        assert time.monotonic() < end + 60
+    kill_left(marker)
 
 
 def _workers(marker: str) -> list[int]:

@@ -64,7 +64,10 @@ def take_boxes(
 def count_labels(
     detect: DetectConfig, boxes: GivenBoxes | None, entries: Sequence[Entry]
 ) -> Counter[str]:
-    """Label -> number of examples that a run would begin with: of boxes where these bring them."""
+    """Label -> number of examples that a run would begin with: of boxes where these bring them.
+
+    As in a run, `boxes` then hold their classes, and only those that the parent names.
+    """
     if boxes is None or not bring_labels(detect, boxes, entries):
         return Counter(entry.label for entry in entries if entry.label)
     boxes.learn(_categories_named(detect, boxes))

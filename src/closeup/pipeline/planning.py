@@ -92,6 +92,7 @@ def plan(config: RunConfig, out: Path) -> Plan:
     here = {network.card.name: network for network in installed()}
     detect, train = config.detect, config.train
     boxes = GivenBoxes(Path(detect.boxes), entries, detect.boxes_frame) if detect.boxes else None
+    labels = count_labels(detect, boxes, entries)
     named = _detector_here(detect)
     missing = [detect.detector] if named and named not in here else []
     missing += [name for name in train.backbone if name not in here]
@@ -109,7 +110,6 @@ def plan(config: RunConfig, out: Path) -> Plan:
     left = total - done
     measured = left and not missing and not detect.boxes_by
     seconds = forecast(config, left) if measured else {}
-    labels = count_labels(detect, boxes, entries)
     return Plan(collection, labels, steps, tuple(dict.fromkeys(missing)), seconds)
 
 

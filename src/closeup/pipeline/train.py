@@ -64,9 +64,7 @@ def train_stage(
     if trained is None and restored is not None:
         trained = as_it_was(job, restored, examples.rows)
     if trained is None:
-        before = len(job.notes)
-        fit, compared = _fit(job, TrainingSet.of(*tables), named)
-        trained = _measured(job, key, fit, compared, detector, before)
+        trained = _trained(job, key, TrainingSet.of(*tables), named, detector)
     else:
         job.notes += trained.training_notes
     finish(job)
@@ -88,19 +86,15 @@ def _fit(job: Job, data: TrainingSet, named: Sequence[Network]) -> tuple[Fit, li
     return fit, compared
 
 
-def _measured(
-    job: Job,
-    key: str,
-    fit: Fit,
-    compared: Sequence[Compared],
-    detector: Network | None,
-    notes_before: int,
+def _trained(
+    job: Job, key: str, data: TrainingSet, named: Sequence[Network], detector: Network | None
 ) -> Trained:
-    """Calibrate the head, score the test part, and save the model and the scores.
+    """Fit and calibrate the head, score the test part, and save the model and the scores.
 
-    Of the job's notes, those after the first `notes_before` are kept with the scores.
+    What is noted on the way is kept with the scores.
     """
-    seed = job.config.split.seed
+    seed, before = job.config.split.seed, len(job.notes)
+    fit, compared = _fit(job, data, named)
     job.progress("measure", 0, 3)
     with job.timed("train"):
         head, uncertainty = _calibrate(job, fit)
@@ -119,7 +113,7 @@ def _measured(
     job.progress("measure", 3, 3)
     evaluation = Evaluation(key, scores, fit.fitted.log, tuple(compared), trust, findings, gain,
                             attributes=attribute_scores,
-                            training_notes=tuple(job.notes[notes_before:]))  # fmt: skip
+                            training_notes=tuple(job.notes[before:]))  # fmt: skip
     with job.timed("save"):
         rule = uncertainty.rule if uncertainty else None
         known = known_of([fit.train.examples[row] for row in fit.rows]) if uncertainty else None
