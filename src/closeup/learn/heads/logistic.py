@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from closeup.core.types import Floats
 from closeup.learn.heads.head import Dense, Fitted, Head
-from closeup.learn.heads.numerics import leading
+from closeup.learn.heads.numerics import leading, products
 from closeup.learn.heads.problem import Problem, choose, macro_f1
 
 GRID: tuple[float, ...] = tuple(float(f"{10 ** (e / 2):.2g}") for e in range(-7, 2))
@@ -105,7 +105,7 @@ def _row_space(values: Floats) -> tuple[Floats, Floats | None]:
     n, d = values.shape
     if n >= d:
         return values, None
-    spectrum, vectors = leading((values @ values.T).astype(np.float64), 1e-7)
+    spectrum, vectors = leading(products(values), 1e-7)
     if not spectrum.size:  # all rows are equal
         return np.zeros((n, 1), np.float32), np.eye(1, d, dtype=np.float32)
     root = np.sqrt(spectrum)

@@ -14,6 +14,20 @@ from closeup.learn.heads.head import softmax
 Matrix = NDArray[np.float64]
 
 
+def products(rows: NDArray[Any]) -> Matrix:
+    """``(n, n)`` products of each two of ``(n, d)`` rows, summed in double precision.
+
+    Sums in single precision are wrong by a share of the largest eigenvalue. Where one direction
+    dominates, that can be more than all the others together, and no factorisation succeeds.
+    """
+    n, d = rows.shape
+    total, step = np.zeros((n, n)), 2048  # a piece at a time, so that no copy of all is needed
+    for start in range(0, d, step):
+        piece = rows[:, start : start + step].astype(np.float64)
+        total += piece @ piece.T
+    return total
+
+
 def leading(product: Matrix, least: float, most: int = 0) -> tuple[Matrix, Matrix]:
     """The eigenvalues ``(r,)``, ascending, and eigenvectors ``(n, r)`` of a symmetric matrix.
 
@@ -53,9 +67,9 @@ def in_few(rows: Floats) -> tuple[Floats, Callable[[NDArray[Any]], Floats]]:
     if d <= min(n, MOST):
         return rows, lambda directions: np.asarray(directions, np.float32)
     some = rows if n <= MOST else rows[np.linspace(0, n - 1, MOST).round().astype(int)]
-    products = (some @ some.T).astype(np.float64)
-    products.flat[:: len(some) + 1] += max(float(np.trace(products)) / len(some), 1e-30) * _JITTER
-    root = cholesky(products, lower=True, check_finite=False)
+    square = products(some)
+    square.flat[:: len(some) + 1] += max(float(np.trace(square)) / len(some), 1e-30) * _JITTER
+    root = cholesky(square, lower=True, check_finite=False)
     coordinates = (
         root if n <= MOST else solve_triangular(root, some @ rows.T, lower=True).T
     ).astype(np.float32)

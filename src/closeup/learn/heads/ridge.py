@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from closeup.learn.heads.head import Fitted, Head, softmax
-from closeup.learn.heads.numerics import DEFAULT_SCALE, Matrix, fit_scale, leading
+from closeup.learn.heads.numerics import DEFAULT_SCALE, Matrix, fit_scale, leading, products
 from closeup.learn.heads.problem import Problem, choose, macro_f1
 
 GRID: tuple[float, ...] = tuple(float(f"{10 ** (e / 2):.2g}") for e in range(-6, 3))
@@ -84,7 +84,7 @@ class _Rows:
         centre, base = share @ values, share @ targets
         root = np.sqrt(weights)[:, None]
         rows = (values - centre).astype(np.float32) * root.astype(np.float32)
-        small = (rows @ rows.T if n <= d else rows.T @ rows).astype(np.float64)
+        small = products(rows if n <= d else rows.T)
         unit = max(float(np.trace(small)) / n, 1e-30)
         return cls(rows, (targets - base) * root, centre, base, small, unit)
 
