@@ -219,7 +219,7 @@ class TrainConfig(_Section):
         flag="--compare-pads",
     )
     finetune: bool = _option(
-        False, "Fine-tune the whole backbone (needs the extra torch and takes minutes)."
+        False, "Fine-tune the first backbone, all with --preset best (extra torch; takes minutes)."
     )
     epochs: int = _option(0, "Epochs of fine-tuning; 0: the default.", ge=0, le=1000)
     flip: bool = _option(

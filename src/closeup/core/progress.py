@@ -15,6 +15,15 @@ def silent(stage: str, done: int, total: int) -> None:
     """Report nothing (the library's default)."""
 
 
+def share(progress: Progress, number: int, count: int) -> Progress:
+    """`progress` for one of `count` equal pieces of work that are reported as one."""
+
+    def report(stage: str, done: int, total: int) -> None:
+        progress(stage, number * total + done, count * total)
+
+    return report
+
+
 Say = Callable[[str], object]
 """Called with each sentence that the user should read."""
 

@@ -40,7 +40,7 @@ from closeup.pipeline.search import search
 from closeup.pipeline.stages import Job
 from closeup.report.result import Trained
 
-VERSION = 13
+VERSION = 14
 MOST_COVERED = 200  # enough to see a shortcut by; each photo costs as much as an embedding
 LEAST_FOR_CURVE = 4  # groups that each label must have in the training part for a learning curve
 
@@ -80,7 +80,7 @@ def _fit(job: Job, data: TrainingSet, named: Sequence[Network]) -> tuple[Fit, li
     if job.config.train.finetune:
         from closeup.pipeline.tune import tune
 
-        frozen, fit = fit, tune(job, data, named[0], fit)
+        frozen, fit = fit, tune(job, data, named, fit)
         if fit is not frozen:
             compared = [replace(row, picked=False) for row in compared]
     return fit, compared

@@ -4,7 +4,7 @@ from closeup.learn.finetune.config import FinetuneConfig
 from closeup.learn.finetune.fine import TrainingPart, finetune
 from closeup.learn.finetune.loop import Diverged
 from closeup.learn.finetune.pictures import Closeup, closeups_of
-from closeup.learn.finetune.result import Finetuned
+from closeup.learn.finetune.result import Finetuned, mean_log
 
 __all__ = [
     "Closeup",
@@ -14,4 +14,5 @@ __all__ = [
     "TrainingPart",
     "closeups_of",
     "finetune",
+    "mean_log",
 ]

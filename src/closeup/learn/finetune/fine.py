@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from closeup.core.errors import DatasetError, UsageError
 from closeup.core.lock import work_folder
-from closeup.core.progress import Progress, silent
+from closeup.core.progress import Progress, share, silent
 from closeup.core.project import key_of
 from closeup.learn import heads
 from closeup.learn.finetune import loop, result
@@ -94,8 +94,9 @@ def finetune(
         for number, (mine, file) in enumerate(zip(held, files, strict=True)):
             settings = config.model_copy(update={"seed": config.seed + number})
             data = loop.TrainingData(pictures, classes, even, mine, file, f"{key}-{number}")
-            _logger.info("fine-tuning network %d of %d", number + 1, len(held))
-            backbone, told = rebuild(network, side), _shared(progress, number, len(held))
+            _logger.info("fine-tuning %s, network %d of %d", network.card.name, number + 1,
+                         len(held))  # fmt: skip
+            backbone, told = rebuild(network, side), share(progress, number, len(held))
             members.append(_train(backbone, part, data, settings, told))
     # The mean of the members' logits is one linear layer on all their embeddings.
     weights = np.concatenate([m.head.weights for m in members], axis=1) / len(members)
@@ -163,27 +164,10 @@ def _train(
     return Member(replace(backbone, module=body), dense, probabilities, task, norms)
 
 
-def _shared(progress: Progress, number: int, count: int) -> Progress:
-    """`progress` for one of several trainings that are reported as one."""
-
-    def report(stage: str, done: int, total: int) -> None:
-        progress(stage, number * total + done, count * total)
-
-    return report
-
-
 def _log(
     network: Network, config: FinetuneConfig, members: Sequence[Member], rows: int, held: int
 ) -> dict[str, Any]:
     """What :class:`Finetuned` says of its log: per epoch the mean over the members."""
-    tables = [member.task.table for member in members]
-    longest = max(tables, key=len)
-    table = [
-        {name: float(np.mean([t[place][name] for t in tables if place < len(t)])) for name in line}
-        for place, line in enumerate(longest)
-    ]
-    for place, line in enumerate(table):
-        line["epoch"] = place + 1
     return {
         "kind": "finetune",
         "network": network.card.name,
@@ -193,7 +177,7 @@ def _log(
         "validation": held,
         "norms": "measured" if all(member.norms for member in members) else "kept",
         "settings": config.model_dump(mode="json"),
-        "table": table,
+        "table": result.mean_table([member.task.table for member in members]),
     }
 
 

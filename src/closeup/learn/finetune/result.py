@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,28 @@ class Finetuned:
     log: dict[str, Any]
     held: NDArray[np.int64]
     probabilities: NDArray[np.float64]
+
+
+def mean_table(tables: Sequence[list[dict[str, float]]]) -> list[dict[str, float]]:
+    """Per epoch, the mean over the tables of one or more trainings that came so far."""
+    longest = max(tables, key=len)
+    return [
+        {name: float(np.mean([t[place][name] for t in tables if place < len(t)])) for name in line}
+        | {"epoch": place + 1}
+        for place, line in enumerate(longest)
+    ]
+
+
+def mean_log(logs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The logs of one or more networks that answer together as one log."""
+    first = logs[0]
+    return {
+        **first,
+        "network": " and ".join(log["network"] for log in logs),
+        "best_epoch": max(log["best_epoch"] for log in logs),
+        "norms": "measured" if all(log["norms"] == "measured" for log in logs) else "kept",
+        "table": mean_table([log["table"] for log in logs]),
+    }
 
 
 def write(work: Path, key: str, found: Finetuned) -> None:
