@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from PIL import Image
 from closeup.core.config import EngineConfig
 from closeup.core.errors import UsageError
 from closeup.learn.embed import Embedder
-from closeup.networks import Network, find
+from closeup.networks import Network, find, load
 from tests import tiny
 
 Pixels = np.ndarray
@@ -110,3 +111,22 @@ def test_a_network_named_twice_counts_once(cache: Path) -> None:
 def test_what_cannot_be_joined_is_refused(cache: Path) -> None:
     with pytest.raises(UsageError, match="is a detector"):
         find("tiny-pool+tiny-box", "backbone")
+
+
+def test_names_longer_together_than_a_folder_may_be_called(cache: Path) -> None:
+    parts = []
+    for number in range(3):
+        name = f"{number}-{'n' * 90}"
+        shutil.copytree(cache / "networks" / "tiny-pool", cache / "networks" / name)
+        change_name(cache / "networks" / name, name)
+        parts.append(name)
+    joined = find("+".join(parts), "backbone")
+    assert joined.card.name == "+".join(parts)
+    assert load(joined.folder) == joined
+    assert find("+".join(parts), "backbone") == joined
+    assert find("+".join(reversed(parts)), "backbone").folder != joined.folder
+
+
+def change_name(folder: Path, name: str) -> None:
+    card = json.loads((folder / "card.json").read_text())
+    (folder / "card.json").write_text(json.dumps({**card, "name": name}))

@@ -89,7 +89,7 @@ class Card(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: int = CARD_FORMAT
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@+-]*$", max_length=200)
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@+-]*$", max_length=2000)
     kind: Literal["detector", "backbone"]
     family: Family
     graph: str = GRAPH_FILE

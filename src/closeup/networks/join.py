@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto, TensorProto
 
 SIGN = "+"
+LONGEST = 200
 
 
 def join(networks: Sequence[Network], place: Path | None = None) -> Network:
@@ -50,7 +51,8 @@ def join(networks: Sequence[Network], place: Path | None = None) -> Network:
     facts = [n.card.sha256 + n.card.input.model_dump_json() for n in networks]
     bases = hashlib.sha256(" ".join(facts).encode()).hexdigest()
     place = place or networks_folder()
-    folder = place / name
+    # A folder's name may not be as long as those of many networks are together.
+    folder = place / (name if len(name) <= LONGEST else f"{name[: LONGEST - 13]}-{bases[:12]}")
     if folder.is_dir():
         network = load(folder)
         if network.card.made_with.get("base") == bases:
