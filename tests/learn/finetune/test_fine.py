@@ -12,11 +12,19 @@ import pytest
 from closeup.core.config import EngineConfig
 from closeup.core.errors import DatasetError, NetworkDamaged, NetworkError, UsageError
 from closeup.learn.embed import Embedder
-from closeup.learn.finetune import Diverged, FinetuneConfig, Finetuned, TrainingPart, finetune, loop
+from closeup.learn.finetune import (
+    Diverged,
+    FinetuneConfig,
+    Finetuned,
+    TrainingPart,
+    finetune,
+    loop,
+    result,
+)
 from closeup.networks import Network, find, load
 from closeup.networks.convert.rebuild import rebuild
 from tests import tiny
-from tests.learn.finetune.parts import SIZE, make_part
+from tests.learn.finetune.parts import SIZE, closeup, make_part
 
 torch = pytest.importorskip("torch", reason="fine-tuning needs the torch extra")
 pytest.importorskip("timm")
@@ -49,6 +57,43 @@ def test_nothing_to_train_on(network: Network, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="do not go with"):
         finetune(network, replace(make_part(), labels=["a"]), CONFIG, tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("of_a", "of_b", "of_c"), [("123", "123", "00"), ("023", "023", "11"), ("234", "234", "01")]
+)
+def test_a_fold_that_holds_whole_classes_is_passed_over(
+    network: Network, tmp_path: Path, of_a: str, of_b: str, of_c: str
+) -> None:
+    rows = [(label, int(fold)) for label, mine in enumerate((of_a, of_b, of_c)) for fold in mine]
+    if of_c == "01":  # a class of its own in each of the first two folds
+        rows[-1] = (3, 1)
+    part = TrainingPart(
+        [closeup(label % 3, n) for n, (label, _) in enumerate(rows)],
+        ["abcd"[label] for label, _ in rows], np.array([fold for _, fold in rows]),
+    )  # fmt: skip
+    found = finetune(network, part, CONFIG.model_copy(update={"epochs": 1}), tmp_path)
+    assert found.log["members"] == 2
+    assert len({int(part.folds[row]) for row in found.held}) == 2
+    assert {part.labels[row] for row in found.held} == {"a", "b"}
+    assert "validation_loss" in found.log["table"][0]
+
+
+def test_a_result_is_never_read_with_another_network(
+    network: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = CONFIG.model_copy(update={"epochs": 1})
+    before = finetune(network, make_part(per_label=4), first, tmp_path)
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(result, "write", killed)
+        with pytest.raises(KeyboardInterrupt):
+            finetune(network, make_part(per_label=4), CONFIG, tmp_path)
+    after = finetune(network, make_part(per_label=4), first, tmp_path)
+    assert after.network.card.sha256 == before.network.card.sha256
 
 
 def test_an_onnx_graph_alone_cannot_be_trained(tmp_path: Path) -> None:

@@ -104,6 +104,8 @@ def finetune(
     dense = Dense(weights.astype(np.float32), bias.astype(np.float32))
     about = f"{network.card.name} fine-tuned on {len(classes)} close-ups"
     bodies, overrides = [m.backbone for m in members], overrides_of(network, side)
+    # A result goes with its network: killed after this, the same call resumes and makes both.
+    (work / result.RESULT_FILE).unlink(missing_ok=True)
     made = _export(network.card, bodies, overrides, about, work, config.flip)
     rows = np.concatenate([np.flatnonzero(mine) for mine in held])
     order = np.argsort(rows)
@@ -201,13 +203,13 @@ def _held_out(
 ) -> NDArray[np.bool_]:
     """``(members, n)``, the rows that each holds out: its fold, except of classes only in it.
 
-    One member that holds out nothing if there is one fold.
+    A fold of such classes alone is passed over. One member that holds out nothing if no fold is
+    left.
     """
-    numbers = np.unique(folds)
-    if not config.hold_out or len(numbers) < 2:
-        return np.zeros((1, len(folds)), bool)
-    held = [folds == number for number in numbers[: config.members]]
-    return np.stack([mine & np.isin(classes, classes[~mine]) for mine in held])
+    every = [folds == number for number in np.unique(folds)] if config.hold_out else []
+    held = [mine & np.isin(classes, classes[~mine]) for mine in every]
+    held = [mine for mine in held if mine.any()][: config.members]
+    return np.stack(held or [np.zeros(len(folds), bool)])
 
 
 def _key(
