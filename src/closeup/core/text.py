@@ -72,6 +72,16 @@ def listed(names: Sequence[str], most: int = 8) -> str:
     return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
 
 
+def enumerated(names: Sequence[str]) -> str:
+    """All of the names, as in a sentence.
+
+    >>> enumerated(["a"]), enumerated(["a", "b"]), enumerated(["a", "b", "c"])
+    ('a', 'a and b', 'a, b and c')
+    """
+    *some, last = names
+    return f"{', '.join(some)} and {last}" if some else last
+
+
 def folder_name(label: str) -> str:
     """A label as the name of a folder: the same label if it is safe, and unique for each label.
 

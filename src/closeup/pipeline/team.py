@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from closeup.core.text import enumerated
 from closeup.crops.view import views_of
 from closeup.evaluate.compare import Candidate
 from closeup.evaluate.predictions import Predictions
@@ -58,8 +59,9 @@ def best_of(job: Job, frozen: Fit, tuned: Sequence[Fit], place: Path) -> Fit:
     """
     before = _on_rows(frozen, tuned[0].rows)
     found = {team: _compared(job, before, team.predictions) for team in teams(frozen, tuned)}
-    best = max(found, key=lambda team: found[team].delta.value)
-    helped = found[best].delta.value > 0
+    # Of equals, up to the order of summing, the smallest.
+    best = max(found, key=lambda team: round(found[team].delta.value, 12))
+    helped = round(found[best].delta.value, 12) > 0
     *_, largest = found
     told = [f"{team.name} {found[team].b:.3f} ({found[team].delta.value:+.3f}, 95 % interval "
             f"{found[team].delta.low:+.3f} to {found[team].delta.high:+.3f})"
@@ -91,9 +93,9 @@ def teams(frozen: Fit, tuned: Sequence[Fit]) -> Iterator[Team]:
             team = tuple(fits[place] for place in places)
             if team[-1] is frozen:
                 continue
-            name = " and ".join(names[place] for place in places)
+            name = enumerated([names[place] for place in places])
             if count == len(fits):
-                name = "both" if count == 2 else "all"
+                name = "all" if count > 2 else "both" if len(tuned) == 1 else name
             yield Team(team, f"{name} together" if count > 1 else name)
 
 
@@ -119,8 +121,11 @@ def together(job: Job, team: Team, place: Path) -> Fit:
     bias = np.average([fit.fitted.head.layers[0].bias for fit in team.fits], axis=0,
                       weights=team.weights)  # fmt: skip
     layer = Dense(np.concatenate(weights, axis=1).astype(np.float32), bias.astype(np.float32))
-    head = heads.Head("logistic", tuned.fitted.head.labels, (layer,), tuned.fitted.head.chosen)
     log = mean_log([fit.fitted.log for fit in team.fits if not fit.refits])
+    if first.refits:
+        log["frozen"] = first.candidate.backbone
+    chosen = {"best_epoch": log["best_epoch"]}
+    head = heads.Head("logistic", tuned.fitted.head.labels, (layer,), chosen)
     return replace(
         tuned,
         candidate=Candidate(network.card.name, view, head.kind),

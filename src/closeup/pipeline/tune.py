@@ -25,9 +25,9 @@ from closeup.learn.finetune import (
 )
 from closeup.networks import Network, find
 from closeup.networks.convert.rebuild import require_origin
-from closeup.networks.join import SIGN
 from closeup.pipeline.features import TrainingSet, features_stage
 from closeup.pipeline.fit import Fit
+from closeup.pipeline.search import is_plain
 from closeup.pipeline.stages import Job
 from closeup.pipeline.team import best_of
 
@@ -41,17 +41,13 @@ def check_tuning(config: TrainConfig) -> None:
     photo alone; NetworkError where only the backbone's graph is here.
     """
     name = config.backbone[0]
-    if not _plain(name):
+    if not is_plain(name):
         raise UsageError(
             f"--finetune trains the first backbone, and {name} is not a plain one; name that first"
         )
     if config.view == ("photo",):
         raise UsageError("--finetune trains on close-ups; leave --view out")
     require_origin(find(name, "backbone"))
-
-
-def _plain(name: str) -> bool:
-    return "@" not in name and SIGN not in name
 
 
 def tune(job: Job, data: TrainingSet, named: Sequence[Network], frozen: Fit) -> Fit:
@@ -78,18 +74,20 @@ def tune(job: Job, data: TrainingSet, named: Sequence[Network], frozen: Fit) -> 
         try:
             found = _finetuned(job, data, network, numbers, progress)
         except Diverged as err:
-            name = f"frozen {network.card.name}" if len(networks) > 1 else "frozen backbone"
-            job.notes.append(f"{err}. The {name} was kept")
+            job.notes.append(f"{network.card.name} was not fine-tuned: {err}")
             continue
         tuned.append(_fit(job, data, network.card.name, found))
-    return best_of(job, frozen, tuned, job.project.place(FOLDER)) if tuned else frozen
+    if not tuned:
+        job.notes[-1] += ". The frozen backbone was kept"
+        return frozen
+    return best_of(job, frozen, tuned, job.project.place(FOLDER))
 
 
 def _trainable(job: Job, named: Sequence[Network]) -> list[Network]:
     """The first, which was checked; with ``best``, also those of the others that can be trained."""
     networks = list(named[:1])
     for network in named[1:] if job.config.train.preset == "best" else ():
-        if _plain(network.card.name) and network.card.origin is not None:
+        if is_plain(network.card.name) and network.weights is not None:
             networks.append(network)
         else:
             job.notes.append(f"{network.card.name} was not fine-tuned: that takes a plain "

@@ -87,7 +87,10 @@ def test_several_finetuned_backbones_answer_as_they_were_measured(
     take(kept, monkeypatch)
     result = measured(tmp_path, backbone=f"tiny,{second}", preset="best", head="ridge")
     names = ["second"] if "tiny" not in kept and "all" not in kept else ["tiny", "second"]
-    assert f"The whole backbone ({' and '.join(names)})" in result.report.read_text()
+    page = result.report.read_text()
+    told = "backbone (second) was" if len(names) == 1 else "backbones (tiny and second) were"
+    assert f"The whole {told} fine-tuned" in page
+    assert ("and of the frozen backbone (tiny@cov" in page) == ("frozen" in kept or "all" in kept)
     assert len(stamps(tmp_path)) == 2
     name = closeup.load(result.model).card.backbone
     assert name.endswith("+".join(f"{one}-finetuned" for one in names))
@@ -105,7 +108,7 @@ def test_of_several_each_that_can_be_trained_is(
 
     monkeypatch.setattr(tune, "finetune", diverges_once)
     result = measured(tmp_path, backbone=f"tiny,nano-embed,{second}", preset="best", head="ridge")
-    assert "training diverged in epoch 1. The frozen tiny was kept" in result.notes
+    assert "tiny was not fine-tuned: training diverged in epoch 1" in result.notes
     (told,) = [note for note in result.notes if "nano-embed was not fine-tuned" in note]
     assert "PyTorch weights" in told
     assert any("held out" in note and ", fine-tuned " in note for note in result.notes)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from closeup.core.errors import ModelError, NetworkError
 from closeup.core.project import write_atomically
+from closeup.core.text import enumerated
 from closeup.learn.finetune.checkpoint import read_keyed
 from closeup.learn.heads import Head, restore
 from closeup.networks import Network, load
@@ -62,11 +63,12 @@ def mean_table(tables: Sequence[list[dict[str, float]]]) -> list[dict[str, float
 
 
 def mean_log(logs: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The logs of one or more networks that answer together as one log."""
+    """The logs of one or more networks that answer together as one, with their number."""
     first = logs[0]
     return {
         **first,
-        "network": " and ".join(log["network"] for log in logs),
+        "network": enumerated([log["network"] for log in logs]),
+        "networks": len(logs),
         "best_epoch": max(log["best_epoch"] for log in logs),
         "norms": "measured" if all(log["norms"] == "measured" for log in logs) else "kept",
         "table": mean_table([log["table"] for log in logs]),

@@ -51,14 +51,12 @@ def overrides_of(network: Network, size: int) -> InputOverrides:
 
 
 def require_origin(network: Network) -> None:
-    """Raise NetworkError where a network came as an ONNX graph, which cannot be trained."""
-    if network.card.origin is None:
-        raise _graph_alone(network.card.name)
-
-
-def _graph_alone(name: str) -> NetworkError:
+    """Raise NetworkError where a network is only an ONNX graph, which cannot be trained."""
+    if network.weights is not None:
+        return
+    name = network.card.name
     twin = f"{name}-pytorch"
-    return NetworkError(
+    raise NetworkError(
         f"{name} cannot be fine-tuned: only its ONNX graph is here. "
         + (f"Its PyTorch weights are called {twin}. " if twin in catalogue() else "")
         + "Add your own from its weights with `closeup models add FILE --name NAME --timm "
@@ -80,16 +78,15 @@ def rebuild(network: Network, size: int = 0) -> Backbone:
         Where the framework can no longer build it.
     """
     name = network.card.name
-    origin, weights = network.card.origin, network.weights
     if "base" in network.card.made_with:
         raise NetworkError(
             f"{name} is a variant and cannot be fine-tuned; take {name.partition('@')[0]}, "
             "with the size you want"
         )
     require_origin(network)
+    origin, weights = network.card.origin, network.weights
     assert origin is not None
-    if weights is None:
-        raise _graph_alone(name)
+    assert weights is not None
     need_torch(f"fine-tuning {name}")
     from closeup.networks.convert import backbones as export
 
