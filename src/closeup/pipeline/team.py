@@ -63,19 +63,22 @@ def best_of(job: Job, frozen: Fit, tuned: Sequence[Fit], place: Path) -> Fit:
     best = max(found, key=lambda team: round(found[team].delta.value, 12))
     helped = round(found[best].delta.value, 12) > 0
     *_, largest = found
-    told = [f"{team.name} {found[team].b:.3f} ({found[team].delta.value:+.3f}, 95 % interval "
-            f"{found[team].delta.low:+.3f} to {found[team].delta.high:+.3f})"
-            for team in found if len(team.fits) == 1 or team in (best, largest)]  # fmt: skip
+    told = [f"{found[team].b:.3f} {team.name}" for team in found
+            if len(team.fits) == 1 or team in (best, largest)]  # fmt: skip
+    told = [f"{found[best].a:.3f} frozen", *told]
+    delta = found[best].delta
+    gain = f"{delta.value:+.3f}, 95 % interval {delta.low:+.3f} to {delta.high:+.3f}"
     if not helped:
         kept = "the frozen backbone was kept"
+        gain = f"best of the others {gain}" if len(found) > 1 else gain
     elif len(best.fits) > 1:
         kept = f"{best.name.removesuffix(' together')} were kept and answer together"
     else:
         kept = f"{'the fine-tuned backbone' if len(tuned) == 1 else best.name} was kept"
     job.notes.append(
         f"fine-tuning {'helped' if helped else 'did not help'}: macro-F1 on the "
-        f"{len(before.truth)} training close-ups that were held out is {found[best].a:.3f} frozen, "
-        f"{', '.join(told)}; {kept}"
+        f"{len(before.truth)} training close-ups that were held out is {enumerated(told)}; "
+        f"{kept} ({gain})"
     )
     return together(job, best, place) if helped else frozen
 
