@@ -71,6 +71,10 @@ def train_stage(
     if config.pads and read_card(trained.model).view == "photo":
         job.notes.append("paddings were not compared: the model sees the whole photo alone, on "
                          "which padding has no effect")  # fmt: skip
+    asked = ["paddings"] * bool(config.pads) + ["whole photos"] * config.compare_photo
+    if asked and trained.log["kind"] == "finetune":
+        job.notes.append(f"{' and '.join(asked)} were not compared: the backbone would have to be "
+                         "fine-tuned for each")  # fmt: skip
     return trained
 
 

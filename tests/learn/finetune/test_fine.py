@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from closeup.learn.finetune import (
     result,
 )
 from closeup.networks import Network, find, load
-from closeup.networks.convert.rebuild import rebuild
+from closeup.networks.convert.rebuild import rebuild, require_origin
 from tests import tiny
 from tests.learn.finetune.parts import SIZE, closeup, make_part
 
@@ -100,6 +101,18 @@ def test_an_onnx_graph_alone_cannot_be_trained(tmp_path: Path) -> None:
     tiny.need_onnx()
     with pytest.raises(NetworkError, match=r"only its ONNX graph.*closeup models add"):
         finetune(load(tiny.make_backbone(tmp_path)), make_part(), CONFIG, tmp_path / "work")
+
+
+def test_weights_that_are_gone_are_missed_before_any_training(
+    network: Network, tmp_path: Path
+) -> None:
+    shutil.copytree(network.folder, tmp_path / "tiny")
+    here = load(tmp_path / "tiny")
+    require_origin(here)
+    assert here.weights is not None
+    here.weights.unlink()
+    with pytest.raises(NetworkError, match="only its ONNX graph"):
+        require_origin(here)
 
 
 def test_a_built_in_backbone_cannot_be_trained() -> None:

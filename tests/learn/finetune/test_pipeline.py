@@ -169,10 +169,10 @@ def stamps(tmp_path: Path) -> list[int]:
     return [f.stat().st_mtime_ns for f in (tmp_path / "out" / "finetune").rglob("result.*")]
 
 
-def run(tmp_path: Path, per_label: int = 8) -> closeup.RunResult:
+def run(tmp_path: Path, per_label: int = 8, **options: Any) -> closeup.RunResult:
     photos = tiny.make_photos(tmp_path / "photos", per_label=per_label)
     return closeup.run(photos, out=tmp_path / "out", detector="tiny-box", parent="thing",
-                       backbone="tiny", finetune=True, epochs=1, threads=1)  # fmt: skip
+                       backbone="tiny", finetune=True, epochs=1, threads=1, **options)  # fmt: skip
 
 
 def spoiled(change: Callable[[Finetuned], Finetuned]) -> Callable[..., Finetuned]:
@@ -229,7 +229,8 @@ def test_a_better_one_is_kept(tmp_path: Path, cache: Path, monkeypatch: pytest.M
         return replace(made, predictions=replace(made.predictions, probabilities=even)), row
 
     monkeypatch.setattr(search, "fit_candidate", undecided)
-    result = run(tmp_path)
+    result = run(tmp_path, pads=(0, 0.5), compare_photo=True)
     assert result.log["kind"] == "finetune"
+    assert any("paddings and whole photos were not compared" in note for note in result.notes)
     assert "fine-tuning helped" in result.report.read_text()
     assert closeup.load(result.model).card.backbone == "tiny-finetuned"
