@@ -97,7 +97,7 @@ def teams(frozen: Fit, tuned: Sequence[Fit]) -> Iterator[Team]:
             if team[-1] is frozen:
                 continue
             name = enumerated([names[place] for place in places])
-            if count == len(fits):
+            if count == len(fits) > 1:
                 name = "all" if count > 2 else "both" if len(tuned) == 1 else name
             yield Team(team, f"{name} together" if count > 1 else name)
 
