@@ -5,9 +5,9 @@
 
 For each seed of the split: the plain way (``--preset quick``: `--backbone` as it is, the close-up,
 a ridge head) and the other presets, all on the same test part; the gain is paired. ``best`` may use
-all backbones of `--best`; ``finetune`` is the default with ``--finetune``. Each preset has a
-project of its own, so the seconds of the first seed are those of a run from nothing; the others
-find photos, close-ups and embeddings done.
+all backbones of `--best`; ``best+finetune`` is ``best`` with ``--finetune``, and ``finetune`` the
+default preset with it. Each preset has a project of its own, so the seconds of the first seed are
+those of a run from nothing; the others find photos, close-ups and embeddings done.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ def answers(out: Path) -> Answers:
 def run(args: argparse.Namespace, preset: str, seed: int) -> tuple[dict[str, Any], Answers]:
     """One run of a preset: macro-F1 with its interval, the candidate taken, and its answers."""
     out = args.out / preset
-    backbone = args.best if preset == "best" and args.best else args.backbone
+    tuned = preset.endswith("finetune")
+    tried = preset.removesuffix("finetune").rstrip("+") or "balanced"
+    backbone = args.best if tried == "best" and args.best else args.backbone
     start = time.perf_counter()
-    tuned = preset == "finetune"
     result = closeup.run(args.photos, out=out, parent=args.parent, detector=args.detector,
-                         backbone=backbone, preset="balanced" if tuned else preset, finetune=tuned,
-                         seed=seed)  # fmt: skip
+                         backbone=backbone, preset=tried, finetune=tuned, seed=seed)  # fmt: skip
     taken = time.perf_counter() - start
     if result.scores is None:
         raise SystemExit("there are too few photos to hold any out")
