@@ -231,7 +231,7 @@ def test_many_people_at_once_lose_nothing(project: Path) -> None:
         def work(crop: Crop) -> None:
             for number in range(5):
                 label = f"label {number}"
-                answer = httpx2.post(f"{url}/decisions", json={
+                answer = httpx2.post(f"{url}/decisions", timeout=60, json={
                     "decision": {"kind": "relabel", "crops": [crop.id], "label": label},
                     "seen": {crop.photo_id: 10**6}})  # fmt: skip
                 acknowledged.extend(answer.json()["numbers"])

@@ -161,7 +161,7 @@ def test_guesses_are_folded_where_the_photo_is_unlike_anything_known(
     browser: Browser, url: str, photo: Path, tmp_path: Path
 ) -> None:
     Image.new("RGB", (60, 60), (255, 0, 255)).save(tmp_path / "odd.png")
-    Image.new("RGB", (60, 60), (255, 255, 255)).save(tmp_path / "unsure.png")
+    Image.new("RGB", (60, 60), (60, 60, 60)).save(tmp_path / "unsure.png")
     with opened(browser, url, DESK) as page:
         page.set_input_files("#file", tmp_path / "odd.png")
         card = page.locator(".answer")
